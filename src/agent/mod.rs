@@ -1,0 +1,1 @@
+//! The agent program: contact, driver, work directory, execution. Floor 4; blocking, no runtime.

@@ -1,0 +1,3 @@
+//! `dripfeed-agent`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `dripfeed`: the server and every administrator's verb.
+
+fn main() {}

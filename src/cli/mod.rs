@@ -1,0 +1,1 @@
+//! The command line of `dripfeed`: every administrator's verb. Floor 4.

@@ -1,0 +1,1 @@
+//! Configuration in two steps: `*Opts` as written, `*Config` checked once. Floor 2.

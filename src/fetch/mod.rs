@@ -1,0 +1,1 @@
+//! Fetching as an agent fetches: transport → limit → digest → file. Floor 2.

@@ -1,0 +1,44 @@
+//! The words of the field: ids, priorities, digests, states, settings. Floor 0.
+//!
+//! Everything above agrees on these types; nothing here knows a clock, a disk or a network. A value of one of these
+//! types has been checked when it was made, so nobody checks it again.
+//!
+//! | word | type | wire name |
+//! |---|---|---|
+//! | package, its number | [`Package`], [`PackageId`] | `FILEID`, `ID` |
+//! | fragment | [`FragmentNumber`], [`FragmentCount`] | `FRAGS`, file `<id>-<n>` |
+//! | pace | [`Priority`] | `PRI` |
+//! | computer, its wire name | [`Computer`], [`DeviceId`] | `hardware`, `DEVICEID` |
+//! | where to fetch | [`Activation`], [`Location`] | `INFO_LOC`, `PACK_LOC` |
+//! | intent, one package on one computer | [`Deployment`], [`Job`] | an "affect", a `devices` row |
+//! | where the job is, the wire's own word | [`JobState`], [`ResultCode`] | `TVALUE` |
+//! | a value with layers | [`settings`] | `config`, `devices` overrides |
+
+mod activation;
+mod computer;
+mod deployment;
+mod digest;
+mod fragment;
+pub mod limits;
+mod package;
+mod priority;
+mod result_code;
+pub mod settings;
+mod size;
+mod time;
+mod tree;
+
+pub use activation::{Activation, InvalidLocation, Location};
+pub use computer::{Computer, ComputerId, DeviceId, InvalidDeviceId};
+pub use deployment::{
+    Deployment, DeploymentId, InvalidPostCommand, InvalidSchedule, Job, JobId, JobOptions, JobState, PostCommand,
+    Schedule, UnknownJobState, Withheld,
+};
+pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest};
+pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
+pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
+pub use priority::{InvalidPriority, Priority};
+pub use result_code::{Outcome, ResultCode};
+pub use size::{ByteSize, InvalidByteSize};
+pub use time::{Days, Minutes, UnixTime};
+pub use tree::{InvalidTreeKey, TreeKey};

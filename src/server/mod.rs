@@ -1,0 +1,1 @@
+//! The server program: listeners, routes, the agents' door, the tree. Floor 4.

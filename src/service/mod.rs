@@ -1,0 +1,1 @@
+//! Use cases: rules and transactions, no HTTP, no SQL. Floor 3.

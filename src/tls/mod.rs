@@ -1,0 +1,1 @@
+//! Certificates: our own authority, the server's reloadable certificate, the roots that an agent trusts. Floor 2.
