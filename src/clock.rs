@@ -27,3 +27,27 @@ impl Clock {
         }
     }
 }
+
+/// A moment as a schedule writes it: `YYYY/MM/DD HH:MM` in this machine's local time. Its order as text is its order in
+/// time, but for the hour that is lived twice in autumn.
+pub fn local_minute(moment: UnixTime) -> String {
+    local(moment).strftime("%Y/%m/%d %H:%M").to_string()
+}
+
+/// A moment for people: `2026-11-20 08:46:04` in this machine's local time.
+pub fn local_text(moment: UnixTime) -> String {
+    local(moment).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A moment for programs: `2026-11-20T07:46:04Z`.
+pub fn utc_text(moment: UnixTime) -> String {
+    timestamp(moment).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn local(moment: UnixTime) -> jiff::Zoned {
+    timestamp(moment).to_zoned(jiff::tz::TimeZone::system())
+}
+
+fn timestamp(moment: UnixTime) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(moment.millis()).unwrap_or_default()
+}

@@ -1,1 +1,102 @@
 //! The command line of `dripfeed`: every administrator's verb. Floor 4.
+//!
+//! Each verb acts on the data directory through the services and is safe beside a running server. Results go to
+//! standard output, everything else to standard error. Exit codes are decided here and nowhere else: 0 done, 1 something
+//! failed, 2 the input was refused and nothing was changed.
+
+mod activate;
+mod args;
+mod assign;
+mod check_config;
+mod computer;
+mod context;
+mod demo;
+mod output;
+mod package;
+mod progress;
+mod serve;
+mod status;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Verb};
+use output::Output;
+
+/// Why a verb did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The input is wrong and nothing was changed: exit code 2.
+    Refused(anyhow::Error),
+    /// Something failed: exit code 1.
+    Failed(anyhow::Error),
+}
+
+impl Failure {
+    /// Refused, with a sentence.
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Self::Refused(anyhow::Error::msg(text.into()))
+    }
+}
+
+/// Whatever a verb does not call a refusal is a failure.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What a verb gives.
+pub(crate) type Done = Result<(), Failure>;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    // A hidden door: `dripfeed demo` runs the agent as a child of this very binary.
+    #[cfg(feature = "agent")]
+    {
+        let mut arguments = std::env::args_os();
+        let program = arguments.next().unwrap_or_default();
+        if arguments.next().is_some_and(|first| first == "agent") {
+            return crate::agent::cli::main(std::iter::once(program).chain(arguments));
+        }
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no errors; clap knows which.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let mut output = Output::new();
+    match run(arguments, &mut output).and_then(|()| output.finish()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(Failure::Refused(error)) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(error)) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments, output: &mut Output) -> Done {
+    let place = arguments.place;
+    match arguments.verb {
+        Verb::Serve(serve) => serve::run(&place, &serve, output),
+        Verb::Package(verb) => package::run(&place, verb, output),
+        Verb::Activate(activate) => activate::run(&place, activate, output),
+        Verb::Assign(assign) => assign::run(&place, assign, output),
+        Verb::Status(status) => status::run(&place, &status, output),
+        Verb::Computer(verb) => computer::run(&place, verb, output),
+        Verb::User(verb) => user::run(&place, verb, output),
+        Verb::CheckConfig(check) => check_config::run(&place, &check, output),
+        Verb::Demo(demo) => demo::run(&demo, output),
+    }
+}

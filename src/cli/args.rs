@@ -1,0 +1,320 @@
+//! What can be typed. The doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule};
+
+/// Hands software packages to fleets of computers, a fragment at a time.
+#[derive(Debug, Parser)]
+#[command(name = "dripfeed", version, arg_required_else_help = true, max_term_width = 100, after_help = "\
+Start here:
+  dripfeed demo          the whole tour in a temporary directory
+  dripfeed serve         a server in this directory; prints what to do next")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Where the server's files are.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// Directory with database, certificates and download tree [default: the working directory]
+    #[arg(long, global = true, value_name = "DIRECTORY", env = "DRIPFEED_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file [default: dripfeed.toml in the data directory, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "DRIPFEED_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the server; the first start makes everything that it needs
+    Serve(Serve),
+    /// Build, list, show, withdraw and verify packages
+    #[command(subcommand)]
+    Package(PackageVerb),
+    /// Tell agents where to fetch a package, after fetching it from there as an agent would
+    Activate(Activate),
+    /// Deploy a package to computers
+    Assign(Assign),
+    /// Show how far deployments are
+    Status(Status),
+    /// List, show and delete computers
+    #[command(subcommand)]
+    Computer(ComputerVerb),
+    /// Manage administrators
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Check the configuration
+    CheckConfig(CheckConfig),
+    /// Take the tour: serve, build, activate, assign, run an agent, watch it succeed
+    Demo(Demo),
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Serve {
+    /// Address of the HTTP listener; port 0 picks a free one [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) http: Option<String>,
+    /// Address of the HTTPS listener; port 0 picks a free one [default: 0.0.0.0:8443]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) https: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackageVerb {
+    /// Build a package from an archive, a directory or a file; prints its id
+    Build(Box<Build>),
+    /// List packages, newest first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one package
+    Show {
+        id: PackageId,
+        /// Print the info file as agents get it
+        #[arg(long)]
+        info: bool,
+        /// As JSON
+        #[arg(long, conflicts_with = "info")]
+        json: bool,
+    },
+    /// Take a package back: open jobs are cancelled, its files are removed, its id is never used again
+    Withdraw {
+        id: PackageId,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every file of the tree again and compare it with what was built
+    Verify {
+        /// Only this package
+        id: Option<PackageId>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Build {
+    /// A .zip or .tar.gz that is taken as it is, a directory or a file that is packed, or - for an archive on standard
+    /// input. May be left out with --action execute
+    #[arg(value_name = "FILE|DIRECTORY|-")]
+    pub(crate) source: Option<PathBuf>,
+    /// Name of the family: packages of one name are versions of each other
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Version, as its maker writes it
+    #[arg(long)]
+    pub(crate) version: String,
+    /// What it is for: linux, windows or macos
+    #[arg(long)]
+    pub(crate) os: OsFamily,
+    /// launch a file of the archive, execute any command, or store the files
+    #[arg(long, value_parser = ["launch", "execute", "store"])]
+    pub(crate) action: String,
+    /// launch: file in the archive and its arguments; execute: command line
+    #[arg(long, short, allow_hyphen_values = true, required_if_eq_any = [("action", "launch"), ("action", "execute")])]
+    pub(crate) command: Option<String>,
+    /// store: directory to copy to
+    #[arg(long, required_if_eq("action", "store"))]
+    pub(crate) path: Option<String>,
+    /// Pace: one fragment in every n-th cycle; 0 is first and alone, 10 is slowest
+    #[arg(long, default_value = "5", value_name = "0..10")]
+    pub(crate) priority: Priority,
+    /// Size of a fragment, such as 512K or 4M [default: 1M]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fragment_size: Option<ByteSize>,
+    /// Number of fragments, instead of their size
+    #[arg(long, value_name = "N", conflicts_with = "fragment_size")]
+    pub(crate) fragments: Option<u32>,
+    /// Ask the person at the computer before anything runs
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) notify_text: Option<String>,
+    /// Seconds until the question is answered with yes by itself; 0 waits for ever
+    #[arg(long, value_name = "SECONDS", requires = "notify_text")]
+    pub(crate) notify_countdown: Option<u32>,
+    /// The person may refuse
+    #[arg(long, requires = "notify_text")]
+    pub(crate) can_abort: bool,
+    /// The person may put it off
+    #[arg(long, requires = "notify_text")]
+    pub(crate) can_delay: bool,
+    /// Message shown afterwards
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) done_text: Option<String>,
+    /// Free text for administrators
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) description: String,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Activate {
+    pub(crate) id: PackageId,
+    /// Where agents fetch the info file over HTTPS [default: this server]
+    #[arg(long, value_name = "HOST[:PORT]/PATH")]
+    pub(crate) info_location: Option<Location>,
+    /// Where agents fetch fragments [default: this server]
+    #[arg(long, value_name = "HOST[:PORT]/PATH")]
+    pub(crate) fragment_location: Option<Location>,
+    /// CA file to check with [default: certs/ca.pem, or the system's with an own certificate]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Do not fetch it first
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Assign {
+    pub(crate) id: PackageId,
+    /// Computers, by name or device id
+    #[arg(long, value_name = "NAME|DEVICEID", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) computer: Vec<String>,
+    /// Every computer of the package's system, those to come included
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Run it even where it has been run before
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Fetch at once, but execute not before that local time of the computer
+    #[arg(long, value_name = "YYYY/MM/DD HH:MM")]
+    pub(crate) schedule: Option<Schedule>,
+    /// reboot, shutdown, or a command to run afterwards (stock Unix agents ignore it)
+    #[arg(long, value_name = "reboot|shutdown|COMMAND")]
+    pub(crate) post_command: Option<PostCommand>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Assign {
+    pub(crate) fn options(&self) -> JobOptions {
+        JobOptions { force: self.force, schedule: self.schedule.clone(), post_command: self.post_command.clone() }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Status {
+    /// Only this package
+    pub(crate) id: Option<PackageId>,
+    /// Only this computer, by name or device id
+    #[arg(long, value_name = "NAME|DEVICEID")]
+    pub(crate) computer: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComputerVerb {
+    /// List computers
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one computer, its packages and what it said
+    Show {
+        /// Name or device id
+        computer: String,
+        /// Print its last inventory as it came
+        #[arg(long)]
+        inventory: bool,
+        /// As JSON
+        #[arg(long, conflicts_with = "inventory")]
+        json: bool,
+    },
+    /// Forget a computer: its jobs and its inventory. It comes back with its next inventory
+    Delete {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserVerb {
+    /// Add an administrator; prints a one-time password unless one is given
+    Add {
+        name: String,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Change a password; prints a one-time password unless one is given
+    Password {
+        name: String,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List administrators
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CheckConfig {
+    /// Print every key with its value and where it comes from
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// As JSON
+    #[arg(long, requires = "print")]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Demo {
+    /// End after SUCCESS instead of staying up; fail if it did not come
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_that_belong_together_are_asked_for() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split_whitespace()).map_err(|error| error.kind());
+        assert!(parse("dripfeed package build x --name a --version 1 --os linux --action launch --command x").is_ok());
+        for wrong in [
+            "dripfeed package build x --name a --version 1 --os linux --action launch",
+            "dripfeed package build x --name a --version 1 --os linux --action store --command x",
+            "dripfeed package build x --name a --version 1 --os beos --action execute --command x",
+            "dripfeed package build x --name a --version 1 --os linux --action execute --command x --priority 11",
+            "dripfeed package build x --name a --version 1 --os linux --action execute --command x --can-abort",
+            "dripfeed assign 12",
+            "dripfeed assign 12 --all --computer a",
+            "dripfeed assign 012 --all",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Administrators and their passwords.
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
+
+use super::App;
+use crate::store::users::User;
+use crate::store::{StoreError, users};
+
+/// Why an account was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Too short.
+    #[error("the password has {0} characters: at least 10 are needed")]
+    Short(usize),
+    /// Not a name.
+    #[error("\"{0}\" is not a user name: 1 to 64 letters, digits, dots, dashes and underscores")]
+    Name(String),
+    /// Taken.
+    #[error("there is a user \"{0}\" already: `dripfeed user password {0}` changes the password")]
+    Exists(String),
+    /// Unknown.
+    #[error("there is no user \"{0}\": `dripfeed user list` shows them")]
+    Unknown(String),
+    /// Hashing failed.
+    #[error("the password could not be hashed: {0}")]
+    Hash(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Adds a user. With `must_change`, the password is for the first sign-in only.
+pub fn add(app: &App, name: &str, password: &str, must_change: bool) -> Result<(), AccountError> {
+    let valid = (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if !valid {
+        return Err(AccountError::Name(name.chars().take(64).collect()));
+    }
+    let user = User {
+        name: name.to_owned(),
+        password_hash: hash(password)?,
+        must_change_password: must_change,
+        created_at: app.clock.now(),
+    };
+    if app.store.write_now(move |conn| users::create(conn, &user))? {
+        Ok(())
+    } else {
+        Err(AccountError::Exists(name.to_owned()))
+    }
+}
+
+/// Changes a password. With `must_change`, it is for one sign-in only.
+pub fn set_password(app: &App, name: &str, password: &str, must_change: bool) -> Result<(), AccountError> {
+    let (owned, hash) = (name.to_owned(), hash(password)?);
+    if app.store.write_now(move |conn| users::set_password(conn, &owned, &hash, must_change))? {
+        Ok(())
+    } else {
+        Err(AccountError::Unknown(name.to_owned()))
+    }
+}
+
+/// Is this the user's password? Takes the same time for a user that does not exist.
+pub fn verify(app: &App, name: &str, password: &str) -> Result<bool, AccountError> {
+    // Argon2id of nothing anybody types.
+    const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let owned = name.to_owned();
+    let user = app.store.read_now(move |conn| users::find(conn, &owned))?;
+    let stored = user.as_ref().map_or(NOBODY, |user| user.password_hash.as_str());
+    let stored = PasswordHash::new(stored).map_err(|error| AccountError::Hash(error.to_string()))?;
+    let fits = Argon2::default().verify_password(password.as_bytes(), &stored).is_ok();
+    Ok(fits && user.is_some())
+}
+
+/// A password that a person can type from a terminal: four groups of five, 100 bits.
+pub fn random_password() -> Result<String, AccountError> {
+    // Without letters and digits that look alike.
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789A";
+    let mut bytes = [0_u8; 20];
+    getrandom::fill(&mut bytes).map_err(|error| AccountError::Hash(error.to_string()))?;
+    let letters: Vec<char> = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    Ok(letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-"))
+}
+
+fn hash(password: &str) -> Result<String, AccountError> {
+    let characters = password.chars().count();
+    if characters < 10 {
+        return Err(AccountError::Short(characters));
+    }
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|error| AccountError::Hash(error.to_string()))
+}

@@ -1,0 +1,35 @@
+//! "My addresses changed": the Windows agent's NOTIFY (ocs-protocol 2.5).
+
+use super::{App, Peer, ServiceError};
+use crate::protocol::NotifyRequest;
+use crate::store::{StoreError, computers};
+
+/// Takes new addresses of a known computer; adapters that are not named keep theirs.
+pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<(), ServiceError> {
+    let contact = peer.contact(app.clock.now());
+    app.store
+        .write(move |conn| -> Result<(), StoreError> {
+            let Some(computer) = computers::find_by_device_id(conn, &notify.device_id)? else {
+                return Ok(());
+            };
+            computers::touch(conn, computer.id, &contact)?;
+            let mut networks = computers::networks(conn, computer.id)?;
+            let mut changed = false;
+            for heard in &notify.networks {
+                for network in networks.iter_mut().filter(|network| network.mac.eq_ignore_ascii_case(&heard.mac)) {
+                    network.ip_address.clone_from(&heard.ip_address);
+                    changed = true;
+                }
+            }
+            // Only together with a known adapter, as the stock server does: a name alone proves nothing.
+            if changed {
+                computers::set_networks(conn, computer.id, &networks)?;
+                if let Some(address) = &notify.ip_address {
+                    computers::set_ip_address(conn, computer.id, address)?;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! "Here I am": what a computer is told at a check-in, and why it is not told more (ocs-protocol 2.1, 3.2, 4.3).
+//!
+//! One read of everything that decides, then the pure [`decide`], then one write. The reply is sent after the commit:
+//! a package that an agent was told of is never "waiting" in the database.
+
+use std::time::Duration;
+
+use super::{App, Peer, ServiceError};
+use crate::clock;
+use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
+use crate::model::{
+    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, ResultCode, UnixTime, Withheld,
+};
+use crate::protocol::{Decision, DownloadOption, Offer, PrologReply, PrologRequest};
+use crate::store::events::{Event, EventKind};
+use crate::store::jobs::OpenJob;
+use crate::store::settings::Scope;
+use crate::store::{Conn, StoreError, computers, events, jobs, settings};
+
+/// Answers a check-in.
+pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
+    let now = app.clock.now();
+    let device_id = request.device_id;
+    let context = {
+        let device_id = device_id.clone();
+        let global = app.configured.clone();
+        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?
+    };
+    let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
+    let answer = decide(&context, &moment);
+    if let Some(computer) = context.computer {
+        let contact = peer.contact(now);
+        let changes = answer.changes;
+        app.store.write(move |conn| changes.write(conn, &computer, &contact)).await?;
+    }
+    Ok(answer.reply)
+}
+
+/// Everything that decides about a computer, read in one view.
+#[derive(Clone, Debug)]
+pub struct DeviceContext {
+    /// `None` before its first inventory.
+    pub computer: Option<Computer>,
+    /// The values in force for it.
+    pub settings: Settings,
+    /// Its open jobs, oldest first.
+    pub jobs: Vec<OpenJob>,
+}
+
+impl DeviceContext {
+    fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
+        let mut global = configured;
+        global.0.extend(settings::layer(conn, Scope::Global)?.0);
+        let Some(computer) = computers::find_by_device_id(conn, device_id)? else {
+            let settings = resolve(&global, &[], &SettingsLayer::default());
+            return Ok(Self { computer: None, settings, jobs: Vec::new() });
+        };
+        let own = settings::layer(conn, Scope::Computer(computer.id))?;
+        let jobs = jobs::open_of_computer(conn, computer.id)?;
+        Ok(Self { computer: Some(computer), settings: resolve(&global, &[], &own), jobs })
+    }
+}
+
+/// When it is asked, and by what kind of agent.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The present.
+    pub now: UnixTime,
+    /// The same as a schedule writes it, `YYYY/MM/DD HH:MM` in the server's local time.
+    pub local_minute: String,
+    /// Does the agent wait for a SCHEDULE by itself?
+    pub waits_for_schedule: bool,
+}
+
+/// What is answered, and what has to be written before it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// For the agent.
+    pub reply: PrologReply,
+    /// For the store.
+    pub changes: Changes,
+}
+
+/// What a check-in changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Jobs that are offered for the first time.
+    pub offered: Vec<(JobId, PackageId)>,
+    /// Jobs that end because the agent's history has their package.
+    pub already_in_history: Vec<(JobId, PackageId)>,
+    /// Jobs whose gate is another than at the last contact; `None` for a gate that opened.
+    pub withheld: Vec<(JobId, Option<String>)>,
+}
+
+/// The rules, without clock or database.
+pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
+    let settings = context.settings.download();
+    let mut changes = Changes::default();
+    let mut offers: Vec<Offer> = Vec::new();
+    for open in &context.jobs {
+        let job = &open.job;
+        if open.in_history && !job.options.force {
+            changes.already_in_history.push((job.id, job.package));
+            continue;
+        }
+        match gate(open, context, settings.on, moment) {
+            Ok(offer) => {
+                if job.state == JobState::Pending {
+                    changes.offered.push((job.id, job.package));
+                }
+                if job.withheld.is_some() {
+                    changes.withheld.push((job.id, None));
+                }
+                // Each package at most once in a reply, or the Windows agent works on it twice.
+                if offers.iter().all(|other| other.package != offer.package) {
+                    offers.push(offer);
+                }
+            }
+            Err(withheld) => {
+                let reason = withheld.to_string();
+                if job.withheld.as_deref() != Some(&reason) {
+                    changes.withheld.push((job.id, Some(reason)));
+                }
+            }
+        }
+    }
+    let reply = PrologReply {
+        decision: if inventory_wanted(context, moment.now) { Decision::Send } else { Decision::Stop },
+        prolog_freq: Some(context.settings.prolog_frequency()),
+        inventory_on_startup: Some(context.settings.inventory_on_startup()),
+        // Always, also when inventories are never wanted: the stock server leaves the whole option out then, and its
+        // deployments stop without a word (docs/decisions/0161).
+        download: Some(DownloadOption { settings, offers }),
+    };
+    Answer { reply, changes }
+}
+
+/// The gates that a job has to pass, in their order; the first closed one is the answer to "why not?".
+fn gate(open: &OpenJob, context: &DeviceContext, download_on: bool, moment: &Moment) -> Result<Offer, Withheld> {
+    let job = &open.job;
+    if !download_on {
+        return Err(Withheld::DownloadOff);
+    }
+    if open.package_state != PackageState::Available {
+        return Err(Withheld::PackageWithdrawn);
+    }
+    let Some(activation) = &open.activation else {
+        return Err(Withheld::NotActivated);
+    };
+    if let Some(computer) = context.computer.as_ref().and_then(Computer::os_family)
+        && computer != open.package_os
+    {
+        return Err(Withheld::OtherSystem { package: open.package_os, computer });
+    }
+    if let Some(schedule) = &job.options.schedule
+        && !moment.waits_for_schedule
+        && moment.local_minute.as_str() < schedule.as_str()
+    {
+        return Err(Withheld::Scheduled(schedule.clone()));
+    }
+    Ok(Offer {
+        package: job.package,
+        info_location: activation.info_location.clone(),
+        fragment_location: activation.fragment_location.clone(),
+        schedule: job.options.schedule.clone(),
+        post_command: job.options.post_command.clone(),
+        force: job.options.force,
+    })
+}
+
+fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
+    let last = context.computer.as_ref().and_then(|computer| computer.last_inventory);
+    match (context.settings.inventory_frequency(), last) {
+        (InventoryFrequency::Never, _) => false,
+        (InventoryFrequency::Always, _) | (_, None) => true,
+        // A minute of grace: an agent that comes every 24 hours is a second early every other day, and would then be a
+        // whole day late.
+        (InventoryFrequency::Every(days), Some(last)) => now.since(last) + Duration::from_secs(60) >= days.span(),
+    }
+}
+
+impl Changes {
+    fn write(
+        &self,
+        conn: &mut Conn,
+        computer: &Computer,
+        contact: &computers::Contact,
+    ) -> Result<(), StoreError> {
+        let now = contact.at;
+        computers::touch(conn, computer.id, contact)?;
+        let event = |kind, job, package, text: &str| Event {
+            at: now,
+            kind,
+            computer: Some(computer.id),
+            device_id: computer.device_id.to_string(),
+            package: Some(package),
+            job: Some(job),
+            text: text.to_owned(),
+        };
+        let mut happened = Vec::new();
+        if !self.offered.is_empty() {
+            let ids: Vec<JobId> = self.offered.iter().map(|(job, _)| *job).collect();
+            jobs::mark_offered(conn, &ids, now)?;
+            happened.extend(self.offered.iter().map(|(job, package)| event(EventKind::Offered, *job, *package, "NOTIFIED")));
+        }
+        let code = ResultCode::already_in_history();
+        for (job, package) in &self.already_in_history {
+            jobs::finish(conn, *job, JobState::of_result(&code), &code, now)?;
+            happened.push(event(EventKind::Decided, *job, *package, code.as_str()));
+        }
+        for (job, reason) in &self.withheld {
+            jobs::set_withheld(conn, *job, reason.as_deref(), now)?;
+        }
+        if !happened.is_empty() {
+            events::append(conn, &happened)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a package for `package` may be given to a computer that says it runs `os_name`.
+pub fn fits(package: OsFamily, os_name: &str) -> bool {
+    OsFamily::guess(os_name).is_none_or(|computer| computer == package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::settings::SettingKey;
+    use crate::model::{Activation, ComputerId, DeploymentId, Job, JobOptions};
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_795_170_000);
+
+    fn computer() -> Computer {
+        Computer {
+            id: ComputerId(1),
+            device_id: "ws042-2024-03-05-09-10-11".parse().expect("a device id"),
+            name: "ws042".to_owned(),
+            os_name: "Debian GNU/Linux 12".to_owned(),
+            os_version: String::new(),
+            architecture: String::new(),
+            ip_address: String::new(),
+            peer_address: String::new(),
+            user_name: String::new(),
+            serial: String::new(),
+            model: String::new(),
+            uuid: String::new(),
+            workgroup: String::new(),
+            tag: String::new(),
+            user_agent: String::new(),
+            first_contact: NOW,
+            last_contact: NOW,
+            last_inventory: Some(NOW),
+        }
+    }
+
+    fn open_job(number: i64) -> OpenJob {
+        let package = PackageId::try_from(1_795_164_000 + number).expect("a package id");
+        let location: crate::model::Location = "dl.example.net/download".parse().expect("a location");
+        OpenJob {
+            job: Job {
+                id: JobId(number),
+                deployment: DeploymentId(1),
+                computer: ComputerId(1),
+                package,
+                options: JobOptions::default(),
+                state: JobState::Pending,
+                result: None,
+                withheld: None,
+                created_at: NOW,
+                offered_at: None,
+                finished_at: None,
+                updated_at: NOW,
+            },
+            package_state: PackageState::Available,
+            package_os: OsFamily::Linux,
+            activation: Some(Activation {
+                package,
+                info_location: location.clone(),
+                fragment_location: location,
+                activated_at: NOW,
+                checked_at: None,
+            }),
+            in_history: false,
+        }
+    }
+
+    fn settings(pairs: &[(SettingKey, i64)]) -> Settings {
+        resolve(&SettingsLayer(pairs.iter().copied().collect()), &[], &SettingsLayer::default())
+    }
+
+    fn moment(waits_for_schedule: bool) -> Moment {
+        Moment { now: NOW, local_minute: "2026/11/20 10:00".to_owned(), waits_for_schedule }
+    }
+
+    /// Decides for these jobs and prints what comes of it.
+    fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
+        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs };
+        let answer = decide(&context, &moment(waits_for_schedule));
+        let option = answer.reply.download.expect("the option is always there");
+        let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
+        let changes = &answer.changes;
+        format!(
+            "{:?}, on {}, offers [{}], offered {:?}, in history {:?}, withheld {:?}",
+            answer.reply.decision,
+            option.settings.on,
+            offers.join(" "),
+            changes.offered.iter().map(|(job, _)| job.0).collect::<Vec<_>>(),
+            changes.already_in_history.iter().map(|(job, _)| job.0).collect::<Vec<_>>(),
+            changes.withheld,
+        )
+    }
+
+    #[test]
+    fn a_pending_job_is_offered_and_becomes_notified() {
+        insta::assert_snapshot!(check(vec![open_job(1)], &[], true), @"Stop, on true, offers [1795164001], offered [1], in history [], withheld []");
+    }
+
+    #[test]
+    fn an_offered_job_is_offered_again_without_a_change() {
+        let mut job = open_job(1);
+        job.job.state = JobState::Offered;
+        insta::assert_snapshot!(check(vec![job], &[], true), @"Stop, on true, offers [1795164001], offered [], in history [], withheld []");
+    }
+
+    #[test]
+    fn what_the_agent_says_it_has_is_not_offered_unless_forced() {
+        let mut known = open_job(1);
+        known.in_history = true;
+        let mut forced = open_job(2);
+        forced.in_history = true;
+        forced.job.options.force = true;
+        insta::assert_snapshot!(check(vec![known, forced], &[], true), @"Stop, on true, offers [1795164002], offered [2], in history [1], withheld []");
+    }
+
+    #[test]
+    fn every_closed_gate_is_named() {
+        let mut withdrawn = open_job(1);
+        withdrawn.package_state = PackageState::Withdrawn;
+        let mut inactive = open_job(2);
+        inactive.activation = None;
+        let mut other = open_job(3);
+        other.package_os = OsFamily::Windows;
+        let mut later = open_job(4);
+        later.job.options.schedule = Some("2026/11/20 10:01".parse().expect("a time"));
+        insta::assert_snapshot!(check(vec![withdrawn, inactive, other, later], &[], false), @r#"Stop, on true, offers [], offered [], in history [], withheld [(JobId(1), Some("the package was withdrawn")), (JobId(2), Some("the package is not activated: dripfeed activate <id>")), (JobId(3), Some("the package is for windows, the computer runs linux")), (JobId(4), Some("scheduled for 2026/11/20 10:01, and this agent does not wait by itself"))]"#);
+        insta::assert_snapshot!(check(vec![open_job(1)], &[(SettingKey::Download, 0)], true), @r#"Stop, on false, offers [], offered [], in history [], withheld [(JobId(1), Some("deployment is switched off (setting DOWNLOAD)"))]"#);
+    }
+
+    #[test]
+    fn an_agent_that_waits_by_itself_is_told_at_once() {
+        let mut later = open_job(4);
+        later.job.options.schedule = Some("2026/11/20 10:01".parse().expect("a time"));
+        insta::assert_snapshot!(check(vec![later], &[], true), @"Stop, on true, offers [1795164004], offered [4], in history [], withheld []");
+    }
+
+    #[test]
+    fn a_schedule_that_has_come_opens_its_gate() {
+        let mut due = open_job(4);
+        due.job.options.schedule = Some("2026/11/20 10:00".parse().expect("a time"));
+        due.job.withheld = Some("scheduled".to_owned());
+        insta::assert_snapshot!(check(vec![due], &[], false), @"Stop, on true, offers [1795164004], offered [4], in history [], withheld [(JobId(4), None)]");
+    }
+
+    #[test]
+    fn a_gate_that_stays_closed_writes_nothing() {
+        let mut inactive = open_job(2);
+        inactive.activation = None;
+        inactive.job.withheld = Some(Withheld::NotActivated.to_string());
+        insta::assert_snapshot!(check(vec![inactive], &[], true), @"Stop, on true, offers [], offered [], in history [], withheld []");
+    }
+
+    #[test]
+    fn two_jobs_of_one_package_are_one_offer() {
+        let mut second = open_job(1);
+        second.job.id = JobId(9);
+        insta::assert_snapshot!(check(vec![open_job(1), second], &[], true), @"Stop, on true, offers [1795164001], offered [1, 9], in history [], withheld []");
+    }
+
+    #[test]
+    fn never_asking_for_inventories_does_not_stop_deployment() {
+        insta::assert_snapshot!(check(vec![open_job(1)], &[(SettingKey::Frequency, -1)], true), @"Stop, on true, offers [1795164001], offered [1], in history [], withheld []");
+    }
+
+    #[test]
+    fn an_inventory_is_wanted_when_there_is_none_or_it_is_old() {
+        let wanted = |frequency: i64, age_hours: Option<u64>| {
+            let mut computer = computer();
+            let age = age_hours.map(|hours| i64::try_from(hours).expect("hours") * 3600);
+            computer.last_inventory = age.map(|age| UnixTime::from_seconds(NOW.seconds() - age));
+            let settings = settings(&[(SettingKey::Frequency, frequency)]);
+            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new() }, NOW)
+        };
+        assert!(wanted(0, Some(0)));
+        assert!(wanted(1, None));
+        assert!(!wanted(-1, None));
+        assert!(!wanted(1, Some(23)));
+        assert!(wanted(1, Some(24)));
+        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new() };
+        assert!(inventory_wanted(&unknown, NOW));
+    }
+}

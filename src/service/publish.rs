@@ -1,0 +1,563 @@
+//! Building and withdrawing: an archive and a description become a published package.
+//!
+//! Order of writes, so that a crash at any point costs work and never truth: a row in state `building`, the staged
+//! tree, size and digests into the row, one rename, the row becomes `available`. [`super::reconcile`] ends what a crash
+//! left between any two of them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::App;
+use crate::archive::{
+    ArchiveError, ArchiveFormat, PackEntry, PackError, SplitError, SplitSummary, Summary, inspect, pack, split,
+};
+use crate::disk::published::TreeError;
+use crate::disk::{PositionedReader, lock};
+use crate::model::{
+    Action, ByteSize, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package, PackageId,
+    PackageState,
+};
+use crate::protocol::{Info, Scheme};
+use crate::store::packages::{BuiltContent, NewPackage};
+use crate::store::{StoreError, activations, deployments, jobs, packages};
+
+/// Where the content comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A command without files.
+    Nothing,
+    /// An archive that is taken as it is, a bare file, or a directory.
+    Path(PathBuf),
+    /// An archive on standard input.
+    Stdin,
+}
+
+/// How the archive is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fragmenting {
+    /// Fragments of that many bytes.
+    Size(ByteSize),
+    /// At most that many fragments.
+    Count(u32),
+}
+
+impl Fragmenting {
+    /// Fragments of 1 MiB (DESIGN.md 2).
+    pub const DEFAULT: Self = Self::Size(ByteSize(1 << 20));
+}
+
+/// What shall be built.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The description.
+    pub package: NewPackage,
+    /// The content.
+    pub source: Source,
+    /// How it is cut.
+    pub fragmenting: Fragmenting,
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// A directory, a bare file or standard input is being put into one archive; so many bytes so far.
+    Packing(u64),
+    /// The archive is being cut.
+    Cutting {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Fragments are being made durable.
+    Publishing,
+}
+
+/// A package that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The package.
+    pub package: Package,
+    /// What the administrator should know though it is no error.
+    pub warnings: Vec<String>,
+}
+
+/// Why a build was refused or failed. Nothing of it remains.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The description is wrong.
+    #[error(transparent)]
+    Package(#[from] InvalidPackage),
+    /// The cut is wrong.
+    #[error(transparent)]
+    Fragment(#[from] InvalidFragment),
+    /// A rule of the build.
+    #[error("{0}")]
+    Refused(String),
+    /// The input could not be read.
+    #[error("failed to read {path}: {source}")]
+    Input {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The content is one that agents must never unpack.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Packing failed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// Cutting failed.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// The tree could not be written.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PublishError {
+    /// Is it the input's fault (and not the disk's or the database's)?
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Package(_) | Self::Fragment(_) | Self::Refused(_) | Self::Input { .. } => true,
+            Self::Archive(error) => !matches!(error, ArchiveError::Io(_)),
+            Self::Pack(error) => !matches!(error, PackError::Write(_)),
+            Self::Split(error) => matches!(error, SplitError::TooMany { .. }),
+            Self::Tree(_) | Self::Store(_) => false,
+        }
+    }
+}
+
+/// Builds a package and publishes its tree. Returns when both are durable.
+pub fn build(app: &App, request: BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
+    check(&request)?;
+    // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
+    let _building = lock::shared(&app.tree.build_lock()).map_err(TreeError::from_lock)?;
+    let content = open(app, &request, progress)?;
+    let new = request.package.clone();
+    let now = app.clock.now();
+    let id = app.store.write_now(move |conn| packages::reserve(conn, &new, now))?;
+    let built = cut_and_publish(app, id, &request, content, progress);
+    if built.is_err() {
+        // Nobody has seen it; if this fails too, `reconcile` does it at the next start.
+        let _ = app.store.write_now(move |conn| packages::discard(conn, id));
+    }
+    built
+}
+
+/// What can be told without reading the content.
+fn check(request: &BuildRequest) -> Result<(), PublishError> {
+    let package = &request.package;
+    let refuse = |text: String| Err(PublishError::Refused(text));
+    for (what, text) in [("name", &package.name), ("version", &package.version)] {
+        if text.trim().is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+            return refuse(format!("the {what} must have 1 to 255 bytes and no control characters: --{what}"));
+        }
+    }
+    if package.description.len() > 8192 {
+        return refuse("the description is longer than 8192 bytes".to_owned());
+    }
+    if let Some(notify) = &package.notify {
+        notify.check()?;
+    }
+    if let Some(done) = &package.done {
+        done.check()?;
+    }
+    match (&package.action, &request.source) {
+        (Action::Launch { .. } | Action::Store { .. }, Source::Nothing) => {
+            return refuse(format!(
+                "action {} needs files: give an archive, a directory or a file (only execute works without)",
+                package.action.as_str()
+            ));
+        }
+        (Action::Store { path }, _) if !is_absolute(path, package.os) && !path.starts_with("INSTALL_PATH") => {
+            return refuse(format!("the path \"{path}\" must be absolute on {}: --path", package.os));
+        }
+        (Action::Launch { command }, _) => check_launch_name(command, package.os)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_absolute(path: &str, os: OsFamily) -> bool {
+    let drive = |path: &str| {
+        let mut chars = path.chars();
+        chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':')
+    };
+    match os {
+        OsFamily::Windows => drive(path) || path.starts_with("\\\\") || path.starts_with('%'),
+        OsFamily::Linux | OsFamily::Macos => path.starts_with('/'),
+    }
+}
+
+/// The file that a LAUNCH command names: what stands before the first blank.
+fn launched_file(command: &str) -> &str {
+    let name = command.split_whitespace().next().unwrap_or_default();
+    name.strip_prefix("./").unwrap_or(name)
+}
+
+/// Stock Unix agents cut the name at the first blank *or dash* before they look for it (ocs-protocol 9, 13.2).
+fn check_launch_name(command: &str, os: OsFamily) -> Result<(), PublishError> {
+    let file = launched_file(command);
+    if os != OsFamily::Windows
+        && let Some(dash) = file.find('-')
+    {
+        let cut = &file[..dash];
+        return Err(PublishError::Refused(format!(
+            "a stock agent cuts \"{file}\" at the dash and looks for \"{cut}\", so this would end in ERR_EXECUTE: \
+             rename the file without a dash, or use --action execute --command './{command}'"
+        )));
+    }
+    Ok(())
+}
+
+/// An archive to be cut: a file that can be read from several places at once.
+struct Content {
+    file: File,
+    size: u64,
+    name: String,
+}
+
+fn open(
+    app: &App,
+    request: &BuildRequest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Content>, PublishError> {
+    let os = request.package.os;
+    match &request.source {
+        Source::Nothing => Ok(None),
+        Source::Stdin => {
+            let mut spool = app.tree.spool()?;
+            let mut input = Counting { inner: io::stdin().lock(), done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+            io::copy(&mut input, &mut spool).map_err(|source| TreeError::write("the spool", source))?;
+            content(spool, "standard input").map(Some)
+        }
+        Source::Path(path) => {
+            let input = |source| PublishError::Input { path: path.display().to_string(), source };
+            let metadata = std::fs::metadata(path).map_err(input)?;
+            if metadata.is_file() && has_archive_name(path) {
+                return content(File::open(path).map_err(input)?, &path.display().to_string()).map(Some);
+            }
+            if !metadata.is_file() && !metadata.is_dir() {
+                return Err(PublishError::Refused(format!(
+                    "{} is neither a file nor a directory: nothing to build from",
+                    path.display()
+                )));
+            }
+            let spool = app.tree.spool()?;
+            let mut done = 0;
+            let entries = list(path)?.into_iter().map(|entry| {
+                let entry = entry.open();
+                if let Ok(PackEntry::File { size, .. }) = &entry {
+                    done += size;
+                    progress(Progress::Packing(done));
+                }
+                entry
+            });
+            let spool = pack(ArchiveFormat::for_os(os), entries, spool)?;
+            content(spool, &path.display().to_string()).map(Some)
+        }
+    }
+}
+
+fn content(file: File, name: &str) -> Result<Content, PublishError> {
+    let size = file.metadata().map_err(|source| PublishError::Input { path: name.to_owned(), source })?.len();
+    if size == 0 {
+        return Err(PublishError::Refused(format!("{name} is empty: nothing to build from")));
+    }
+    Ok(Content { file, size, name: name.to_owned() })
+}
+
+/// Archives are told by their name: a `.jar` is a ZIP inside, but somebody who deploys one wants the file.
+fn has_archive_name(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    [".zip", ".tar.gz", ".tgz"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// Cuts, inspects at the same time, writes the info file, publishes.
+fn cut_and_publish(
+    app: &App,
+    id: PackageId,
+    request: &BuildRequest,
+    content: Option<Content>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Built, PublishError> {
+    let new = &request.package;
+    let staged = app.tree.stage(id)?;
+    let mut warnings = warnings_before(request);
+    let (summary, built) = match &content {
+        None => (None, BuiltContent { size: 0, md5: None, sha256: None, fragments: Vec::new() }),
+        Some(content) => {
+            let plan = match request.fragmenting {
+                Fragmenting::Size(size) => FragmentPlan::by_size(content.size, size.0)?,
+                Fragmenting::Count(count) => FragmentPlan::by_count(content.size, count)?,
+            };
+            let (found, cut) = inspect_and_cut(app, new.os, content, &plan, &staged, progress)?;
+            check_content(new, &found, content)?;
+            warnings.extend(warnings_after(new, &found));
+            let built = BuiltContent {
+                size: cut.size,
+                md5: Some(cut.md5),
+                sha256: Some(cut.sha256),
+                fragments: cut.fragments,
+            };
+            (Some(found), built)
+        }
+    };
+    drop(summary);
+    progress(Progress::Publishing);
+    let fragments = FragmentCount(u32::try_from(built.fragments.len()).unwrap_or(u32::MAX));
+    let info = Info {
+        package: id,
+        priority: new.priority,
+        action: new.action.clone(),
+        fragments,
+        digest: built.md5,
+        scheme: Scheme::Http,
+        notify: new.notify.clone(),
+        done: new.done.clone(),
+        sha256: built.sha256,
+    };
+    staged.write_info(&info.to_xml())?;
+    app.store.write_now(move |conn| packages::set_content(conn, id, &built))?;
+    staged.publish()?;
+    let package = app.store.write_now(move |conn| -> Result<_, StoreError> {
+        packages::set_state(conn, id, PackageState::Available)?;
+        packages::find(conn, id)
+    })?;
+    let package = package.ok_or_else(|| PublishError::Refused(format!("package {id} was removed while it was built")))?;
+    Ok(Built { package, warnings })
+}
+
+/// One pass each, side by side: what is inside, and fragments with their digests.
+fn inspect_and_cut(
+    app: &App,
+    os: OsFamily,
+    content: &Content,
+    plan: &FragmentPlan,
+    staged: &crate::disk::published::Staged,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<((ArchiveFormat, Summary), SplitSummary), PublishError> {
+    let total = content.size;
+    thread::scope(|scope| {
+        let limits = &app.archive_limits;
+        let looking = scope.spawn(move || inspect(PositionedReader::new(&content.file), total, os, limits));
+        let cut = split(
+            PositionedReader::new(&content.file).take(total),
+            plan.fragment_size(),
+            |number| staged.create_fragment(number),
+            |done| progress(Progress::Cutting { done, total }),
+        );
+        let found = looking.join().map_err(|_| io::Error::other("the inspection of the archive panicked"));
+        // What is wrong with the content says more than what went wrong with cutting it.
+        let found = found.map_err(ArchiveError::from)??;
+        let cut = cut?;
+        if cut.size != total {
+            return Err(PublishError::Refused(format!("{} changed while it was read: build it again", content.name)));
+        }
+        Ok((found, cut))
+    })
+}
+
+/// What the content has to hold for the description to work.
+fn check_content(
+    new: &NewPackage,
+    (format, found): &(ArchiveFormat, Summary),
+    content: &Content,
+) -> Result<(), PublishError> {
+    let refuse = |text: String| Err(PublishError::Refused(text));
+    if new.os == OsFamily::Windows && *format == ArchiveFormat::TarGz {
+        return refuse(format!("{} is a TAR.GZ, but Windows agents read ZIP only: pack it as a ZIP", content.name));
+    }
+    if new.os != OsFamily::Windows && *format == ArchiveFormat::Zip && found.entries == 1 {
+        return refuse(format!(
+            "{} is a ZIP with a single member, which stock Unix agents unpack to nothing (ERR_EXECUTE): \
+             pack it as a TAR.GZ, or give the file itself",
+            content.name
+        ));
+    }
+    if found.files.is_empty() && !matches!(new.action, Action::Execute { .. }) {
+        return refuse(format!("{} holds no files: action {} would have nothing to do", content.name, new.action.as_str()));
+    }
+    if let Action::Launch { command } = &new.action {
+        let file = launched_file(command);
+        let file = if new.os == OsFamily::Windows { file.replace('\\', "/") } else { file.to_owned() };
+        let file = file.trim_matches('"');
+        if !found.contains_file(file) {
+            let names: Vec<String> = found.files.iter().take(5).map(|(path, _)| path.to_string()).collect();
+            let more = if found.files.len() > names.len() { ", …" } else { "" };
+            return refuse(format!(
+                "the archive has no file \"{file}\" to launch (it has {}{more}): --command must begin with a file of the archive; \
+                 for any other command use --action execute",
+                names.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn warnings_before(request: &BuildRequest) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let package = &request.package;
+    if package.os != OsFamily::Windows {
+        if package.notify.is_some() || package.done.is_some() {
+            warnings.push("stock Unix agents show no messages and run the package at once".to_owned());
+        }
+        if let Action::Store { path } = &package.action
+            && path.contains(char::is_whitespace)
+        {
+            warnings.push(format!("stock Unix agents cannot store to a path with a blank (\"{path}\"): ERR_EXECUTE"));
+        }
+    }
+    warnings
+}
+
+fn warnings_after(new: &NewPackage, (_, found): &(ArchiveFormat, Summary)) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if new.os != OsFamily::Windows && matches!(new.action, Action::Store { .. }) {
+        let hidden = found.files.iter().filter(|(path, _)| path.components().first().is_some_and(|part| part.starts_with('.')));
+        let hidden = hidden.count();
+        if hidden > 0 {
+            warnings.push(format!("stock Unix agents do not copy files whose name begins with a dot ({hidden} at the top)"));
+        }
+    }
+    warnings
+}
+
+/// What a directory or a bare file is made of, in the order in which it is packed.
+struct Found {
+    path: PathBuf,
+    name: String,
+    metadata: std::fs::Metadata,
+}
+
+impl Found {
+    fn open(&self) -> io::Result<PackEntry<File>> {
+        let kind = self.metadata.file_type();
+        let path = self.name.clone();
+        if kind.is_dir() {
+            return Ok(PackEntry::Directory { path });
+        }
+        if kind.is_symlink() {
+            let target = std::fs::read_link(&self.path)?.to_string_lossy().into_owned();
+            return Ok(PackEntry::Link { path, target });
+        }
+        let content = File::open(&self.path)?;
+        let size = content.metadata()?.len();
+        Ok(PackEntry::File { path, executable: is_executable(&self.metadata), size, content })
+    }
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &std::fs::Metadata) -> bool {
+    true
+}
+
+fn list(root: &Path) -> Result<Vec<Found>, PublishError> {
+    let input = |path: &Path, source| PublishError::Input { path: path.display().to_string(), source };
+    let metadata = std::fs::metadata(root).map_err(|source| input(root, source))?;
+    if metadata.is_file() {
+        let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Ok(vec![Found { path: root.to_owned(), name, metadata }]);
+    }
+    let mut found = Vec::new();
+    let mut waiting = vec![(root.to_owned(), String::new())];
+    while let Some((directory, prefix)) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).map_err(|source| input(&directory, source))? {
+            let entry = entry.map_err(|source| input(&directory, source))?;
+            let path = entry.path();
+            let file_name = entry.file_name().into_string().map_err(|name| {
+                PublishError::Refused(format!("the name {} in {} is not UTF-8: rename it", name.to_string_lossy(), directory.display()))
+            })?;
+            let name = format!("{prefix}{file_name}");
+            let metadata = entry.metadata().map_err(|source| input(&path, source))?;
+            let kind = metadata.file_type();
+            if kind.is_dir() {
+                waiting.push((path.clone(), format!("{name}/")));
+            } else if !kind.is_file() && !kind.is_symlink() {
+                return Err(PublishError::Refused(format!(
+                    "{} is a device, a fifo or a socket: a package holds files, directories and links",
+                    path.display()
+                )));
+            }
+            found.push(Found { path, name, metadata });
+        }
+    }
+    if found.is_empty() {
+        return Err(PublishError::Refused(format!("{} is empty: nothing to build from", root.display())));
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+struct Counting<'a, R> {
+    inner: R,
+    done: u64,
+    told: &'a mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.done += n as u64;
+        (self.told)(self.done);
+        Ok(n)
+    }
+}
+
+/// What a withdrawal ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Withdrawn {
+    /// Jobs that were still open.
+    pub cancelled_jobs: usize,
+    /// Deployments that were in force.
+    pub cancelled_deployments: usize,
+}
+
+/// Why a withdrawal failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WithdrawError {
+    /// No such package.
+    #[error("there is no package {0}: `dripfeed package list` shows them")]
+    Unknown(PackageId),
+    /// It was withdrawn before.
+    #[error("package {0} is withdrawn already")]
+    Already(PackageId),
+    /// The tree could not be changed; `reconcile` does it at the next start.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes a package back: nothing is offered any more, open jobs are cancelled, its tree is removed. The row, its
+/// results and its id stay.
+pub fn withdraw(app: &App, id: PackageId) -> Result<Withdrawn, WithdrawError> {
+    let now = app.clock.now();
+    let withdrawn = app.store.write_now(move |conn| -> Result<Withdrawn, WithdrawError> {
+        let package = packages::find(conn, id)?.ok_or(WithdrawError::Unknown(id))?;
+        if package.state == PackageState::Withdrawn {
+            return Err(WithdrawError::Already(id));
+        }
+        packages::set_state(conn, id, PackageState::Withdrawn)?;
+        activations::remove(conn, id)?;
+        let cancelled_deployments = deployments::cancel_of_package(conn, id, now)?;
+        let cancelled_jobs = jobs::cancel_of_package(conn, id, now)?;
+        Ok(Withdrawn { cancelled_jobs, cancelled_deployments })
+    })?;
+    // After the commit: a crash in between leaves a tree that nobody is sent to, and `reconcile` removes it.
+    app.tree.withdraw(id)?;
+    Ok(withdrawn)
+}
