@@ -199,3 +199,131 @@ fn required<T: FromStr>(root: &Element, attribute: &'static str) -> Result<T, In
 fn wrong(root: &Element, attribute: &'static str) -> InfoError {
     InfoError::Attribute { attribute, value: cut(root.value(attribute).unwrap_or_default()).into_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    const INFO: &str = r#"<DOWNLOAD ID="7" PRI="5" ACT="EXECUTE" DIGEST="" PROTO="HTTP" FRAGS="0" COMMAND="true" />"#;
+
+    fn read(document: &str) -> Result<Info, InfoError> {
+        Info::parse(document.as_bytes())
+    }
+
+    /// The sentence that a change of the smallest info file is refused with.
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(INFO.contains(from), "{from} does not stand there");
+        let error = read(&INFO.replace(from, to)).expect_err("refused");
+        error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    }
+
+    #[test]
+    fn what_is_missing_has_its_default() {
+        let info = read(r#"<DOWNLOAD ID="7" ACT="EXECUTE" COMMAND="true" />"#).expect("an info file");
+        let expected = Info {
+            package: "7".parse().expect("an id"),
+            priority: Priority::from_number(10),
+            action: Action::Execute { command: "true".to_owned() },
+            fragments: FragmentCount::NONE,
+            digest: None,
+            scheme: Scheme::Http,
+            notify: None,
+            done: None,
+            sha256: None,
+        };
+        assert_eq!(info, expected);
+        let blank =
+            r#"<DOWNLOAD ID="7" PRI="" FRAGS=" " PROTO="" ACT="EXECUTE" COMMAND="true" NOTIFY_USER="" SHA256="" />"#;
+        assert_eq!(read(blank).expect("an info file"), expected);
+    }
+
+    #[test]
+    fn elements_are_as_good_as_attributes() {
+        let info = read("<DOWNLOAD><ID>7</ID><PRI>0</PRI><ACT>STORE</ACT><PATH>/opt</PATH></DOWNLOAD>");
+        assert_eq!(info.expect("an info file").priority, Priority::Absolute);
+    }
+
+    #[test]
+    fn every_encoding_of_a_digest_is_read_and_hexa_is_written() {
+        for (algorithm, encoding, digest) in [
+            ("MD5", "Hexa", "5EB63BBBE01EEED093CB22BB8F5ACDC3"),
+            ("MD5", "Base64", "XrY7u+Ae7tCTyyK7j1rNww"),
+            ("MD5", "Base64", "XrY7u+Ae7tCTyyK7j1rNww=="),
+        ] {
+            let document = format!(
+                r#"<DOWNLOAD ID="7" ACT="STORE" PATH="/opt" FRAGS="1" DIGEST_ALGO="{algorithm}" DIGEST_ENCODE="{encoding}" DIGEST="{digest}" />"#
+            );
+            let written = read(&document).expect("an info file").to_xml();
+            assert!(written.contains(r#" DIGEST="5eb63bbbe01eeed093cb22bb8f5acdc3" "#), "{written}");
+            assert!(written.contains(r#" DIGEST_ALGO="MD5" DIGEST_ENCODE="Hexa" "#), "{written}");
+        }
+    }
+
+    #[test]
+    fn our_own_digest_comes_last() {
+        let mut info = read(INFO).expect("an info file");
+        info.sha256 = Digest::from_bytes(DigestAlgorithm::Sha256, &[0xab; 32]);
+        let written = info.to_xml();
+        assert!(written.ends_with(&format!(" GARDEFOU=\"rien\" SHA256=\"{}\" />\n", "ab".repeat(32))), "{written}");
+        assert_eq!(read(&written).expect("an info file"), info);
+    }
+
+    #[test]
+    fn text_of_several_lines_survives() {
+        let mut info = read(INFO).expect("an info file");
+        info.action = Action::Execute { command: "if [ 1 -lt 2 ]; then\n\techo \"<&>\"\nfi".to_owned() };
+        info.done = Some(Done { text: "<b>Fertig</b>\r\n".to_owned() });
+        let written = info.to_xml();
+        assert!(
+            written.contains(r#"COMMAND="if [ 1 -lt 2 ]; then&#10;&#9;echo &quot;&lt;&amp;>&quot;&#10;fi""#),
+            "{written}"
+        );
+        assert_eq!(read(&written).expect("an info file"), info);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let changes = [
+            ("DOWNLOAD", "CONF"),
+            (" ID=\"7\"", ""),
+            ("ID=\"7\"", "ID=\"007\""),
+            ("PRI=\"5\"", "PRI=\"fast\""),
+            ("FRAGS=\"0\"", "FRAGS=\"-1\""),
+            ("FRAGS=\"0\"", "FRAGS=\"4000000000\""),
+            ("FRAGS=\"0\"", "FRAGS=\"1\""),
+            ("FRAGS=\"0\"", "FRAGS=\"1\" DIGEST_ALGO=\"SHA3\" DIGEST_ENCODE=\"Hexa\""),
+            ("FRAGS=\"0\"", "FRAGS=\"1\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"UU\""),
+            ("FRAGS=\"0\"", "FRAGS=\"1\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\""),
+            ("PROTO=\"HTTP\"", "PROTO=\"FTP\""),
+            ("COMMAND=\"true\"", ""),
+            ("EXECUTE", "DANCE"),
+            ("EXECUTE", "LAUNCH"),
+            ("PRI", "SHA256=\"ab\" PRI"),
+            (" />", ""),
+            ("\"true\"", "\"a < b\""),
+        ];
+        let sentences: Vec<String> =
+            changes.iter().map(|(from, to)| format!("{to:?}: {}", refusal(from, to))).collect();
+        insta::assert_snapshot!(sentences.join("\n"), @r#"
+        "CONF": the info file's root is "CONF", not DOWNLOAD
+        "": attribute ID of the info file is missing or wrong: ""
+        "ID=\"007\"": attribute ID of the info file is missing or wrong: "007"
+        "PRI=\"fast\"": attribute PRI of the info file is missing or wrong: "fast"
+        "FRAGS=\"-1\"": attribute FRAGS of the info file is missing or wrong: "-1"
+        "FRAGS=\"4000000000\"": attribute FRAGS of the info file is missing or wrong: "4000000000"
+        "FRAGS=\"1\"": unknown digest algorithm "": expected MD5, SHA1 or SHA256
+        "FRAGS=\"1\" DIGEST_ALGO=\"SHA3\" DIGEST_ENCODE=\"Hexa\"": unknown digest algorithm "SHA3": expected MD5, SHA1 or SHA256
+        "FRAGS=\"1\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"UU\"": unknown digest encoding "UU": expected Hexa or Base64
+        "FRAGS=\"1\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\"": "" is not a MD5 digest in Hexa
+        "PROTO=\"FTP\"": attribute PROTO of the info file is missing or wrong: "FTP"
+        "": action execute needs a command to run: --command 'apt-get -y install htop'
+        "DANCE": "dance" is not an action: expected launch, execute or store
+        "LAUNCH": action launch needs a file of the archive to run: --command 'setup.sh --quiet'
+        "SHA256=\"ab\" PRI": "ab" is not a SHA256 digest in Hexa
+        "": the info file cannot be read: not well-formed XML: tag not closed: `>` not found before end of input (at byte 0)
+        "\"a < b\"": the info file cannot be read: not well-formed XML: attribute COMMAND of <DOWNLOAD> holds a raw "<", which must be written &lt; (at byte 0)
+        "#);
+    }
+}

@@ -240,7 +240,9 @@ impl InventoryReply {
         };
         let mut out = String::from("<?xml version='1.0' encoding='UTF-8'?>\n<REPLY>\n");
         push_leaf(&mut out, 1, "RESPONSE", word);
-        fields.iter().for_each(|field| field.push(&mut out, 1));
+        for field in fields {
+            field.push(&mut out, 1);
+        }
         out.push_str("</REPLY>\n");
         out
     }
@@ -256,3 +258,79 @@ impl InventoryReply {
 }
 
 const ACCOUNT_UPDATE: &str = "ACCOUNT_UPDATE";
+
+#[cfg(test)]
+mod tests {
+    use super::super::Request;
+    use super::*;
+    use crate::model::limits::RequestLimits;
+
+    fn read(content: &str) -> InventoryRequest {
+        let document =
+            format!("<REQUEST><QUERY>INVENTORY</QUERY><DEVICEID>pc-2024-03-05-09-10-11</DEVICEID>{content}</REQUEST>");
+        match Request::parse(document.as_bytes(), &RequestLimits::DEFAULT) {
+            Ok(Request::Inventory(inventory)) => *inventory,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_inventory_of_nothing_is_one() {
+        for content in ["", "<CONTENT/>", "<CONTENT><HARDWARE/><BIOS></BIOS><NETWORKS/><DOWNLOAD/></CONTENT>"] {
+            let inventory = read(content);
+            assert_eq!(inventory.facts, ComputerFacts::default(), "{content}");
+            assert_eq!((inventory.networks, inventory.history, inventory.account), (vec![], None, vec![]), "{content}");
+        }
+    }
+
+    #[test]
+    fn facts_are_trimmed_and_fit_their_columns() {
+        let long = "x".repeat(300);
+        let facts = read(&format!(
+            "<CONTENT><HARDWARE><NAME> pc </NAME><USERID>{long}</USERID><ARCH/></HARDWARE>
+             <BIOS><SMODEL>Model 7</SMODEL><SSN>&#65;1 </SSN></BIOS>
+             <CPUS><TYPE>x</TYPE></CPUS><CPUS><CPUARCH>arm64</CPUARCH></CPUS>
+             <ACCOUNTINFO><KEYNAME>TAG</KEYNAME><KEYVALUE> Paris</KEYVALUE></ACCOUNTINFO></CONTENT>"
+        ))
+        .facts;
+        assert_eq!((&*facts.name, facts.user_name.len(), &*facts.model), ("pc", 255, "Model 7"));
+        assert_eq!((&*facts.serial, &*facts.architecture, &*facts.tag), ("A1", "arm64", "Paris"));
+    }
+
+    #[test]
+    fn account_values_are_kept_as_they_are() {
+        let account = read(
+            "<CONTENT><ACCOUNTINFO KEYNAME='A' KEYVALUE=' 1 '/><ACCOUNTINFO><KEYNAME>B</KEYNAME><KEYVALUE/></ACCOUNTINFO>
+             <ACCOUNTINFO><KEYNAME/><KEYVALUE>lost</KEYVALUE></ACCOUNTINFO></CONTENT>",
+        )
+        .account;
+        let fields: Vec<(&str, &str)> = account.iter().map(|field| (&*field.key, &*field.value)).collect();
+        assert_eq!(fields, [("A", " 1 "), ("B", "")]);
+    }
+
+    #[test]
+    fn a_history_names_each_package_once_and_only_packages() {
+        let history = read(
+            "<CONTENT><DOWNLOAD><HISTORY><OLD_DEVICEID>x</OLD_DEVICEID><PACKAGE ID='7'/><PACKAGE ID='x'/><PACKAGE/>
+             <PACKAGE><ID>8</ID></PACKAGE><PACKAGE ID='7'/><PACKAGE ID=''/></HISTORY></DOWNLOAD></CONTENT>",
+        )
+        .history;
+        let ids: Option<Vec<u32>> = history.map(|packages| packages.iter().map(|id| id.number()).collect());
+        assert_eq!(ids, Some(vec![7, 8]));
+        assert_eq!(read("<CONTENT><DOWNLOAD><HISTORY/></DOWNLOAD></CONTENT>").history, Some(vec![]));
+    }
+
+    #[test]
+    fn only_the_exact_word_changes_an_agents_account() {
+        let reply = |word: &str| {
+            let document = format!(
+                "<REPLY><RESPONSE>{word}</RESPONSE><ACCOUNTINFO><KEYNAME>TAG</KEYNAME><KEYVALUE/></ACCOUNTINFO></REPLY>"
+            );
+            InventoryReply::parse(document.as_bytes()).expect("a reply")
+        };
+        let field = AccountField { key: "TAG".to_owned(), value: String::new() };
+        assert_eq!(reply("ACCOUNT_UPDATE"), InventoryReply::AccountUpdate(vec![field]));
+        assert_eq!(reply("NO_ACCOUNT_UPDATE"), InventoryReply::NoAccountUpdate);
+        assert_eq!(reply("BAD_CONTENT"), InventoryReply::NoAccountUpdate);
+    }
+}

@@ -21,6 +21,8 @@ mod option;
 mod prolog;
 mod report;
 mod request;
+#[cfg(test)]
+mod tests;
 pub mod xml;
 
 pub use info::{Info, InfoError, Scheme};

@@ -44,7 +44,9 @@ impl DownloadOption {
             push_attribute(out, name, &value.to_string(), Place::Attribute);
         }
         out.push_str(" />\n");
-        self.offers.iter().for_each(|offer| offer.push(out));
+        for offer in &self.offers {
+            offer.push(out);
+        }
         push_end(out, 1, "OPTION");
     }
 
@@ -167,4 +169,96 @@ pub fn conf_from_xml(document: &[u8]) -> Result<DownloadSettings, ConfError> {
         return Err(ConfError::Root(cut(&root.name).into_owned()));
     }
     Ok(read_conf(&root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(option: &str) -> DownloadOption {
+        let document = format!("<REPLY><OPTION><NAME>DOWNLOAD</NAME>{option}</OPTION></REPLY>");
+        let root = xml::parse(document.as_bytes(), &RequestLimits::DEFAULT).expect("well-formed");
+        DownloadOption::read(&root).expect("the option")
+    }
+
+    fn ids(option: &str) -> Vec<u32> {
+        read(option).offers.iter().map(|offer| offer.package.number()).collect()
+    }
+
+    const FALLBACK: DownloadSettings = DownloadSettings {
+        on: false,
+        fragment_latency: 10,
+        cycle_latency: 10,
+        period_latency: 0,
+        period_length: 10,
+        timeout: Days(30),
+        execution_timeout: Minutes(120),
+    };
+
+    #[test]
+    fn missing_values_are_what_stock_agents_fall_back_to() {
+        for conf in [
+            "",
+            "<PARAM TYPE='CONF' />",
+            "<PARAM TYPE='CONF' ON='' FRAG_LATENCY='soon' TIMEOUT='-1' PERIOD_LENGTH='0'><EXECUTION_TIMEOUT /></PARAM>",
+        ] {
+            assert_eq!(read(conf).settings, FALLBACK, "{conf}");
+        }
+        assert_eq!(read("<PARAM TYPE='CONF' ON='1' />").settings, DownloadSettings { on: true, ..FALLBACK });
+    }
+
+    #[test]
+    fn values_may_be_child_elements_and_types_may_be_missing() {
+        let option = read(
+            "<PARAM><ID>7</ID><INFO_LOC>a/b</INFO_LOC><PACK_LOC>c/d</PACK_LOC><FORCE>1</FORCE></PARAM>
+             <PARAM><ON>1</ON><FRAG_LATENCY>3</FRAG_LATENCY></PARAM>",
+        );
+        assert_eq!(option.settings, DownloadSettings { on: true, fragment_latency: 3, ..FALLBACK });
+        assert_eq!(option.offers.len(), 1);
+        assert!(option.offers[0].force);
+        assert_eq!(option.offers[0].fragment_location.as_str(), "c/d");
+    }
+
+    #[test]
+    fn broken_packages_are_passed_over_and_the_others_are_not() {
+        let locations = "INFO_LOC='a/b' PACK_LOC='c/d'";
+        assert_eq!(
+            ids(&format!(
+                "<PARAM TYPE='PACK' ID='' {locations} />
+                 <PARAM TYPE='PACK' ID='x' {locations} />
+                 <PARAM TYPE='PACK' FORCE='1' />
+                 <PARAM TYPE='PACK' ID='1' PACK_LOC='c/d' />
+                 <PARAM TYPE='PACK' ID='2' INFO_LOC='https://a/b' PACK_LOC='c/d' />
+                 <PARAM TYPE='PACK' ID='3' INFO_LOC='a/b' PACK_LOC='c d' />
+                 <PARAM TYPE='OTHER' ID='4' {locations} />
+                 <PARAM TYPE='PACK' ID='5' {locations} />
+                 <PARAM TYPE='PACK' ID='5' {locations} FORCE='1' />
+                 <PARAM TYPE='PACK' ID='6' INFO_LOC='a/b'><PACK_LOC /></PARAM>"
+            )),
+            [5, 6]
+        );
+    }
+
+    #[test]
+    fn what_no_agent_can_do_is_left_out_of_an_offer() {
+        let offers = read(
+            "<PARAM TYPE='PACK' ID='1' INFO_LOC='a' PACK_LOC='a' SCHEDULE='tomorrow' POSTCMD='NONE' FORCE='yes' />
+             <PARAM TYPE='PACK' ID='2' INFO_LOC='a' PACK_LOC='a' SCHEDULE='2031/06/30 02:15' POSTCMD='reboot' FORCE='1' />",
+        )
+        .offers;
+        assert_eq!((&offers[0].schedule, &offers[0].post_command, offers[0].force), (&None, &None, false));
+        assert_eq!(offers[1].schedule.as_ref().map(Schedule::as_str), Some("2031/06/30 02:15"));
+        assert_eq!((&offers[1].post_command, offers[1].force), (&Some(PostCommand::Reboot), true));
+    }
+
+    #[test]
+    fn a_configuration_file_is_only_that() {
+        let sentence = |document: &[u8]| conf_from_xml(document).expect_err("refused").to_string();
+        assert_eq!(sentence(b"<REPLY />"), "the root of the file is \"REPLY\", not CONF");
+        assert_eq!(
+            sentence(b"<CONF"),
+            "not well-formed XML: tag not closed: `>` not found before end of input (at byte 0)"
+        );
+        assert_eq!(conf_from_xml(b"<CONF />").expect("empty"), FALLBACK);
+    }
 }

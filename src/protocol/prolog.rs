@@ -135,3 +135,45 @@ pub(super) fn reply(document: &[u8]) -> Result<Element, ReplyError> {
     }
     Ok(root)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(inside: &str) -> PrologReply {
+        PrologReply::parse(format!("<REPLY>{inside}</REPLY>").as_bytes()).expect("a reply")
+    }
+
+    #[test]
+    fn a_decision_is_read_in_any_case_and_silence_is_stop() {
+        for (inside, decision) in [
+            ("<RESPONSE>SEND</RESPONSE>", Decision::Send),
+            ("<RESPONSE>Send</RESPONSE>", Decision::Send),
+            ("<RESPONSE>STOP</RESPONSE>", Decision::Stop),
+            ("<RESPONSE>OTHER</RESPONSE>", Decision::Other("OTHER".to_owned())),
+            ("<RESPONSE/>", Decision::Stop),
+            ("", Decision::Stop),
+        ] {
+            assert_eq!(read(inside).decision, decision, "{inside}");
+        }
+        assert_eq!(Decision::Other(" ".to_owned()).as_str(), "STOP");
+    }
+
+    #[test]
+    fn unknown_options_and_odd_numbers_are_passed_over() {
+        let reply = read(
+            "<PROLOG_FREQ>often</PROLOG_FREQ><INVENTORY_ON_STARTUP>1</INVENTORY_ON_STARTUP>
+             <OPTION><NAME>REGISTRY</NAME><PARAM NAME='k' REGTREE='2' REGKEY='x'>v</PARAM></OPTION>
+             <OPTION/><OPTION><PARAM TYPE='CONF' ON='1'/></OPTION>",
+        );
+        assert_eq!((reply.prolog_freq, reply.inventory_on_startup, reply.download), (None, Some(true), None));
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        let sentence = |document: &[u8]| PrologReply::parse(document).expect_err("refused").to_string();
+        assert_eq!(sentence(b"<html/>"), "the answer is not an OCS reply: its root is \"html\"");
+        assert!(sentence(b"<REPLY>").starts_with("not well-formed XML: the document ends inside <REPLY>"));
+        assert!(sentence(b"").starts_with("not well-formed XML: there is no element"));
+    }
+}

@@ -114,13 +114,13 @@ const RULES: Rules = Rules { raw_ampersands: false, keep: is_read, kept: 50_000 
 
 fn is_read(open: &[Element], name: &str) -> bool {
     match open {
-        [] => true,
         [_] => {
             matches!(name, "CONTENT" | "DEVICEID" | "ERR" | "HARDWARE" | "ID" | "IFACE" | "QUERY" | "TYPE")
         }
         [_, content] if content.name == "CONTENT" => {
             matches!(name, "ACCOUNTINFO" | "BIOS" | "CPUS" | "DEVICEID" | "DOWNLOAD" | "HARDWARE" | "NETWORKS")
         }
+        // The root, and what the sections hold.
         _ => true,
     }
 }
@@ -130,4 +130,99 @@ fn device_id(root: &Element) -> Result<DeviceId, RequestError> {
     let named = |element: &Element| element.value("DEVICEID").filter(|id| !id.is_empty()).map(str::to_owned);
     let id = named(root).or_else(|| root.child("CONTENT").and_then(named)).ok_or(RequestError::NoDeviceId)?;
     Ok(id.parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(inside: &str) -> String {
+        let document = format!("<REQUEST>{inside}</REQUEST>");
+        match Request::parse(document.as_bytes(), &RequestLimits::DEFAULT) {
+            Ok(Request::Prolog(prolog)) => format!("prolog of {}", prolog.device_id.host()),
+            Ok(Request::Snmp { device_id }) => format!("snmp of {}", device_id.host()),
+            Ok(Request::Update) => "update".to_owned(),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => format!("400: {error}"),
+        }
+    }
+
+    const PC: &str = "<DEVICEID>pc-2024-03-05-09-10-11</DEVICEID>";
+
+    #[test]
+    fn the_name_may_stand_in_the_content() {
+        assert_eq!(check(&format!("<QUERY>PROLOG</QUERY><CONTENT>{PC}</CONTENT>")), "prolog of pc");
+        let both = format!("<QUERY>PROLOG</QUERY><DEVICEID/><CONTENT><OTHER/>{PC}</CONTENT>");
+        assert_eq!(check(&both), "prolog of pc");
+    }
+
+    #[test]
+    fn every_query_is_told_apart() {
+        assert_eq!(
+            check(&format!("{PC}<QUERY>SNMP</QUERY><CONTENT><PRINTER><A>1</A></PRINTER></CONTENT>")),
+            "snmp of pc"
+        );
+        assert_eq!(check("<QUERY>UPDATE</QUERY>"), "update");
+        let sentences: Vec<String> = [
+            "",
+            PC,
+            "<QUERY/>",
+            "<QUERY>PROLOG</QUERY>",
+            "<QUERY>PROLOG</QUERY><DEVICEID></DEVICEID>",
+            "<QUERY>PROLOG</QUERY><DEVICEID>pc-2024-03-05-09-10-11 </DEVICEID>",
+            "<QUERY> PROLOG </QUERY>",
+            "<QUERY>prolog</QUERY>",
+            "<QUERY>FILE</QUERY>",
+            "<QUERY>SYSTEM</QUERY>",
+        ]
+        .iter()
+        .map(|inside| check(inside))
+        .collect();
+        insta::assert_snapshot!(sentences.join("\n"), @r#"
+        400: the request has no QUERY
+        400: the request has no QUERY
+        400: the request has no QUERY
+        400: the request has no DEVICEID
+        400: the request has no DEVICEID
+        400: "pc-2024-03-05-09-10-11 " is not a device id: expected NAME-YYYY-MM-DD-HH-MM-SS
+        400: unknown QUERY " PROLOG "
+        400: unknown QUERY "prolog"
+        400: unknown QUERY "FILE"
+        400: unknown QUERY "SYSTEM"
+        "#);
+    }
+
+    #[test]
+    fn a_windows_agent_mixes_attributes_and_elements() {
+        let document = br#"<?xml version="1.0" encoding="UTF-8" ?>
+            <REQUEST ID="1709630000" ERR="EXIT_CODE_1603">
+                <DEVICEID>PC-2024-03-05-09-10-11</DEVICEID>
+                <CONTENT />
+                <QUERY>DOWNLOAD</QUERY>
+            </REQUEST>"#;
+        let Ok(Request::Download(report)) = Request::parse(document, &RequestLimits::DEFAULT) else { panic!() };
+        assert_eq!(report.package.map(crate::model::PackageId::number), Some(1_709_630_000));
+        assert_eq!(report.code.as_str(), "EXIT_CODE_1603");
+    }
+
+    #[test]
+    fn a_notification_lists_the_adapters_that_are_whole() {
+        let notify = |kind: &str| {
+            let inside = format!(
+                "{PC}<CONTENT/><QUERY>NOTIFY</QUERY><TYPE>{kind}</TYPE><HARDWARE><IPADDR>10.1.2.42</IPADDR></HARDWARE>
+                 <IFACE><MAC>02:00:00:00:00:2A</MAC><IP>10.1.2.42</IP><MASK>255.255.255.0</MASK></IFACE>
+                 <IFACE><MAC>02:00:00:00:00:2B</MAC><IP>10.1.2.43</IP><MASK/></IFACE>
+                 <IFACE MAC='' IP='10.1.2.44' MASK='255.0.0.0'/>"
+            );
+            let document = format!("<REQUEST>{inside}</REQUEST>");
+            match Request::parse(document.as_bytes(), &RequestLimits::DEFAULT) {
+                Ok(Request::Notify(notify)) => notify,
+                other => panic!("{other:?}"),
+            }
+        };
+        let whole = Network { ip_address: "10.1.2.42".to_owned(), mac: "02:00:00:00:00:2A".to_owned() };
+        assert_eq!(notify("IP").networks, [whole]);
+        assert_eq!(notify("IP").ip_address.as_deref(), Some("10.1.2.42"));
+        assert_eq!((notify("DNS").networks, notify("DNS").ip_address), (vec![], None));
+    }
 }

@@ -46,7 +46,7 @@ pub struct Element {
     /// Attributes in the order of the document.
     pub attributes: Vec<(String, String)>,
     /// Child elements in the order of the document.
-    pub children: Vec<Element>,
+    pub children: Vec<Self>,
     /// The text directly inside, concatenated, not trimmed.
     pub text: String,
 }
@@ -122,12 +122,12 @@ pub(super) fn parse_with(document: &[u8], limits: &RequestLimits, rules: &Rules)
     let mut builder = Builder { limits, rules, open: Vec::new(), skipped: 0, root: None, elements: 0, kept: 0 };
     let mut first = true;
     loop {
+        let position = reader.buffer_position();
         let event = match reader.read_event() {
             Ok(event) => event,
             Err(error) => return Err(refusal(&error, reader.error_position())),
         };
-        let position = reader.buffer_position();
-        let malformed = |reason| Err(at(reason, position));
+        let malformed = |reason: &str| Err(at(reason, position));
         match event {
             Event::Start(tag) => builder.start(&tag, position)?,
             Event::Empty(tag) => {
@@ -141,10 +141,10 @@ pub(super) fn parse_with(document: &[u8], limits: &RequestLimits, rules: &Rules)
             Event::GeneralRef(name) => match resolve(&name) {
                 Some(character) => builder.character_data(character.encode_utf8(&mut [0; 4]), position)?,
                 None if rules.raw_ampersands => builder.character_data(&format!("&{};", &*name), position)?,
-                None => return malformed(format!("the entity &{}; is not declared", cut(&name))),
+                None => return malformed(&format!("the entity &{}; is not declared", cut(&name))),
             },
             Event::DocType(_) => return Err(XmlError::Doctype),
-            Event::Decl(_) if !first => return malformed("an XML declaration in the middle".to_owned()),
+            Event::Decl(_) if !first => return malformed("an XML declaration in the middle"),
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
             Event::Eof => return builder.finish(position),
         }
@@ -170,10 +170,10 @@ impl Builder<'_> {
         let tag_name = tag.name();
         let name: &str = tag_name.as_ref();
         if self.root.is_some() {
-            return Err(at(format!("<{}> after the end of the root element", cut(name)), position));
+            return Err(at(&format!("<{}> after the end of the root element", cut(name)), position));
         }
         if !is_name(name) {
-            return Err(at(format!("\"{}\" is no name of an element", cut(name)), position));
+            return Err(at(&format!("\"{}\" is no name of an element", cut(name)), position));
         }
         self.elements += 1;
         if self.elements > self.limits.elements {
@@ -209,10 +209,10 @@ impl Builder<'_> {
             if count >= self.limits.attributes {
                 return Err(XmlError::TooMany { what: "attributes in one element", limit: self.limits.attributes });
             }
-            let attribute = attribute.map_err(|error| at(format!("in <{}>: {error}", cut(element)), position))?;
+            let attribute = attribute.map_err(|error| at(&format!("in <{}>: {error}", cut(element)), position))?;
             let key: &str = attribute.key.as_ref();
             let wrong =
-                |reason: &str| Err(at(format!("attribute {} of <{}> {reason}", cut(key), cut(element)), position));
+                |reason: &str| Err(at(&format!("attribute {} of <{}> {reason}", cut(key), cut(element)), position));
             if !is_name(key) {
                 return wrong("has no proper name");
             }
@@ -222,7 +222,7 @@ impl Builder<'_> {
             match attribute_value(&attribute.value, self.rules.raw_ampersands) {
                 Some(value) if keep => attributes.push((key.to_owned(), value)),
                 Some(_) => {}
-                None => return wrong("holds a raw \"&\", which must be written &amp;"),
+                None => return wrong("holds an \"&\" that begins no reference and must be written &amp;"),
             }
         }
         Ok(attributes)
@@ -250,7 +250,7 @@ impl Builder<'_> {
 
     fn character_data(&mut self, text: &str, position: u64) -> Result<(), XmlError> {
         match self.open.last_mut() {
-            None => Err(at("text outside the root element".to_owned(), position)),
+            None => Err(at("text outside the root element", position)),
             Some(element) if self.skipped == 0 => {
                 element.text.push_str(text);
                 Ok(())
@@ -261,14 +261,14 @@ impl Builder<'_> {
 
     fn finish(self, position: u64) -> Result<Element, XmlError> {
         match (self.open.last(), self.root) {
-            (Some(open), _) => Err(at(format!("the document ends inside <{}>", cut(&open.name)), position)),
+            (Some(open), _) => Err(at(&format!("the document ends inside <{}>", cut(&open.name)), position)),
             (None, Some(root)) => Ok(root),
-            (None, None) => Err(at("there is no element in it".to_owned(), position)),
+            (None, None) => Err(at("there is no element in it", position)),
         }
     }
 }
 
-fn at(reason: String, position: u64) -> XmlError {
+fn at(reason: &str, position: u64) -> XmlError {
     XmlError::Malformed(format!("{reason} (at byte {position})"))
 }
 
@@ -280,7 +280,7 @@ fn refusal(error: &quick_xml::Error, position: u64) -> XmlError {
         quick_xml::Error::IllFormed(error) => error.to_string(),
         other => other.to_string(),
     };
-    at(reason.chars().take(200).collect(), position)
+    at(&reason.chars().take(200).collect::<String>(), position)
 }
 
 /// Names in messages: what a hostile document calls its elements may be megabytes long.
@@ -469,4 +469,224 @@ fn push_close(out: &mut String, name: &str) {
     out.push_str("</");
     out.push_str(name);
     out.push_str(">\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(document: &[u8]) -> Result<Element, XmlError> {
+        parse(document, &RequestLimits::DEFAULT)
+    }
+
+    /// A document on one line, as the reader understood it.
+    fn show(element: &Element) -> String {
+        let attributes: Vec<String> =
+            element.attributes.iter().map(|(key, value)| format!(" {key}={value:?}")).collect();
+        let children: String = element.children.iter().map(show).collect();
+        format!("<{}{} {:?}{children}>", element.name, attributes.concat(), element.text)
+    }
+
+    fn check(document: &str) -> String {
+        match read(document.as_bytes()) {
+            Ok(root) => show(&root),
+            Err(error) => format!("refused: {error}"),
+        }
+    }
+
+    #[test]
+    fn text_comes_together_from_its_pieces() {
+        assert_eq!(check("<a>x &amp; <![CDATA[<y>&]]><!-- no -->&#65;&#x42;</a>"), r#"<a "x & <y>&AB">"#);
+        assert_eq!(check("<a> x\r\ny\rz </a>"), r#"<a " x\ny\nz ">"#);
+        assert_eq!(check("<a><b> </b>t<c k='1'/>u</a>"), r#"<a "tu"<b " "><c k="1" "">>"#);
+    }
+
+    #[test]
+    fn attributes_are_normalised_as_xml_says() {
+        assert_eq!(check("<a k='1\r\n2\t3&#10;4&quot;' l=\"&lt;'\"/>"), r#"<a k="1 2 3\n4\"" l="<'" "">"#);
+        assert_eq!(check("<a k = '1'\n\tl='2' ></a >"), r#"<a k="1" l="2" "">"#);
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_carry_are_replaced() {
+        assert_eq!(check("<a k='\u{1}&#0;'>\u{b}&#xFFFF;&#xD800;&#99999999;</a>"), r#"<a k="��" "����">"#);
+        assert_eq!(show(&read(b"<a>\xff\xe4</a>").expect("read")), r#"<a "��">"#);
+    }
+
+    #[test]
+    fn declared_encodings_are_honoured() {
+        let document = |name: &str, bytes: &[u8]| {
+            [format!("<?xml version=\"1.0\" encoding='{name}' ?>\n<a>").as_bytes(), bytes, b"</a>"].concat()
+        };
+        for (name, bytes, text) in [
+            ("UTF-8", "ä€".as_bytes(), "ä€"),
+            ("iso-8859-1", b"\xe4".as_slice(), "ä"),
+            ("ISO-8859-15", b"\xa4", "€"),
+            ("windows-1251", b"\xcf\xca", "ПК"),
+            ("windows-1252", b"\x80", "€"),
+            ("Shift_JIS", b"\x83\x65", "テ"),
+            // It could be read, so it is not what it says.
+            ("UTF-16", "ä".as_bytes(), "ä"),
+        ] {
+            assert_eq!(read(&document(name, bytes)).expect(name).text, text, "{name}");
+        }
+        for name in ["EBCDIC", "", "iso-2022-jp", "hz-gb-2312"] {
+            assert_eq!(read(&document(name, b"x")), Err(XmlError::Encoding(name.to_owned())), "{name}");
+        }
+    }
+
+    #[test]
+    fn utf_16_is_told_by_its_first_bytes() {
+        let text = "<?xml version='1.0' encoding='UTF-16'?><a>ä€</a>";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for document in [[b"\xff\xfe", &*little].concat(), [b"\xfe\xff", &*big].concat(), little, big] {
+            assert_eq!(read(&document).expect("read").text, "ä€");
+        }
+        assert_eq!(read(b"\xef\xbb\xbf<a>\xc3\xa4</a>").expect("read").text, "ä");
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused_with_its_place() {
+        let refusals: Vec<String> = [
+            "",
+            "   ",
+            "plain",
+            "<a>",
+            "<a><b></a></b>",
+            "</a>",
+            "<a/><b/>",
+            "<a/>text",
+            "x<a/>",
+            "<a/>&amp;",
+            "<a k='1' k='2'/>",
+            "<a k=1/>",
+            "<a k/>",
+            "<a k='<'/>",
+            "<a k='&'/>",
+            "<a k='&nbsp;'/>",
+            "<a>&nbsp;</a>",
+            "<a>& b</a>",
+            "<a>&#x;&#-1;</a>",
+            "<1/>",
+            "< a/>",
+            "<a 1='2'/>",
+            "<a>\n<?xml version='1.0'?></a>",
+            "<a",
+            "<a k='",
+            "<!-- ",
+            "<a><![CDATA[ </a>",
+        ]
+        .iter()
+        .map(|document| {
+            format!("{document:?}: {}", check(document).trim_start_matches("refused: not well-formed XML: "))
+        })
+        .collect();
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        "": there is no element in it (at byte 0)
+        "   ": there is no element in it (at byte 0)
+        "plain": text outside the root element (at byte 0)
+        "<a>": the document ends inside <a> (at byte 3)
+        "<a><b></a></b>": expected `</b>`, but `</a>` was found (at byte 6)
+        "</a>": close tag `</a>` does not match any open tag (at byte 0)
+        "<a/><b/>": <b> after the end of the root element (at byte 4)
+        "<a/>text": text outside the root element (at byte 4)
+        "x<a/>": text outside the root element (at byte 0)
+        "<a/>&amp;": text outside the root element (at byte 4)
+        "<a k='1' k='2'/>": in <a>: position 8: duplicated attribute, previous declaration at position 2 (at byte 0)
+        "<a k=1/>": in <a>: position 4: attribute value must be enclosed in `"` or `'` (at byte 0)
+        "<a k/>": in <a>: position 3: attribute key must be directly followed by `=` or space (at byte 0)
+        "<a k='<'/>": attribute k of <a> holds a raw "<", which must be written &lt; (at byte 0)
+        "<a k='&'/>": attribute k of <a> holds an "&" that begins no reference and must be written &amp; (at byte 0)
+        "<a k='&nbsp;'/>": attribute k of <a> holds an "&" that begins no reference and must be written &amp; (at byte 0)
+        "<a>&nbsp;</a>": the entity &nbsp; is not declared (at byte 3)
+        "<a>& b</a>": entity or character reference not closed: `;` not found before end of input (at byte 3)
+        "<a>&#x;&#-1;</a>": the entity &#x; is not declared (at byte 3)
+        "<1/>": "1" is no name of an element (at byte 0)
+        "< a/>": "" is no name of an element (at byte 0)
+        "<a 1='2'/>": attribute 1 of <a> has no proper name (at byte 0)
+        "<a>\n<?xml version='1.0'?></a>": an XML declaration in the middle (at byte 4)
+        "<a": tag not closed: `>` not found before end of input (at byte 0)
+        "<a k='": attribute value not closed: `'` not found before end of input (at byte 0)
+        "<!-- ": comment not closed: `-->` not found before end of input (at byte 0)
+        "<a><![CDATA[ </a>": CDATA not closed: `]]>` not found before end of input (at byte 3)
+        "#);
+    }
+
+    #[test]
+    fn a_doctype_is_refused_finished_or_not() {
+        for document in [
+            "<!DOCTYPE a><a/>",
+            "<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>",
+            "<?xml version='1.0'?>\n<!doctype a [<!ENTITY b 'c'>]><a>&b;</a>",
+            "<!DOCTYPE a [",
+            "<a><!DOCTYPE b></a>",
+        ] {
+            assert_eq!(read(document.as_bytes()), Err(XmlError::Doctype), "{document}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_last_one_that_is_allowed() {
+        let limits = RequestLimits { depth: 2, attributes: 2, elements: 3, ..RequestLimits::DEFAULT };
+        let check = |document: &str| match parse(document.as_bytes(), &limits) {
+            Ok(_) => "taken".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(check("<a k='' l=''><b/><c></c></a>"), "taken");
+        assert_eq!(check("<a><b/><c/><d/></a>"), "the document has more than 3 elements");
+        assert_eq!(check("<a><b><c/></b></a>"), "the document has more than 2 levels of elements");
+        assert_eq!(check("<a k='' l='' m=''/>"), "the document has more than 2 attributes in one element");
+    }
+
+    #[test]
+    fn a_value_is_an_attribute_or_a_child_that_says_something() {
+        let root = read(b"<a k='1' e=''><k>2</k><l/><l> </l><l> 3 </l><m/><n><o/></n></a>").expect("read");
+        let values = ["k", "e", "l", "m", "n", "z"].map(|name| root.value(name));
+        assert_eq!(values, [Some("1"), Some(""), Some(" 3 "), None, None, None]);
+        assert_eq!(root.verbatim("l"), Some(""));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_counted_and_checked() {
+        let rules = Rules { keep: |open, name| open.is_empty() || name != "skip", ..Rules::ALL };
+        let check = |document: &str, limits: &RequestLimits| {
+            parse_with(document.as_bytes(), limits, &rules).map(|root| show(&root)).map_err(|error| error.to_string())
+        };
+        let all = RequestLimits::DEFAULT;
+        let kept = check("<a><skip k='1'>x<b>y</b>z</skip>t<b/></a>", &all);
+        assert_eq!(kept.as_deref(), Ok(r#"<a "t"<b "">>"#));
+        assert!(check("<a><skip k='<'/></a>", &all).is_err());
+        assert!(check("<a><skip>&what;</skip></a>", &all).is_err());
+        assert!(check("<a><skip><b></skip></a>", &all).is_err());
+        assert!(check("<a><skip><b/></skip></a>", &RequestLimits { depth: 2, ..all }).is_err());
+        assert!(check("<a><skip><b/></skip></a>", &RequestLimits { elements: 2, ..all }).is_err());
+        let few = Rules { kept: 2, ..Rules::ALL };
+        assert!(parse_with(b"<a><b/></a>", &all, &few).is_ok());
+        assert!(matches!(parse_with(b"<a><b/><b/></a>", &all, &few), Err(XmlError::TooMany { limit: 2, .. })));
+    }
+
+    #[test]
+    fn stray_ampersands_are_text_where_that_is_asked_for() {
+        let rules = Rules { raw_ampersands: true, ..Rules::ALL };
+        let check =
+            |document: &str| parse_with(document.as_bytes(), &RequestLimits::DEFAULT, &rules).map(|root| show(&root));
+        assert_eq!(
+            check("<a k='x && y &amp; &z; &#65; &'>x && y &amp; &z; &#65; &</a>").as_deref(),
+            Ok(r#"<a k="x && y & &z; A &" "x && y & &z; A &">"#)
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_escaped_once() {
+        let write = |place| {
+            let mut out = String::new();
+            push_escaped(&mut out, "a & b < c > d \" ' \r\n\t\u{0}é&amp;\u{ffff}", place);
+            out
+        };
+        assert_eq!(write(Place::Text), "a &amp; b &lt; c &gt; d \" ' &#13;\n\t\u{fffd}é&amp;amp;\u{fffd}");
+        let attribute = "a &amp; b &lt; c &gt; d &quot; ' &#13;&#10;&#9;\u{fffd}é&amp;amp;\u{fffd}";
+        assert_eq!(write(Place::Attribute), attribute);
+        assert_eq!(write(Place::InfoAttribute), attribute.replace("&gt;", ">"));
+    }
 }
