@@ -24,9 +24,9 @@ pub enum PaceError {
     /// It would be given up before its last fragment came.
     #[error(
         "{fragments} fragments at priority {priority} need {} ({} turns, {turns} in each period of {period_length} \
-         cycles, and such a period takes {}), more than DOWNLOAD_TIMEOUT allows ({timeout} days): use larger \
+         cycles, and such a period takes {}), more than DOWNLOAD_TIMEOUT allows ({}): use larger \
          fragments{}, or raise DOWNLOAD_TIMEOUT",
-        spell(*.needed), u64::from(.fragments.0) + 1, spell(*.period),
+        spell(*.needed), u64::from(.fragments.0) + 1, spell(*.period), spell(.timeout.span()),
         if .priority.number() > 1 { ", a smaller priority" } else { "" }
     )]
     TooLong {
@@ -101,9 +101,10 @@ pub fn check_pace(
     if needed <= settings.timeout.span() {
         return Ok(needed);
     }
-    let seconds = u64::from(period_length) * u64::from(settings.cycle_latency)
-        + u64::from(turns) * u64::from(settings.fragment_latency)
-        + u64::from(settings.period_latency);
+    let product = |times: u32, seconds: u32| u64::from(times).saturating_mul(seconds.into());
+    let seconds = product(period_length, settings.cycle_latency)
+        .saturating_add(product(turns, settings.fragment_latency))
+        .saturating_add(settings.period_latency.into());
     let period = Duration::from_secs(seconds);
     Err(PaceError::TooLong { fragments, priority, needed, turns, period_length, period, timeout: settings.timeout })
 }
@@ -142,10 +143,10 @@ mod tests {
     fn a_pace_that_can_never_finish_is_told_with_the_arithmetic() {
         let default = DownloadSettings::default();
         let short = DownloadSettings { period_length: 5, timeout: Days(1), ..default };
-        insta::assert_snapshot!(verdict(&short, 8, 1), @"");
-        insta::assert_snapshot!(verdict(&default, 5, 12_000), @"");
-        insta::assert_snapshot!(verdict(&short, 1, 20_000), @"");
-        insta::assert_snapshot!(verdict(&default, 5, 3), @"");
+        insta::assert_snapshot!(verdict(&short, 8, 1), @"priority 8 never has a turn in periods of 5 cycles: raise DOWNLOAD_PERIOD_LENGTH to 8 or more, or build with a priority of 5 or less");
+        insta::assert_snapshot!(verdict(&default, 5, 12_000), @"12000 fragments at priority 5 need 43.1 days (12001 turns, 2 in each period of 10 cycles, and such a period takes 10 min 20 s), more than DOWNLOAD_TIMEOUT allows (30 days): use larger fragments, a smaller priority, or raise DOWNLOAD_TIMEOUT");
+        insta::assert_snapshot!(verdict(&short, 1, 20_000), @"20000 fragments at priority 1 need 16.3 days (20001 turns, 5 in each period of 5 cycles, and such a period takes 5 min 50 s), more than DOWNLOAD_TIMEOUT allows (24 h): use larger fragments, or raise DOWNLOAD_TIMEOUT");
+        insta::assert_snapshot!(verdict(&default, 5, 3), @"19 min 30 s");
     }
 
     #[test]

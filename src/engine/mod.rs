@@ -24,6 +24,8 @@
 mod estimate;
 mod event;
 mod period;
+#[cfg(test)]
+mod properties;
 pub mod sim;
 mod task;
 #[cfg(test)]

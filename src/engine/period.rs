@@ -107,10 +107,6 @@ impl Pace {
         *self = Self { ordinal, bad_cycles: self.bad_cycles, bad_periods: self.bad_periods, ..Self::new(opens) };
     }
 
-    pub(super) fn cycle(&self) -> u32 {
-        self.cycle
-    }
-
     pub(super) fn opens(&self) -> UnixTime {
         self.opens
     }
@@ -306,7 +302,9 @@ pub(super) fn length(settings: &DownloadSettings) -> u32 {
 
 /// How long a period without any turn takes.
 fn period_millis(settings: &DownloadSettings) -> i64 {
-    (i64::from(settings.cycle_latency) * i64::from(length(settings)) + i64::from(settings.period_latency))
+    i64::from(settings.cycle_latency)
+        .saturating_mul(length(settings).into())
+        .saturating_add(settings.period_latency.into())
         .saturating_mul(1000)
 }
 
