@@ -16,11 +16,11 @@ use crate::model::{PackageId, Priority, UnixTime};
 /// The pause after the n-th cycle in a row in which nothing worked is at least 2^(n-1) s, up to this.
 ///
 /// Without it, latencies of 0 and a fragment that is not there would be 700 requests a second from every computer.
-pub const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+pub const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
 /// The pause after the n-th period in a row in which more than two thirds of the fragment requests failed is at least
 /// [`LONGEST_BACK_OFF`] × 2^(n-1), up to this (ocs-protocol 7.5; the stock Windows agent stops until its next run).
-pub const LONGEST_RECESS: Duration = Duration::from_secs(3600);
+pub const LONGEST_RECESS: Duration = Duration::from_hours(1);
 
 /// The order of turns within a cycle: absolute packages first, then ascending numbers.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -10,7 +10,7 @@ use super::sim::{Crash, Happening, Moment, Offer, Scenario, Step, What, World};
 use super::*;
 use crate::model::{Days, FragmentCount, FragmentNumber, Minutes, Priority, ResultCode};
 
-const SPAN: Duration = Duration::from_secs(60 * 86_400);
+const SPAN: Duration = Duration::from_hours(60 * 24);
 
 fn settings() -> impl Strategy<Value = DownloadSettings> {
     let seconds = |longest: u32| prop_oneof![Just(0), 0..=longest];
@@ -141,6 +141,10 @@ fn check_once(world: &World) -> Result<(), TestCaseError> {
                 for number in missing {
                     *may_store.entry((*package, *number)).or_default() += 1;
                 }
+            }
+            // Killed after it had found out that a fragment is bad.
+            (Action::Execute(killed), None) => {
+                may_store.iter_mut().filter(|((package, _), _)| package == killed).for_each(|(_, left)| *left += 1);
             }
             _ => {}
         }
