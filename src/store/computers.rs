@@ -1,5 +1,13 @@
 //! Computers, their addresses and their inventory documents.
 
+use std::borrow::Cow;
+
+use diesel::prelude::*;
+
+use super::connection::q;
+use super::row::{At, limit as rows, rows_of, text, time};
+use super::schema::{computers, inventory_documents, networks, settings};
+use super::settings::COMPUTER;
 use super::{Conn, StoreError};
 use crate::model::{Computer, ComputerId, DeviceId, UnixTime};
 use crate::protocol::{ComputerFacts, Network};
@@ -15,40 +23,132 @@ pub struct Contact {
     pub at: UnixTime,
 }
 
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = computers)]
+struct ComputerRow {
+    id: i64,
+    device_id: String,
+    name: String,
+    os_name: String,
+    os_version: String,
+    architecture: String,
+    ip_address: String,
+    peer_address: String,
+    user_name: String,
+    serial: String,
+    model: String,
+    uuid: String,
+    workgroup: String,
+    tag: String,
+    user_agent: String,
+    first_contact: i64,
+    last_contact: i64,
+    last_inventory: Option<i64>,
+}
+
+impl TryFrom<ComputerRow> for Computer {
+    type Error = StoreError;
+
+    fn try_from(row: ComputerRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ComputerId(row.id),
+            device_id: At("computers", row.id).check(row.device_id.parse())?,
+            name: row.name,
+            os_name: row.os_name,
+            os_version: row.os_version,
+            architecture: row.architecture,
+            ip_address: row.ip_address,
+            peer_address: row.peer_address,
+            user_name: row.user_name,
+            serial: row.serial,
+            model: row.model,
+            uuid: row.uuid,
+            workgroup: row.workgroup,
+            tag: row.tag,
+            user_agent: row.user_agent,
+            first_contact: UnixTime::from_millis(row.first_contact),
+            last_contact: UnixTime::from_millis(row.last_contact),
+            last_inventory: time(row.last_inventory),
+        })
+    }
+}
+
+/// What an inventory writes; `None` leaves what is there.
+#[derive(AsChangeset, Insertable)]
+#[diesel(table_name = computers)]
+struct FactsRow<'a> {
+    name: Cow<'a, str>,
+    name_key: String,
+    os_name: Cow<'a, str>,
+    os_version: Cow<'a, str>,
+    architecture: Cow<'a, str>,
+    ip_address: Cow<'a, str>,
+    peer_address: Cow<'a, str>,
+    user_name: Option<Cow<'a, str>>,
+    serial: Cow<'a, str>,
+    model: Cow<'a, str>,
+    uuid: Cow<'a, str>,
+    workgroup: Cow<'a, str>,
+    user_agent: Cow<'a, str>,
+    last_contact: i64,
+    last_inventory: i64,
+}
+
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = networks)]
+struct NetworkRow<'a> {
+    computer_id: i64,
+    position: i64,
+    ip_address: Cow<'a, str>,
+    mac: Cow<'a, str>,
+}
+
+#[derive(AsChangeset, Insertable)]
+#[diesel(table_name = inventory_documents)]
+struct DocumentRow<'a> {
+    computer_id: i64,
+    sha256: &'a [u8],
+    document: &'a [u8],
+}
+
 /// One computer by its wire name.
 pub fn find_by_device_id(conn: &mut Conn, device_id: &DeviceId) -> Result<Option<Computer>, StoreError> {
-    let _ = (conn, device_id);
-    todo!()
+    let query = computers::table.filter(computers::device_id.eq(device_id.as_str()));
+    q!(conn => query.select(ComputerRow::as_select()).first(conn).optional())?.map(Computer::try_from).transpose()
 }
 
 /// One computer.
 pub fn find(conn: &mut Conn, id: ComputerId) -> Result<Option<Computer>, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let query = computers::table.find(id.0);
+    q!(conn => query.select(ComputerRow::as_select()).first(conn).optional())?.map(Computer::try_from).transpose()
 }
 
 /// Every computer of that host name, letters compared without case.
 pub fn find_by_name(conn: &mut Conn, name: &str) -> Result<Vec<Computer>, StoreError> {
-    let _ = (conn, name);
-    todo!()
+    let query =
+        computers::table.filter(computers::name_key.eq(text(&name.to_lowercase()).into_owned())).order(computers::id);
+    q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
 }
 
 /// Computers in order of their number, after `after`, at most `limit`.
 pub fn list(conn: &mut Conn, after: Option<ComputerId>, limit: usize) -> Result<Vec<Computer>, StoreError> {
-    let _ = (conn, after, limit);
-    todo!()
+    let query = computers::table
+        .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
+        .order(computers::id)
+        .limit(rows(limit));
+    q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
 }
 
 /// Numbers of all computers.
 pub fn all_ids(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
-    let _ = conn;
-    todo!()
+    let query = computers::table.select(computers::id).order(computers::id);
+    Ok(q!(conn => query.load(conn))?.into_iter().map(ComputerId).collect())
 }
 
 /// How many computers there are.
 pub fn count(conn: &mut Conn) -> Result<u64, StoreError> {
-    let _ = conn;
-    todo!()
+    let count: i64 = q!(conn => computers::table.count().get_result(conn))?;
+    Ok(count.unsigned_abs())
 }
 
 /// Inserts the computer, or updates its facts, contact and last inventory. True if it is new.
@@ -60,60 +160,137 @@ pub fn take_facts(
     facts: &ComputerFacts,
     contact: &Contact,
 ) -> Result<(ComputerId, bool), StoreError> {
-    let _ = (conn, device_id, facts, contact);
-    todo!()
+    let names_a_person = !facts.user_name.is_empty() && !facts.user_name.to_lowercase().contains("system");
+    let mut row = FactsRow {
+        name: text(&facts.name),
+        name_key: text(&facts.name.to_lowercase()).into_owned(),
+        os_name: text(&facts.os_name),
+        os_version: text(&facts.os_version),
+        architecture: text(&facts.architecture),
+        ip_address: text(&facts.ip_address),
+        peer_address: text(&contact.peer_address),
+        user_name: names_a_person.then(|| text(&facts.user_name)),
+        serial: text(&facts.serial),
+        model: text(&facts.model),
+        uuid: text(&facts.uuid),
+        workgroup: text(&facts.workgroup),
+        user_agent: text(&contact.user_agent),
+        last_contact: contact.at.millis(),
+        last_inventory: contact.at.millis(),
+    };
+    // Most inventories are of computers that are known. Nobody else writes between the two (one writer at a time).
+    let known = computers::table.filter(computers::device_id.eq(device_id.as_str()));
+    let updated: Option<i64> = q!(conn => diesel::update(known)
+        .set(&row)
+        .returning(computers::id)
+        .get_result(conn)
+        .optional())?;
+    if let Some(id) = updated {
+        return Ok((ComputerId(id), false));
+    }
+    // Nothing is there that it could overwrite.
+    row.user_name = Some(text(&facts.user_name));
+    let id: i64 = q!(conn => diesel::insert_into(computers::table)
+        .values((
+            &row,
+            computers::device_id.eq(device_id.as_str()),
+            computers::tag.eq(text(&facts.tag)),
+            computers::first_contact.eq(contact.at.millis()),
+        ))
+        .returning(computers::id)
+        .get_result(conn))?;
+    Ok((ComputerId(id), true))
 }
 
 /// Writes last contact, peer address and agent.
 pub fn touch(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
-    let _ = (conn, id, contact);
-    todo!()
+    q!(conn => diesel::update(computers::table.find(id.0))
+        .set((
+            computers::last_contact.eq(contact.at.millis()),
+            computers::peer_address.eq(text(&contact.peer_address)),
+            computers::user_agent.eq(text(&contact.user_agent)),
+        ))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// Writes the moment of an inventory that changed nothing.
 pub fn touch_inventory(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
-    let _ = (conn, id, contact);
-    todo!()
+    q!(conn => diesel::update(computers::table.find(id.0))
+        .set((
+            computers::last_contact.eq(contact.at.millis()),
+            computers::last_inventory.eq(contact.at.millis()),
+            computers::peer_address.eq(text(&contact.peer_address)),
+            computers::user_agent.eq(text(&contact.user_agent)),
+        ))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// Changes only the address (NOTIFY).
 pub fn set_ip_address(conn: &mut Conn, id: ComputerId, ip_address: &str) -> Result<(), StoreError> {
-    let _ = (conn, id, ip_address);
-    todo!()
+    q!(conn => diesel::update(computers::table.find(id.0))
+        .set(computers::ip_address.eq(text(ip_address)))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// Replaces the computer's adapters.
 pub fn set_networks(conn: &mut Conn, id: ComputerId, networks: &[Network]) -> Result<(), StoreError> {
-    let _ = (conn, id, networks);
-    todo!()
+    let old = networks::table.filter(networks::computer_id.eq(id.0));
+    q!(conn => diesel::delete(old).execute(conn))?;
+    let new: Vec<NetworkRow<'_>> = (0..)
+        .zip(networks)
+        .map(|(position, network)| NetworkRow {
+            computer_id: id.0,
+            position,
+            ip_address: text(&network.ip_address),
+            mac: text(&network.mac),
+        })
+        .collect();
+    for chunk in new.chunks(rows_of(4)) {
+        q!(conn => diesel::insert_into(networks::table).values(chunk).execute(conn))?;
+    }
+    Ok(())
 }
 
 /// The computer's adapters.
 pub fn networks(conn: &mut Conn, id: ComputerId) -> Result<Vec<Network>, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let query = networks::table
+        .filter(networks::computer_id.eq(id.0))
+        .order(networks::position)
+        .select((networks::ip_address, networks::mac));
+    let found: Vec<(String, String)> = q!(conn => query.load(conn))?;
+    Ok(found.into_iter().map(|(ip_address, mac)| Network { ip_address, mac }).collect())
 }
 
 /// SHA-256 of the stored inventory document.
 pub fn document_sha256(conn: &mut Conn, id: ComputerId) -> Result<Option<Vec<u8>>, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let query = inventory_documents::table.find(id.0).select(inventory_documents::sha256);
+    Ok(q!(conn => query.first(conn).optional())?)
 }
 
 /// Keeps the document (compressed by the caller) with the digest of what came.
 pub fn set_document(conn: &mut Conn, id: ComputerId, sha256: &[u8], deflated: &[u8]) -> Result<(), StoreError> {
-    let _ = (conn, id, sha256, deflated);
-    todo!()
+    let row = DocumentRow { computer_id: id.0, sha256, document: deflated };
+    q!(conn => diesel::insert_into(inventory_documents::table)
+        .values(&row)
+        .on_conflict(inventory_documents::computer_id)
+        .do_update()
+        .set(&row)
+        .execute(conn))?;
+    Ok(())
 }
 
 /// The document as it was kept.
 pub fn document(conn: &mut Conn, id: ComputerId) -> Result<Option<Vec<u8>>, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let query = inventory_documents::table.find(id.0).select(inventory_documents::document);
+    Ok(q!(conn => query.first(conn).optional())?)
 }
 
-/// Removes a computer with its jobs, history, adapters and document; its events stay. True if it was there.
+/// Removes a computer with its jobs, history, adapters, document and settings; its events stay. True if it was there.
 pub fn delete(conn: &mut Conn, id: ComputerId) -> Result<bool, StoreError> {
-    let _ = (conn, id);
-    todo!()
+    let own_settings = settings::table.filter(settings::scope.eq(COMPUTER)).filter(settings::scope_id.eq(id.0));
+    q!(conn => diesel::delete(own_settings).execute(conn))?;
+    Ok(q!(conn => diesel::delete(computers::table.find(id.0)).execute(conn))? > 0)
 }

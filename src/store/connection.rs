@@ -4,9 +4,93 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use diesel::SqliteConnection;
+use diesel::connection::SimpleConnection;
+
+use super::StoreError;
+use super::postgres::PgConnection;
+
 /// A connection. Every query is written once and checked for both.
 #[expect(missing_debug_implementations, reason = "connections have nothing to print")]
-pub enum Conn {}
+pub struct Conn(pub(super) Backend);
+
+/// The concrete connections, so that each arm of [`q!`] has all of diesel's language.
+#[expect(clippy::large_enum_variant, reason = "a handful of them exist, each for as long as the program runs")]
+pub(super) enum Backend {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// Runs one expression on either back end: written once, checked for both. The name is that of a `&mut Conn`; inside
+/// the expression it is the concrete connection.
+macro_rules! q {
+    ($conn:ident => $query:expr) => {
+        match &mut $conn.0 {
+            $crate::store::connection::Backend::Sqlite($conn) => $query,
+            $crate::store::connection::Backend::Postgres($conn) => $query,
+        }
+    };
+}
+pub(super) use q;
+
+/// Transactions are steered by hand: diesel's own would not let many closures share one.
+impl Conn {
+    pub(super) fn execute_batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        let conn = self;
+        Ok(q!(conn => conn.batch_execute(sql))?)
+    }
+
+    /// One consistent view until [`Conn::end_read`].
+    pub(super) fn begin_read(&mut self) -> Result<(), StoreError> {
+        let sql = match self.0 {
+            Backend::Sqlite(_) => "BEGIN",
+            Backend::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.execute_batch(sql)
+    }
+
+    pub(super) fn end_read(&mut self) -> Result<(), StoreError> {
+        self.execute_batch("COMMIT")
+    }
+
+    /// Begins to write, alone: SQLite has one write lock, and on PostgreSQL all programs of one schema agree on this one.
+    /// So a check and the write that depends on it are never torn apart, and two writers cannot block each other for
+    /// ever.
+    pub(super) fn begin_write(&mut self) -> Result<(), StoreError> {
+        let sql = match self.0 {
+            Backend::Sqlite(_) => "BEGIN IMMEDIATE",
+            Backend::Postgres(_) => {
+                "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dripfeed/' || current_schema(), 0))"
+            }
+        };
+        self.execute_batch(sql)
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        let sql = match self.0 {
+            Backend::Sqlite(_) => "COMMIT",
+            // PostgreSQL answers COMMIT of a failed transaction with a friendly ROLLBACK; a query before it does not pass.
+            Backend::Postgres(_) => "SELECT 1; COMMIT",
+        };
+        self.execute_batch(sql)
+    }
+
+    pub(super) fn rollback(&mut self) -> Result<(), StoreError> {
+        self.execute_batch("ROLLBACK")
+    }
+
+    pub(super) fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.execute_batch("SAVEPOINT change")
+    }
+
+    pub(super) fn release(&mut self) -> Result<(), StoreError> {
+        self.execute_batch("RELEASE SAVEPOINT change")
+    }
+
+    pub(super) fn undo(&mut self) -> Result<(), StoreError> {
+        self.execute_batch("ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change")
+    }
+}
 
 /// Where the database is.
 #[derive(Clone, Eq, PartialEq)]
@@ -25,22 +109,125 @@ pub struct InvalidDatabaseUrl(String);
 impl FromStr for DatabaseUrl {
     type Err = InvalidDatabaseUrl;
 
+    /// ```
+    /// # use dripfeed::store::DatabaseUrl;
+    /// assert_eq!("sqlite:/var/lib/dripfeed.db".parse(), Ok(DatabaseUrl::Sqlite("/var/lib/dripfeed.db".into())));
+    /// assert_eq!("postgres://df:secret@db/df".parse::<DatabaseUrl>()?.to_string(), "postgres://df@db/df");
+    /// assert!("mysql://db/df".parse::<DatabaseUrl>().is_err());
+    /// # Ok::<(), dripfeed::store::InvalidDatabaseUrl>(())
+    /// ```
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let _ = text;
-        todo!()
+        let invalid = || InvalidDatabaseUrl(without_password(text).chars().take(120).collect());
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            super::postgres::Target::parse(text).map_err(|_| invalid())?;
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let path = match text.strip_prefix("sqlite:") {
+            Some(path) => path.strip_prefix("//").unwrap_or(path),
+            None => text,
+        };
+        // Each connection would have a memory of its own.
+        if path.trim().is_empty() || path.contains("://") || path.contains('\0') || path.contains(":memory:") {
+            return Err(invalid());
+        }
+        Ok(Self::Sqlite(PathBuf::from(path)))
     }
 }
 
 /// Without the password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        todo!()
+        match self {
+            Self::Sqlite(path) => f.pad(&path.to_string_lossy()),
+            Self::Postgres(url) => f.pad(&without_password(url)),
+        }
     }
 }
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Leaves out both places where an address may carry one: `user:password@` and `?password=`. Liberal, because it also
+/// cleans text that is no address.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (before_query, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
+    // The last @: a password that was not percent-encoded may contain one, or a slash.
+    let place = match before_query.rsplit_once('@') {
+        Some((login, host)) => format!("{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => before_query.to_owned(),
+    };
+    let query: Vec<&str> = query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .filter(|pair| !pair.to_ascii_lowercase().starts_with("password"))
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{scheme}://{place}{mark}{}", query.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_never_shows_its_password() {
+        let shown: Vec<String> = [
+            "postgres://df:s3cret@db:5432/df?sslmode=require",
+            "postgres://db/df?user=df&password=s3cret&sslmode=disable",
+            "postgresql://df@db/df",
+            "postgres://df:s3%40cret@db/df",
+            "data/dripfeed.db",
+        ]
+        .iter()
+        .map(|text| format!("{:?}", text.parse::<DatabaseUrl>().expect(text)))
+        .collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        postgres://df@db:5432/df?sslmode=require
+        postgres://db/df?user=df&sslmode=disable
+        postgresql://df@db/df
+        postgres://df@db/df
+        data/dripfeed.db
+        ");
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused_without_its_password() {
+        let refusals: Vec<String> = [
+            "",
+            "sqlite:",
+            ":memory:",
+            "mysql://root:s3cret@db/x",
+            "postgres://df:s3/cret@x@db:port/df",
+            "postgres://df:s3cret@db/df?sslmode=maybe",
+            "postgres://df:s3cret@db/df?sslrootcert=",
+        ]
+        .iter()
+        .map(|text| text.parse::<DatabaseUrl>().expect_err(text).0)
+        .collect();
+        insta::assert_snapshot!(refusals.join("\n"), @r"
+
+        sqlite:
+        :memory:
+        mysql://root@db/x
+        postgres://df@db:port/df
+        postgres://df@db/df?sslmode=maybe
+        postgres://df@db/df?sslrootcert=
+        ");
+    }
+
+    #[test]
+    fn a_path_may_stand_alone() {
+        for (text, path) in [
+            ("dripfeed.db", "dripfeed.db"),
+            ("sqlite:a b.db", "a b.db"),
+            ("sqlite:///x/y", "/x/y"),
+            ("file:x", "file:x"),
+        ] {
+            assert_eq!(text.parse(), Ok(DatabaseUrl::Sqlite(path.into())), "{text}");
+        }
     }
 }

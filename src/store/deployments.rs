@@ -1,7 +1,41 @@
 //! Deployments: what an administrator asked for.
 
+use diesel::prelude::*;
+
+use super::connection::q;
+use super::row::{At, text, time};
+use super::schema::{deployments, packages};
 use super::{Conn, StoreError};
-use crate::model::{Deployment, DeploymentId, JobOptions, PackageId, UnixTime};
+use crate::model::{Deployment, DeploymentId, JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deployments)]
+struct DeploymentRow {
+    id: i64,
+    package_id: i64,
+    all_computers: bool,
+    force: bool,
+    schedule: Option<String>,
+    post_command: Option<String>,
+    created_at: i64,
+    cancelled_at: Option<i64>,
+}
+
+impl TryFrom<DeploymentRow> for Deployment {
+    type Error = StoreError;
+
+    fn try_from(row: DeploymentRow) -> Result<Self, StoreError> {
+        let at = At("deployments", row.id);
+        Ok(Self {
+            id: DeploymentId(row.id),
+            package: at.package(row.package_id)?,
+            all_computers: row.all_computers,
+            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
+            created_at: UnixTime::from_millis(row.created_at),
+            cancelled_at: time(row.cancelled_at),
+        })
+    }
+}
 
 /// Inserts a deployment. `created_by` is the administrator's name.
 pub fn create(
@@ -12,18 +46,37 @@ pub fn create(
     created_by: &str,
     now: UnixTime,
 ) -> Result<DeploymentId, StoreError> {
-    let _ = (conn, package, all_computers, options, created_by, now);
-    todo!()
+    let id = q!(conn => diesel::insert_into(deployments::table)
+        .values((
+            deployments::package_id.eq(i64::from(package)),
+            deployments::all_computers.eq(all_computers),
+            deployments::force.eq(options.force),
+            deployments::schedule.eq(options.schedule.as_ref().map(Schedule::as_str)),
+            deployments::post_command.eq(options.post_command.as_ref().map(PostCommand::as_str)),
+            deployments::created_by.eq(text(created_by)),
+            deployments::created_at.eq(now.millis()),
+        ))
+        .returning(deployments::id)
+        .get_result(conn))?;
+    Ok(DeploymentId(id))
 }
 
 /// Standing deployments that are in force: not cancelled, package not withdrawn.
 pub fn standing(conn: &mut Conn) -> Result<Vec<Deployment>, StoreError> {
-    let _ = conn;
-    todo!()
+    let query = deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        // As the partial index says it.
+        .filter(deployments::all_computers)
+        .filter(deployments::cancelled_at.is_null())
+        .filter(packages::state.ne(PackageState::Withdrawn.as_str()))
+        .order(deployments::id);
+    q!(conn => query.select(DeploymentRow::as_select()).load(conn))?.into_iter().map(Deployment::try_from).collect()
 }
 
 /// Cancels every deployment of a package that is in force, and says how many there were.
 pub fn cancel_of_package(conn: &mut Conn, package: PackageId, now: UnixTime) -> Result<usize, StoreError> {
-    let _ = (conn, package, now);
-    todo!()
+    let in_force = deployments::table
+        .filter(deployments::package_id.eq(i64::from(package)))
+        .filter(deployments::cancelled_at.is_null());
+    Ok(q!(conn => diesel::update(in_force).set(deployments::cancelled_at.eq(now.millis())).execute(conn))?)
 }

@@ -1,5 +1,12 @@
 //! Events: everything that was said, verbatim, never removed.
 
+use std::borrow::Cow;
+
+use diesel::prelude::*;
+
+use super::connection::q;
+use super::row::{At, limit as rows, rows_of, text};
+use super::schema::events;
 use super::{Conn, StoreError};
 use crate::model::{ComputerId, JobId, PackageId, UnixTime};
 
@@ -14,6 +21,24 @@ pub enum EventKind {
     Decided,
     /// An administrator took the job back.
     Cancelled,
+}
+
+impl EventKind {
+    const ALL: [Self; 4] = [Self::Offered, Self::Reported, Self::Decided, Self::Cancelled];
+
+    /// The word used in the store and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Reported => "reported",
+            Self::Decided => "decided",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 /// One event.
@@ -35,10 +60,44 @@ pub struct Event {
     pub text: String,
 }
 
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
+struct EventRow<'a> {
+    at: i64,
+    kind: Cow<'a, str>,
+    computer_id: Option<i64>,
+    device_id: Cow<'a, str>,
+    package_id: Option<i64>,
+    job_id: Option<i64>,
+    text: Cow<'a, str>,
+}
+
 /// Appends events.
 pub fn append(conn: &mut Conn, events: &[Event]) -> Result<(), StoreError> {
-    let _ = (conn, events);
-    todo!()
+    let rows: Vec<EventRow<'_>> = events
+        .iter()
+        .map(|event| EventRow {
+            at: event.at.millis(),
+            kind: Cow::Borrowed(event.kind.as_str()),
+            computer_id: event.computer.map(|id| id.0),
+            device_id: text(&event.device_id),
+            package_id: event.package.map(i64::from),
+            job_id: event.job.map(|id| id.0),
+            text: text(&event.text),
+        })
+        .collect();
+    match rows.as_slice() {
+        // The usual one: always the same statement, so it stays prepared.
+        [row] => {
+            q!(conn => diesel::insert_into(events::table).values(row).execute(conn))?;
+        }
+        rows => {
+            for chunk in rows.chunks(rows_of(7)) {
+                q!(conn => diesel::insert_into(events::table).values(chunk).execute(conn))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The events of a computer or a package or both, newest first, at most `limit`.
@@ -48,6 +107,31 @@ pub fn list(
     package: Option<PackageId>,
     limit: usize,
 ) -> Result<Vec<Event>, StoreError> {
-    let _ = (conn, computer, package, limit);
-    todo!()
+    let found: Vec<(i64, EventRow<'static>)> = q!(conn => {
+        let mut query = events::table
+            .order(events::id.desc())
+            .limit(rows(limit))
+            .select((events::id, EventRow::as_select()))
+            .into_boxed();
+        if let Some(computer) = computer {
+            query = query.filter(events::computer_id.eq(computer.0));
+        }
+        if let Some(package) = package {
+            query = query.filter(events::package_id.eq(i64::from(package)));
+        }
+        query.load(conn)
+    })?;
+    let event = |(id, row): (i64, EventRow<'static>)| {
+        let at = At("events", id);
+        Ok(Event {
+            at: UnixTime::from_millis(row.at),
+            kind: EventKind::from_word(&row.kind).ok_or_else(|| at.corrupt(format_args!("kind is {:?}", row.kind)))?,
+            computer: row.computer_id.map(ComputerId),
+            device_id: row.device_id.into_owned(),
+            package: row.package_id.map(|package| at.package(package)).transpose()?,
+            job: row.job_id.map(JobId),
+            text: row.text.into_owned(),
+        })
+    };
+    found.into_iter().map(event).collect()
 }

@@ -1,8 +1,21 @@
 //! Jobs: one package on one computer within a deployment.
 
+use diesel::dsl::Eq;
+use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping};
+use diesel::internal::table_macro::{Join, JoinOn};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+
+use super::activations::ActivationRow;
+use super::connection::q;
+use super::installations::HISTORY;
+use super::row::{At, limit as rows, rows_of, text, time};
+use super::schema::{activations, computers, installations, jobs, packages};
 use super::{Conn, StoreError};
 use crate::model::{
-    Activation, ComputerId, Deployment, Job, JobId, JobState, OsFamily, PackageId, PackageState, ResultCode, UnixTime,
+    Activation, ComputerId, Deployment, DeploymentId, Job, JobId, JobState, OsFamily, PackageId, PackageState,
+    PostCommand, ResultCode, Schedule, UnixTime,
 };
 
 /// An open job with all that decides whether it is offered: one query per prolog, whatever the number of jobs.
@@ -35,34 +48,179 @@ pub struct JobLine {
     pub package_version: String,
 }
 
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs)]
+struct JobRow {
+    id: i64,
+    deployment_id: i64,
+    computer_id: i64,
+    package_id: i64,
+    force: bool,
+    schedule: Option<String>,
+    post_command: Option<String>,
+    state: String,
+    result: Option<String>,
+    withheld: Option<String>,
+    created_at: i64,
+    offered_at: Option<i64>,
+    finished_at: Option<i64>,
+    updated_at: i64,
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = StoreError;
+
+    fn try_from(row: JobRow) -> Result<Self, StoreError> {
+        let at = At("jobs", row.id);
+        Ok(Self {
+            id: JobId(row.id),
+            deployment: DeploymentId(row.deployment_id),
+            computer: ComputerId(row.computer_id),
+            package: at.package(row.package_id)?,
+            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
+            state: at.check(row.state.parse())?,
+            result: row.result.as_deref().map(ResultCode::from_wire),
+            withheld: row.withheld,
+            created_at: UnixTime::from_millis(row.created_at),
+            offered_at: time(row.offered_at),
+            finished_at: time(row.finished_at),
+            updated_at: UnixTime::from_millis(row.updated_at),
+        })
+    }
+}
+
+/// "The job is open", in the words of the partial index: only a text without parameters lets SQLite use it. Unlike
+/// `diesel::dsl::sql` it says that it never changes, so that the statement stays prepared.
+#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
+struct IsOpen;
+
+impl Expression for IsOpen {
+    type SqlType = Bool;
+}
+impl AppearsOnTable<jobs::table> for IsOpen {}
+impl<Left: QuerySource, Right: QuerySource, Kind> AppearsOnTable<Join<Left, Right, Kind>> for IsOpen {}
+impl<Joined, On> AppearsOnTable<JoinOn<Joined, On>> for IsOpen {}
+impl SelectableExpression<jobs::table> for IsOpen {}
+
+impl<DB: diesel::backend::Backend> QueryFragment<DB> for IsOpen {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("jobs.state IN ('pending', 'offered', 'downloading')");
+        Ok(())
+    }
+}
+
 /// Plans a job of this deployment on each computer, but not where the same package has an open job already; those are
-/// left as they are. Gives how many were planned.
+/// left as they are, and so are computers that are gone. Gives how many were planned.
 pub fn plan(
     conn: &mut Conn,
     deployment: &Deployment,
     computers: &[ComputerId],
     now: UnixTime,
 ) -> Result<usize, StoreError> {
-    let _ = (conn, deployment, computers, now);
-    todo!()
+    let numbers: Vec<i64> = computers.iter().map(|id| id.0).collect();
+    let options = &deployment.options;
+    let mut planned = 0;
+    for chunk in numbers.chunks(rows_of(1) - 16) {
+        let snapshot = computers::table.filter(computers::id.eq_any(chunk)).order(computers::id).select((
+            deployment.id.0.into_sql::<BigInt>(),
+            computers::id,
+            i64::from(deployment.package).into_sql::<BigInt>(),
+            options.force.into_sql::<Bool>(),
+            options.schedule.as_ref().map(Schedule::as_str).into_sql::<Nullable<Text>>(),
+            options.post_command.as_ref().map(PostCommand::as_str).into_sql::<Nullable<Text>>(),
+            JobState::Pending.as_str().into_sql::<Text>(),
+            now.millis().into_sql::<BigInt>(),
+            now.millis().into_sql::<BigInt>(),
+        ));
+        planned += q!(conn => diesel::insert_into(jobs::table)
+            .values(snapshot)
+            .into_columns((
+                jobs::deployment_id,
+                jobs::computer_id,
+                jobs::package_id,
+                jobs::force,
+                jobs::schedule,
+                jobs::post_command,
+                jobs::state,
+                jobs::created_at,
+                jobs::updated_at,
+            ))
+            // The index on open jobs conflicts.
+            .on_conflict_do_nothing()
+            .execute(conn))?;
+    }
+    Ok(planned)
 }
 
 /// The open jobs of a computer, in the order of their creation.
 pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenJob>, StoreError> {
-    let _ = (conn, computer);
-    todo!()
+    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>);
+    let told = installations::computer_id
+        .eq(jobs::computer_id)
+        .and(installations::package_id.eq(jobs::package_id))
+        .and(installations::via.eq(HISTORY));
+    let query = jobs::table
+        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
+        .left_join(activations::table.on(activations::package_id.eq(jobs::package_id)))
+        .left_join(installations::table.on(told))
+        .filter(jobs::computer_id.eq(computer.0))
+        .filter(IsOpen)
+        .order(jobs::id);
+    let found: Vec<Found> = q!(conn => query
+        .select((
+            JobRow::as_select(),
+            (packages::state, packages::os),
+            Option::<ActivationRow>::as_select(),
+            installations::package_id.nullable(),
+        ))
+        .load(conn))?;
+    let parse = |(job, (state, os), activation, told): Found| {
+        let at = At("packages", job.package_id);
+        Ok(OpenJob {
+            job: job.try_into()?,
+            package_state: at.check(state.parse())?,
+            package_os: at.check(os.parse())?,
+            activation: activation.map(Activation::try_from).transpose()?,
+            in_history: told.is_some(),
+        })
+    };
+    found.into_iter().map(parse).collect()
 }
 
 /// Pending jobs become offered; jobs already offered stay as they are.
 pub fn mark_offered(conn: &mut Conn, jobs: &[JobId], now: UnixTime) -> Result<(), StoreError> {
-    let _ = (conn, jobs, now);
-    todo!()
+    let offered = (
+        jobs::state.eq(JobState::Offered.as_str()),
+        jobs::offered_at.eq(now.millis()),
+        jobs::withheld.eq(None::<&str>),
+        jobs::updated_at.eq(now.millis()),
+    );
+    let pending = jobs::state.eq(JobState::Pending.as_str());
+    if let [job] = jobs {
+        // The usual one: always the same statement, so it stays prepared.
+        q!(conn => diesel::update(jobs::table.find(job.0).filter(pending)).set(offered).execute(conn))?;
+        return Ok(());
+    }
+    let numbers: Vec<i64> = jobs.iter().map(|id| id.0).collect();
+    for chunk in numbers.chunks(rows_of(1) - 16) {
+        let some = jobs::table.filter(jobs::id.eq_any(chunk)).filter(pending);
+        q!(conn => diesel::update(some).set(offered).execute(conn))?;
+    }
+    Ok(())
 }
 
 /// Writes why a job was withheld, or that it is not any more. Writes nothing if that is what the row says.
 pub fn set_withheld(conn: &mut Conn, job: JobId, reason: Option<&str>, now: UnixTime) -> Result<(), StoreError> {
-    let _ = (conn, job, reason, now);
-    todo!()
+    let changed = (jobs::withheld.eq(reason.map(text)), jobs::updated_at.eq(now.millis()));
+    let row = jobs::table.find(job.0);
+    match reason {
+        Some(reason) => {
+            let other = jobs::withheld.is_null().or(jobs::withheld.ne(text(reason)));
+            q!(conn => diesel::update(row.filter(other)).set(changed).execute(conn))?
+        }
+        None => q!(conn => diesel::update(row.filter(jobs::withheld.is_not_null())).set(changed).execute(conn))?,
+    };
+    Ok(())
 }
 
 /// Ends a job with a result.
@@ -73,26 +231,62 @@ pub fn finish(
     code: &ResultCode,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    let _ = (conn, job, state, code, now);
-    todo!()
+    q!(conn => diesel::update(jobs::table.find(job.0))
+        .set((
+            jobs::state.eq(state.as_str()),
+            jobs::result.eq(code.as_str()),
+            jobs::withheld.eq(None::<&str>),
+            jobs::finished_at.eq(now.millis()),
+            jobs::updated_at.eq(now.millis()),
+        ))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// The job that a report is about: the newest open one of that package, else the newest of any state.
 pub fn for_report(conn: &mut Conn, computer: ComputerId, package: PackageId) -> Result<Option<Job>, StoreError> {
-    let _ = (conn, computer, package);
-    todo!()
+    let query = jobs::table
+        .filter(jobs::computer_id.eq(computer.0))
+        .filter(jobs::package_id.eq(i64::from(package)))
+        .order((IsOpen.desc(), jobs::id.desc()));
+    q!(conn => query.select(JobRow::as_select()).first(conn).optional())?.map(Job::try_from).transpose()
+}
+
+/// Takes one job back. True if it was open.
+pub fn cancel(conn: &mut Conn, job: JobId, now: UnixTime) -> Result<bool, StoreError> {
+    let open = jobs::table.find(job.0).filter(IsOpen);
+    Ok(q!(conn => diesel::update(open).set(cancelled(now)).execute(conn))? > 0)
 }
 
 /// Open jobs of a package become cancelled. Gives how many.
 pub fn cancel_of_package(conn: &mut Conn, package: PackageId, now: UnixTime) -> Result<usize, StoreError> {
-    let _ = (conn, package, now);
-    todo!()
+    let open = jobs::table.filter(jobs::package_id.eq(i64::from(package))).filter(IsOpen);
+    Ok(q!(conn => diesel::update(open).set(cancelled(now)).execute(conn))?)
 }
 
-/// How many jobs of each package are in each state; of one package, or of all.
+type Cancelled = (Eq<jobs::state, &'static str>, Eq<jobs::withheld, Option<&'static str>>, Eq<jobs::updated_at, i64>);
+
+fn cancelled(now: UnixTime) -> Cancelled {
+    (jobs::state.eq(JobState::Cancelled.as_str()), jobs::withheld.eq(None::<&str>), jobs::updated_at.eq(now.millis()))
+}
+
+/// How many jobs of each package are in each state; of one package, or of all. By package, then in the order of
+/// [`JobState::ALL`].
 pub fn counts(conn: &mut Conn, package: Option<PackageId>) -> Result<Vec<(PackageId, JobState, u64)>, StoreError> {
-    let _ = (conn, package);
-    todo!()
+    let (from, to) = package.map_or((i64::MIN, i64::MAX), |id| (i64::from(id), i64::from(id)));
+    let query = jobs::table
+        .filter(jobs::package_id.ge(from))
+        .filter(jobs::package_id.le(to))
+        .group_by((jobs::package_id, jobs::state))
+        .select((jobs::package_id, jobs::state, diesel::dsl::count_star()));
+    let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
+    let parse = |(package, state, count): (i64, String, i64)| {
+        let at = At("jobs", package);
+        Ok((at.package(package)?, at.check(state.parse())?, at.number("count", count)?))
+    };
+    let mut counts = found.into_iter().map(parse).collect::<Result<Vec<_>, StoreError>>()?;
+    counts.sort_unstable();
+    Ok(counts)
 }
 
 /// Jobs of a package or of a computer or of both, in order of their number, after `after`, at most `limit`.
@@ -103,6 +297,30 @@ pub fn list(
     after: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<JobLine>, StoreError> {
-    let _ = (conn, package, computer, after, limit);
-    todo!()
+    type Found = (JobRow, (String, String), (String, String));
+    let found: Vec<Found> = q!(conn => {
+        let mut query = jobs::table
+            .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+            .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
+            .filter(jobs::id.gt(after.map_or(i64::MIN, |id| id.0)))
+            .order(jobs::id)
+            .limit(rows(limit))
+            .select((
+                JobRow::as_select(),
+                (computers::name, computers::device_id),
+                (packages::name, packages::version),
+            ))
+            .into_boxed();
+        if let Some(package) = package {
+            query = query.filter(jobs::package_id.eq(i64::from(package)));
+        }
+        if let Some(computer) = computer {
+            query = query.filter(jobs::computer_id.eq(computer.0));
+        }
+        query.load(conn)
+    })?;
+    let parse = |(job, (computer_name, device_id), (package_name, package_version)): Found| {
+        Ok(JobLine { job: job.try_into()?, computer_name, device_id, package_name, package_version })
+    };
+    found.into_iter().map(parse).collect()
 }

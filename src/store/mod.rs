@@ -3,11 +3,41 @@
 //! A store function takes the connection first, is one query or one small transaction step, and knows no policy.
 //! [`Store::read`] and [`Store::write`] are the only bridges from async code; [`Store::read_now`] and
 //! [`Store::write_now`] are the same for the command line. A write returns after its commit, never before.
+//!
+//! On both back ends writes happen one after the other, in one thread that commits many at once, and other programs
+//! wait their turn: a check and the write that depends on it belong into one closure and are never torn apart. Reads go
+//! on beside them, each on one consistent view. Nothing is remembered from one transaction to the next, because other
+//! programs write too.
+//!
+//! ```
+//! # use dripfeed::store::{Store, StoreError, users};
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let url = dripfeed::store::DatabaseUrl::Sqlite(directory.path().join("dripfeed.db"));
+//! let store = Store::open(&url)?;
+//! let names = store.read_now(|conn| Ok::<_, StoreError>(users::list(conn)?.len()))?;
+//! assert_eq!(names, 0);
+//! # Ok::<(), StoreError>(())
+//! ```
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use self::sqlite::Sqlite;
+use self::writer::Workers;
 
 mod connection;
 mod error;
 mod migrate;
+#[cfg(test)]
+mod plans;
+mod postgres;
+mod row;
 mod schema;
+mod sqlite;
 mod writer;
 
 pub mod activations;
@@ -23,15 +53,49 @@ pub mod users;
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;
 
-/// A handle to the database; cheap to clone.
+/// A handle to the database; cheap to clone. When the last one is dropped, what is queued is written and all is closed.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    url: DatabaseUrl,
+    writer: Workers,
+    readers: Readers,
+}
+
+enum Readers {
+    /// SQLite reads in microseconds: a hop to another thread would cost more.
+    Inline(Arc<Sqlite>),
+    Threads(Workers),
+}
 
 impl Store {
     /// Opens (and for SQLite creates) the database and brings its tables up to date.
+    ///
+    /// A file is made for its owner alone; a directory is never made. May block for a while, so it belongs to the start
+    /// of a program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let _ = url;
-        todo!()
+        let (writer, readers) = match url {
+            DatabaseUrl::Sqlite(path) => {
+                let sqlite = Arc::new(Sqlite::open(path)?);
+                let opener = Arc::clone(&sqlite);
+                (Workers::writer(Box::new(move || opener.writer()))?, Readers::Inline(sqlite))
+            }
+            DatabaseUrl::Postgres(address) => {
+                let target = postgres::Target::open(address, url.to_string())?;
+                let opener = || -> writer::Opener {
+                    let target = target.clone();
+                    Box::new(move || target.connect())
+                };
+                (Workers::writer(opener())?, Readers::Threads(Workers::readers(opener)?))
+            }
+        };
+        Ok(Self(Arc::new(Inner { url: url.clone(), writer, readers })))
+    }
+
+    /// Where it is. Prints without its password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.0.url
     }
 
     /// Reads, on the calling worker for SQLite: for queries of microseconds. One consistent view per call.
@@ -40,19 +104,26 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let _ = query;
-        todo!()
+        if writer::is_inside() {
+            return Err(StoreError::Nested.into());
+        }
+        match &self.0.readers {
+            Readers::Inline(sqlite) => sqlite.read(|conn| writer::inside(|| query(conn))),
+            Readers::Threads(workers) => workers.run(query).await,
+        }
     }
 
-    /// Writes in a transaction of its own or together with others; an `Err` from the closure undoes just this one.
-    /// `Ok` means committed and synced.
+    /// Writes in a transaction of its own or together with others; an `Err` from the closure, or a panic, undoes just
+    /// this one. `Ok` means committed and synced. If the caller stops waiting the change is made all the same.
     pub async fn write<T, E>(&self, change: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let _ = change;
-        todo!()
+        if writer::is_inside() {
+            return Err(StoreError::Nested.into());
+        }
+        self.0.writer.run(change).await
     }
 
     /// [`Store::read`] for code that may block.
@@ -61,8 +132,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let _ = query;
-        todo!()
+        wait(self.read(query))
     }
 
     /// [`Store::write`] for code that may block.
@@ -71,7 +141,44 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let _ = change;
-        todo!()
+        wait(self.write(change))
+    }
+
+    /// Writes a compact, consistent copy of a SQLite database to a new file, while others go on reading and writing.
+    pub fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        match &self.0.readers {
+            Readers::Inline(sqlite) => sqlite.backup(path),
+            Readers::Threads(_) => Err(StoreError::Backup {
+                path: path.display().to_string(),
+                problem: "PostgreSQL makes its own copies: pg_dump --format=custom".to_owned(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.url).finish()
+    }
+}
+
+/// Waits for a future that only waits for the store's own threads. Unlike a runtime's `block_on` it may be called
+/// anywhere: in a plain thread, in a runtime's blocking thread, and (holding it up) even in async code.
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    // Inside a task, its budget might be used up and would not be filled again while we wait here.
+    let mut future = pin!(tokio::task::unconstrained(future));
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }

@@ -1,1 +1,167 @@
-//! The tables, as diesel sees them.
+//! The tables, as diesel sees them. `tests/it/backends.rs` compares them with what the migrations make.
+
+diesel::table! {
+    counters (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    packages (id) {
+        id -> BigInt,
+        name -> Text,
+        version -> Text,
+        description -> Text,
+        os -> Text,
+        action -> Text,
+        action_text -> Text,
+        priority -> BigInt,
+        notify_text -> Nullable<Text>,
+        notify_countdown -> Nullable<BigInt>,
+        notify_can_abort -> Bool,
+        notify_can_delay -> Bool,
+        done_text -> Nullable<Text>,
+        fragment_count -> BigInt,
+        size -> BigInt,
+        md5 -> Nullable<Binary>,
+        sha256 -> Nullable<Binary>,
+        state -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    fragments (package_id, number) {
+        package_id -> BigInt,
+        number -> BigInt,
+        size -> BigInt,
+        sha256 -> Binary,
+    }
+}
+
+diesel::table! {
+    activations (package_id) {
+        package_id -> BigInt,
+        info_location -> Text,
+        fragment_location -> Text,
+        activated_at -> BigInt,
+        checked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    computers (id) {
+        id -> BigInt,
+        device_id -> Text,
+        name -> Text,
+        name_key -> Text,
+        os_name -> Text,
+        os_version -> Text,
+        architecture -> Text,
+        ip_address -> Text,
+        peer_address -> Text,
+        user_name -> Text,
+        serial -> Text,
+        model -> Text,
+        uuid -> Text,
+        workgroup -> Text,
+        tag -> Text,
+        user_agent -> Text,
+        first_contact -> BigInt,
+        last_contact -> BigInt,
+        last_inventory -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    networks (computer_id, position) {
+        computer_id -> BigInt,
+        position -> BigInt,
+        ip_address -> Text,
+        mac -> Text,
+    }
+}
+
+diesel::table! {
+    inventory_documents (computer_id) {
+        computer_id -> BigInt,
+        sha256 -> Binary,
+        document -> Binary,
+    }
+}
+
+diesel::table! {
+    installations (computer_id, package_id, via) {
+        computer_id -> BigInt,
+        package_id -> BigInt,
+        via -> Text,
+        known_since -> BigInt,
+    }
+}
+
+diesel::table! {
+    deployments (id) {
+        id -> BigInt,
+        package_id -> BigInt,
+        all_computers -> Bool,
+        force -> Bool,
+        schedule -> Nullable<Text>,
+        post_command -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> BigInt,
+        cancelled_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> BigInt,
+        deployment_id -> BigInt,
+        computer_id -> BigInt,
+        package_id -> BigInt,
+        force -> Bool,
+        schedule -> Nullable<Text>,
+        post_command -> Nullable<Text>,
+        state -> Text,
+        result -> Nullable<Text>,
+        withheld -> Nullable<Text>,
+        created_at -> BigInt,
+        offered_at -> Nullable<BigInt>,
+        finished_at -> Nullable<BigInt>,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        computer_id -> Nullable<BigInt>,
+        device_id -> Text,
+        package_id -> Nullable<BigInt>,
+        job_id -> Nullable<BigInt>,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    settings (scope, scope_id, key) {
+        scope -> Text,
+        scope_id -> BigInt,
+        key -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    users (name) {
+        name -> Text,
+        password_hash -> Text,
+        must_change_password -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(activations, computers, deployments, installations, jobs, packages);

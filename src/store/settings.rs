@@ -1,5 +1,10 @@
 //! Settings as they are set, layer by layer.
 
+use diesel::prelude::*;
+
+use super::connection::q;
+use super::error::corrupt;
+use super::schema::settings;
 use super::{Conn, StoreError};
 use crate::model::ComputerId;
 use crate::model::settings::{SettingKey, SettingsLayer};
@@ -13,20 +18,53 @@ pub enum Scope {
     Computer(ComputerId),
 }
 
+/// The word of a computer's own layer.
+pub(super) const COMPUTER: &str = "computer";
+
+impl Scope {
+    fn columns(self) -> (&'static str, i64) {
+        match self {
+            Self::Global => ("global", 0),
+            Self::Computer(id) => (COMPUTER, id.0),
+        }
+    }
+}
+
 /// What a layer sets.
 pub fn layer(conn: &mut Conn, scope: Scope) -> Result<SettingsLayer, StoreError> {
-    let _ = (conn, scope);
-    todo!()
+    let (word, id) = scope.columns();
+    let query = settings::table
+        .filter(settings::scope.eq(word))
+        .filter(settings::scope_id.eq(id))
+        .select((settings::key, settings::value));
+    let found: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+    let parse = |(key, value): (String, i64)| {
+        let parsed = key.parse().map_err(|problem| corrupt("settings", format_args!("{word}/{id}/{key}"), problem))?;
+        Ok((parsed, value))
+    };
+    Ok(SettingsLayer(found.into_iter().map(parse).collect::<Result<_, StoreError>>()?))
 }
 
 /// Sets a value.
 pub fn set(conn: &mut Conn, scope: Scope, key: SettingKey, value: i64) -> Result<(), StoreError> {
-    let _ = (conn, scope, key, value);
-    todo!()
+    let (word, id) = scope.columns();
+    q!(conn => diesel::insert_into(settings::table)
+        .values((
+            settings::scope.eq(word),
+            settings::scope_id.eq(id),
+            settings::key.eq(key.info().name),
+            settings::value.eq(value),
+        ))
+        .on_conflict((settings::scope, settings::scope_id, settings::key))
+        .do_update()
+        .set(settings::value.eq(value))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// Takes a value back. True if it was set.
 pub fn unset(conn: &mut Conn, scope: Scope, key: SettingKey) -> Result<bool, StoreError> {
-    let _ = (conn, scope, key);
-    todo!()
+    let (word, id) = scope.columns();
+    let row = settings::table.find((word, id, key.info().name));
+    Ok(q!(conn => diesel::delete(row).execute(conn))? > 0)
 }

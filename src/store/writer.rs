@@ -1,1 +1,299 @@
-//! The one writer and its group commit.
+//! The one writer and its group commit, and the readers of PostgreSQL: threads that take units of work from a queue.
+//!
+//! ```text
+//! write(a) ─┐                        ┌ BEGIN IMMEDIATE
+//! write(b) ─┼─► queue ─► the writer ─┤ a · SAVEPOINT b RELEASE · SAVEPOINT c ROLLBACK TO c     (c said Err)
+//! write(c) ─┘                        └ COMMIT, one sync ─► answers to a, b and c
+//! ```
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Conn, StoreError};
+
+/// Units that may wait; whoever comes then waits to get in.
+const QUEUE: usize = 1024;
+/// A transaction takes no more units after so many, or after so long: who came first should not wait for the rest.
+const BATCH_UNITS: usize = 512;
+const BATCH_TIME: Duration = Duration::from_millis(20);
+/// Under load, a pause before a transaction lets more units share its sync; a lone client is never made to wait.
+const WINDOW: Duration = Duration::from_millis(1);
+const LOAD: usize = 8;
+/// Connections to PostgreSQL that read.
+const READERS: usize = 8;
+
+/// How a unit ended: its value or its error, or the panic that it ended in.
+type Outcome<T, E> = Result<Result<T, E>, Box<dyn Any + Send>>;
+
+/// Opens the connection that a worker uses, again when it broke.
+pub(super) type Opener = Box<dyn Fn() -> Result<Conn, StoreError> + Send>;
+
+/// Something to be run in a transaction. Given an error instead of a connection, it hands that on and was not run.
+type Unit = Box<dyn FnOnce(Result<&mut Conn, StoreError>) -> Option<Ran> + Send>;
+
+/// A unit that was run.
+struct Ran {
+    /// Is its change to be kept?
+    keep: bool,
+    /// Tells the caller, once it is known whether the transaction holds.
+    answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Is this thread running a unit? A second transaction would wait for the first, which waits for it.
+pub(super) fn is_inside() -> bool {
+    INSIDE.get()
+}
+
+/// Marks the thread as running a unit until it returns or panics.
+pub(super) fn inside<T>(unit: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            INSIDE.set(false);
+        }
+    }
+    INSIDE.set(true);
+    let _leave = Leave;
+    unit()
+}
+
+fn unit<T, E>(
+    query: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+    reply: oneshot::Sender<Outcome<T, E>>,
+) -> Unit
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    // Nobody may be listening any more: then there is nobody to tell.
+    Box::new(move |conn| {
+        let conn = match conn {
+            Ok(conn) => conn,
+            Err(error) => {
+                let _ = reply.send(Ok(Err(error.into())));
+                return None;
+            }
+        };
+        let ran = match catch_unwind(AssertUnwindSafe(|| inside(|| query(conn)))) {
+            Ok(Ok(value)) => Ran {
+                keep: true,
+                answer: Box::new(move |held| {
+                    let _ = reply.send(Ok(held.map(|()| value).map_err(E::from)));
+                }),
+            },
+            // Undone in any case, so the fate of the transaction changes nothing.
+            Ok(Err(error)) => Ran {
+                keep: false,
+                answer: Box::new(move |_| {
+                    let _ = reply.send(Ok(Err(error)));
+                }),
+            },
+            Err(panic) => Ran {
+                keep: false,
+                answer: Box::new(move |_| {
+                    let _ = reply.send(Err(panic));
+                }),
+            },
+        };
+        Some(ran)
+    })
+}
+
+/// Threads with a queue. Dropping it lets them finish what is queued and waits for them.
+pub(super) struct Workers {
+    queue: Option<mpsc::Sender<Unit>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// The writer: one thread, many units in a transaction.
+    pub(super) fn writer(open: Opener) -> Result<Self, StoreError> {
+        let (queue, units) = mpsc::channel(QUEUE);
+        let mut writer = Writer { open, conn: None, units };
+        let thread = spawn("store-writer".to_owned(), move || writer.run())?;
+        Ok(Self { queue: Some(queue), threads: vec![thread] })
+    }
+
+    /// Readers: a few threads, each with a connection, a transaction for each unit.
+    pub(super) fn readers(open: impl Fn() -> Opener) -> Result<Self, StoreError> {
+        let (queue, units) = mpsc::channel(QUEUE);
+        let units = Arc::new(Mutex::new(units));
+        let threads = (1..=READERS).map(|n| {
+            let (open, units) = (open(), Arc::clone(&units));
+            spawn(format!("store-reader-{n}"), move || read_units(&open, &units))
+        });
+        Ok(Self { queue: Some(queue), threads: threads.collect::<Result<_, _>>()? })
+    }
+
+    /// Queues a unit and waits for its end. A panic in it goes on in the caller.
+    pub(super) async fn run<T, E>(&self, query: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(unit(query, reply)).await.map_err(|_| StoreError::Closed)?;
+        match outcome.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed.into()),
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // The last handle may have lived in a unit: a worker cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new().name(name).spawn(work).map_err(|error| StoreError::Open {
+        url: "(a thread for it)".to_owned(),
+        problem: format!("{error}; raise the limit of threads"),
+    })
+}
+
+struct Writer {
+    open: Opener,
+    conn: Option<Conn>,
+    units: mpsc::Receiver<Unit>,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        let mut last = 0;
+        while let Some(first) = self.units.blocking_recv() {
+            if last >= LOAD {
+                std::thread::sleep(WINDOW);
+            }
+            last = self.run_batch(first);
+        }
+    }
+
+    /// One transaction: this unit and those that come while it is open. Gives how many.
+    fn run_batch(&mut self, first: Unit) -> usize {
+        let conn = match begin(&self.open, &mut self.conn, Conn::begin_write) {
+            Ok(conn) => conn,
+            Err(error) => {
+                // Whoever waits here has waited as long; one by one they would wait for minutes.
+                first(Err(error.clone()));
+                while let Ok(unit) = self.units.try_recv() {
+                    unit(Err(error.clone()));
+                }
+                return 0;
+            }
+        };
+        let started = Instant::now();
+        let mut ran = Vec::new();
+        // Alone, the first needs no savepoint: undoing it is undoing the transaction.
+        let Some(Ran { keep, answer }) = first(Ok(conn)) else { return 0 };
+        if !keep {
+            if conn.rollback().is_err() {
+                self.conn = None;
+            }
+            answer(Ok(()));
+            return 1;
+        }
+        ran.push(Ran { keep, answer });
+        let mut alive = Ok(());
+        while alive.is_ok() && ran.len() < BATCH_UNITS && started.elapsed() < BATCH_TIME {
+            let Ok(unit) = self.units.try_recv() else { break };
+            if let Err(error) = conn.savepoint() {
+                unit(Err(commit_error(&error)));
+                alive = Err(error);
+                break;
+            }
+            let Some(one) = unit(Ok(conn)) else { break };
+            let kept = if one.keep { conn.release() } else { Ok(()) };
+            if one.keep && kept.is_ok() {
+                ran.push(one);
+                continue;
+            }
+            // If even this fails the database has given the whole transaction up (disk full, connection lost).
+            alive = conn.undo();
+            (one.answer)(kept.map_err(|error| commit_error(&error)));
+        }
+        let held = alive.and_then(|()| conn.commit()).map_err(|error| commit_error(&error));
+        if held.is_err() && conn.rollback().is_err() {
+            self.conn = None;
+        }
+        let count = ran.len();
+        for Ran { answer, .. } in ran {
+            answer(held.clone());
+        }
+        count
+    }
+}
+
+fn commit_error(error: &StoreError) -> StoreError {
+    StoreError::Commit(match error {
+        StoreError::Query(source) => source.to_string(),
+        other => other.to_string(),
+    })
+}
+
+fn read_units(open: &Opener, units: &Mutex<mpsc::Receiver<Unit>>) {
+    let mut held = None;
+    loop {
+        // The others wait for the lock meanwhile: one reader at a time waits for the queue.
+        let next = units.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(unit) = next else { return };
+        match begin(open, &mut held, Conn::begin_read) {
+            Ok(conn) => {
+                let ran = unit(Ok(conn));
+                if conn.end_read().is_err() {
+                    held = None;
+                }
+                if let Some(Ran { answer, .. }) = ran {
+                    answer(Ok(()));
+                }
+            }
+            Err(error) => {
+                unit(Err(error));
+            }
+        }
+    }
+}
+
+/// Begins a transaction. Nothing was asked of it yet, so a connection that broke while it was idle is opened again.
+fn begin<'a>(
+    open: &Opener,
+    held: &'a mut Option<Conn>,
+    begin: fn(&mut Conn) -> Result<(), StoreError>,
+) -> Result<&'a mut Conn, StoreError> {
+    if let Some(conn) = held {
+        match begin(conn) {
+            Ok(()) => {}
+            Err(StoreError::Busy(seconds)) => {
+                // SQLite has begun nothing; PostgreSQL has, and waits for the end of it.
+                let _ = conn.rollback();
+                return Err(StoreError::Busy(seconds));
+            }
+            Err(_) => *held = None,
+        }
+    }
+    if held.is_none() {
+        let mut conn = open()?;
+        begin(&mut conn)?;
+        *held = Some(conn);
+    }
+    held.as_mut().ok_or(StoreError::Closed)
+}

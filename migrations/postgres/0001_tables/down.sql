@@ -1,0 +1,13 @@
+DROP TABLE users;
+DROP TABLE settings;
+DROP TABLE events;
+DROP TABLE jobs;
+DROP TABLE deployments;
+DROP TABLE installations;
+DROP TABLE inventory_documents;
+DROP TABLE networks;
+DROP TABLE computers;
+DROP TABLE activations;
+DROP TABLE fragments;
+DROP TABLE packages;
+DROP TABLE counters;

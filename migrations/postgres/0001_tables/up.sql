@@ -1,0 +1,170 @@
+-- Times are Unix milliseconds, states are words, digests are bytes. Numbers are never used twice (identity), because
+-- events refer to them for ever.
+
+-- Highest number ever given out, whatever became of the row.
+CREATE TABLE counters (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+
+INSERT INTO counters (name, value) VALUES ('package', 0);
+
+CREATE TABLE packages (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id BETWEEN 1 AND 2147483647),
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    description TEXT NOT NULL,
+    os TEXT NOT NULL CHECK (os IN ('linux', 'windows', 'macos')),
+    action TEXT NOT NULL CHECK (action IN ('launch', 'execute', 'store')),
+    action_text TEXT NOT NULL,
+    priority BIGINT NOT NULL CHECK (priority >= 0),
+    notify_text TEXT,
+    notify_countdown BIGINT,
+    notify_can_abort BOOLEAN NOT NULL,
+    notify_can_delay BOOLEAN NOT NULL,
+    done_text TEXT,
+    fragment_count BIGINT NOT NULL CHECK (fragment_count >= 0),
+    size BIGINT NOT NULL CHECK (size >= 0),
+    md5 BYTEA CHECK (length(md5) = 16),
+    sha256 BYTEA CHECK (length(sha256) = 32),
+    state TEXT NOT NULL CHECK (state IN ('building', 'available', 'withdrawn')),
+    created_at BIGINT NOT NULL
+);
+
+CREATE INDEX packages_by_state ON packages (state, id);
+
+CREATE TABLE fragments (
+    package_id BIGINT NOT NULL REFERENCES packages (id) ON DELETE CASCADE,
+    number BIGINT NOT NULL CHECK (number >= 1),
+    size BIGINT NOT NULL CHECK (size >= 0),
+    sha256 BYTEA NOT NULL CHECK (length(sha256) = 32),
+    PRIMARY KEY (package_id, number)
+);
+
+CREATE TABLE activations (
+    package_id BIGINT NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    info_location TEXT NOT NULL,
+    fragment_location TEXT NOT NULL,
+    activated_at BIGINT NOT NULL,
+    checked_at BIGINT
+);
+
+-- name_key is the name in lower case, as Rust makes it: the two databases do not agree on letters beyond ASCII.
+CREATE TABLE computers (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    device_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    os_name TEXT NOT NULL,
+    os_version TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    ip_address TEXT NOT NULL,
+    peer_address TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    model TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    workgroup TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    first_contact BIGINT NOT NULL,
+    last_contact BIGINT NOT NULL,
+    last_inventory BIGINT
+);
+
+CREATE INDEX computers_by_name ON computers (name_key, id);
+
+CREATE TABLE networks (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    position BIGINT NOT NULL,
+    ip_address TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    PRIMARY KEY (computer_id, position)
+);
+
+-- Apart from computers, so that a list of these does not read those.
+CREATE TABLE inventory_documents (
+    computer_id BIGINT NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    sha256 BYTEA NOT NULL,
+    document BYTEA NOT NULL
+);
+
+-- No reference to packages: an agent's history may name packages of another server.
+CREATE TABLE installations (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    package_id BIGINT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('history', 'job')),
+    known_since BIGINT NOT NULL,
+    PRIMARY KEY (computer_id, package_id, via)
+);
+
+CREATE TABLE deployments (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    package_id BIGINT NOT NULL REFERENCES packages (id),
+    all_computers BOOLEAN NOT NULL,
+    force BOOLEAN NOT NULL,
+    schedule TEXT,
+    post_command TEXT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    cancelled_at BIGINT
+);
+
+CREATE INDEX deployments_by_package ON deployments (package_id, id);
+CREATE INDEX deployments_standing ON deployments (id) WHERE all_computers AND cancelled_at IS NULL;
+
+CREATE TABLE jobs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    deployment_id BIGINT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    package_id BIGINT NOT NULL REFERENCES packages (id),
+    force BOOLEAN NOT NULL,
+    schedule TEXT,
+    post_command TEXT,
+    state TEXT NOT NULL CHECK (state IN
+        ('pending', 'offered', 'downloading', 'succeeded', 'already installed', 'failed', 'expired', 'cancelled')),
+    result TEXT,
+    withheld TEXT,
+    created_at BIGINT NOT NULL,
+    offered_at BIGINT,
+    finished_at BIGINT,
+    updated_at BIGINT NOT NULL
+);
+
+-- One open job for a package on a computer, and the way to the open jobs of a computer at each contact.
+CREATE UNIQUE INDEX jobs_open ON jobs (computer_id, package_id) WHERE state IN ('pending', 'offered', 'downloading');
+CREATE INDEX jobs_by_computer ON jobs (computer_id, package_id, id);
+CREATE INDEX jobs_by_package ON jobs (package_id, id);
+CREATE INDEX jobs_by_state ON jobs (package_id, state);
+CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
+
+-- No references: what was said stays as it was said when computer, package and job are gone.
+CREATE TABLE events (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('offered', 'reported', 'decided', 'cancelled')),
+    computer_id BIGINT,
+    device_id TEXT NOT NULL,
+    package_id BIGINT,
+    job_id BIGINT,
+    text TEXT NOT NULL
+);
+
+CREATE INDEX events_by_computer ON events (computer_id, id);
+CREATE INDEX events_by_package ON events (package_id, id);
+
+-- scope_id is 0 for the server's own layer.
+CREATE TABLE settings (
+    scope TEXT NOT NULL CHECK (scope IN ('global', 'group', 'computer')),
+    scope_id BIGINT NOT NULL,
+    key TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (scope, scope_id, key)
+);
+
+CREATE TABLE users (
+    name TEXT NOT NULL PRIMARY KEY,
+    password_hash TEXT NOT NULL,
+    must_change_password BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL
+);

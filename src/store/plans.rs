@@ -1,0 +1,214 @@
+//! How SQLite answers our queries, asked of SQLite: what happens at each contact of an agent never reads a whole table.
+
+use std::fmt::Write as _;
+use std::sync::mpsc::{Receiver, channel};
+
+use diesel::connection::{Connection, InstrumentationEvent};
+use diesel::sql_types::Text;
+use diesel::{QueryableByName, RunQueryDsl};
+
+use super::connection::Backend;
+use super::sqlite::Sqlite;
+use super::{Conn, StoreError};
+use super::{activations, computers, deployments, events, installations, jobs, packages, settings, users};
+use crate::model::settings::SettingKey;
+use crate::model::{ComputerId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+/// An empty database that tells which queries it was sent.
+struct Plans {
+    conn: Conn,
+    queries: Receiver<String>,
+    text: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Plans {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut conn = Sqlite::open(&directory.path().join("plans.db")).expect("opens").writer().expect("connects");
+        let (sender, queries) = channel();
+        let Backend::Sqlite(sqlite) = &mut conn.0 else { unreachable!("it is SQLite") };
+        sqlite.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event {
+                sender.send(query.to_string()).ok();
+            }
+        });
+        Self { conn, queries, text: String::new(), _directory: directory }
+    }
+
+    /// Runs a function of the store and writes down the plan of each of its queries, a line a step.
+    fn of<T>(&mut self, name: &str, query: impl FnOnce(&mut Conn) -> Result<T, StoreError>) {
+        let _ = query(&mut self.conn);
+        let queries: Vec<String> = self.queries.try_iter().collect();
+        assert!(!queries.is_empty(), "{name} asked nothing");
+        writeln!(self.text, "{name}").expect("text");
+        for query in queries {
+            // diesel prints "SELECT … -- binds: […]".
+            let sql = query.rsplit_once(" -- binds: ").map_or(query.as_str(), |(sql, _)| sql);
+            let Backend::Sqlite(sqlite) = &mut self.conn.0 else { unreachable!("it is SQLite") };
+            let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(sqlite).expect("a plan");
+            self.queries.try_iter().for_each(drop);
+            for step in steps {
+                writeln!(self.text, "  {}", step.detail).expect("text");
+            }
+        }
+    }
+}
+
+const COMPUTER: ComputerId = ComputerId(1);
+const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
+
+fn package() -> PackageId {
+    PackageId::new(1).expect("1 is an id")
+}
+
+#[test]
+fn a_contact_of_an_agent_reads_no_whole_table() {
+    let mut plans = Plans::new();
+    let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");
+    let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
+    plans.of("computers::find_by_device_id", |conn| computers::find_by_device_id(conn, &device_id));
+    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact));
+    plans.of("computers::take_facts", |conn| computers::take_facts(conn, &device_id, &Default::default(), &contact));
+    plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[]));
+    plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
+    plans.of("settings::layer", |conn| settings::layer(conn, settings::Scope::Computer(COMPUTER)));
+    plans.of("jobs::open_of_computer", |conn| jobs::open_of_computer(conn, COMPUTER));
+    plans.of("jobs::mark_offered one", |conn| jobs::mark_offered(conn, &[JobId(1)], NOW));
+    plans.of("jobs::mark_offered two", |conn| jobs::mark_offered(conn, &[JobId(1), JobId(2)], NOW));
+    plans.of("jobs::set_withheld", |conn| jobs::set_withheld(conn, JobId(1), Some("why"), NOW));
+    plans.of("jobs::for_report", |conn| jobs::for_report(conn, COMPUTER, package()));
+    plans.of("jobs::finish", |conn| jobs::finish(conn, JobId(1), JobState::Succeeded, &ResultCode::success(), NOW));
+    plans.of("installations::set_reported", |conn| installations::set_reported(conn, COMPUTER, &[package()], NOW));
+    plans.of("deployments::standing", deployments::standing);
+    assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
+    insta::assert_snapshot!(plans.text, @r"
+    computers::find_by_device_id
+      SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+    computers::touch
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+    computers::take_facts
+      SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
+      SEARCH installations USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH networks USING PRIMARY KEY (computer_id=?)
+    computers::set_networks
+      SEARCH networks USING PRIMARY KEY (computer_id=?)
+    computers::document_sha256
+      SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
+    settings::layer
+      SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
+    jobs::open_of_computer
+      SEARCH jobs USING INDEX jobs_open (computer_id=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH activations USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+      SEARCH installations USING PRIMARY KEY (computer_id=? AND package_id=? AND via=?) LEFT-JOIN
+      USE TEMP B-TREE FOR ORDER BY
+    jobs::mark_offered one
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::mark_offered two
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::set_withheld
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::for_report
+      SEARCH jobs USING INDEX jobs_by_computer (computer_id=? AND package_id=?)
+      USE TEMP B-TREE FOR ORDER BY
+    jobs::finish
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    installations::set_reported
+      SEARCH installations USING PRIMARY KEY (computer_id=?)
+    deployments::standing
+      SCAN deployments USING INDEX deployments_standing
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    ");
+}
+
+#[test]
+fn lists_of_administrators_are_answered_by_an_index() {
+    let mut plans = Plans::new();
+    plans.of("packages::list", |conn| packages::list(conn, Some(package()), 10));
+    plans.of("packages::in_state", |conn| packages::in_state(conn, PackageState::Building));
+    plans.of("packages::fragments", |conn| packages::fragments(conn, package()));
+    plans.of("activations::find", |conn| activations::find(conn, package()));
+    plans.of("computers::find_by_name", |conn| computers::find_by_name(conn, "ws"));
+    plans.of("computers::list", |conn| computers::list(conn, Some(COMPUTER), 10));
+    plans.of("computers::delete", |conn| computers::delete(conn, COMPUTER));
+    plans.of("installations::of_computer", |conn| installations::of_computer(conn, COMPUTER));
+    plans.of("deployments::cancel_of_package", |conn| deployments::cancel_of_package(conn, package(), NOW));
+    plans.of("jobs::cancel_of_package", |conn| jobs::cancel_of_package(conn, package(), NOW));
+    plans.of("jobs::cancel", |conn| jobs::cancel(conn, JobId(1), NOW));
+    plans.of("jobs::counts of one", |conn| jobs::counts(conn, Some(package())));
+    plans.of("jobs::counts of all", |conn| jobs::counts(conn, None));
+    plans.of("jobs::list of all", |conn| jobs::list(conn, None, None, None, 10));
+    plans.of("jobs::list of a package", |conn| jobs::list(conn, Some(package()), None, None, 10));
+    plans.of("jobs::list of a computer", |conn| jobs::list(conn, None, Some(COMPUTER), None, 10));
+    plans.of("events::list of all", |conn| events::list(conn, None, None, 10));
+    plans.of("events::list of a computer", |conn| events::list(conn, Some(COMPUTER), None, 10));
+    plans.of("events::list of a package", |conn| events::list(conn, None, Some(package()), 10));
+    plans.of("settings::unset", |conn| settings::unset(conn, settings::Scope::Global, SettingKey::Timeout));
+    plans.of("users::find", |conn| users::find(conn, "admin"));
+    insta::assert_snapshot!(plans.text, @r"
+    packages::list
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid<?)
+    packages::in_state
+      SEARCH packages USING COVERING INDEX packages_by_state (state=?)
+    packages::fragments
+      SEARCH fragments USING PRIMARY KEY (package_id=?)
+    activations::find
+      SEARCH activations USING INTEGER PRIMARY KEY (rowid=?)
+    computers::find_by_name
+      SEARCH computers USING INDEX computers_by_name (name_key=?)
+    computers::list
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid>?)
+    computers::delete
+      SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
+      SEARCH installations USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH networks USING PRIMARY KEY (computer_id=?)
+    installations::of_computer
+      SEARCH installations USING PRIMARY KEY (computer_id=?)
+      USE TEMP B-TREE FOR ORDER BY
+    deployments::cancel_of_package
+      SEARCH deployments USING INDEX deployments_by_package (package_id=?)
+    jobs::cancel_of_package
+      SEARCH jobs USING INDEX jobs_by_state (package_id=? AND state=?)
+    jobs::cancel
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::counts of one
+      SEARCH jobs USING COVERING INDEX jobs_by_state (package_id>? AND package_id<?)
+    jobs::counts of all
+      SEARCH jobs USING COVERING INDEX jobs_by_state (package_id>? AND package_id<?)
+    jobs::list of all
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid>?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::list of a package
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH jobs USING INDEX jobs_by_package (package_id=? AND id>?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::list of a computer
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH jobs USING INDEX jobs_by_computer (computer_id=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      USE TEMP B-TREE FOR ORDER BY
+    events::list of all
+      SCAN events
+    events::list of a computer
+      SEARCH events USING INDEX events_by_computer (computer_id=?)
+    events::list of a package
+      SEARCH events USING INDEX events_by_package (package_id=?)
+    settings::unset
+      SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=? AND key=?)
+    users::find
+      SEARCH users USING PRIMARY KEY (name=?)
+    ");
+}
