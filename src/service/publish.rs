@@ -138,7 +138,7 @@ impl PublishError {
 pub fn build(app: &App, request: BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
     check(&request)?;
     // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
-    let _building = lock::shared(&app.tree.build_lock()).map_err(TreeError::from_lock)?;
+    let _building = lock::shared(&app.tree.build_lock()).map_err(TreeError::from)?;
     let content = open(app, &request, progress)?;
     let new = request.package.clone();
     let now = app.clock.now();

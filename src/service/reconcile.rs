@@ -38,7 +38,7 @@ pub enum ReconcileError {
 
 /// Heals tree and database. Safe beside running builds: while one holds the build lock, nothing is touched.
 pub fn run(app: &App) -> Result<Healed, ReconcileError> {
-    let Some(_alone) = lock::try_exclusive(&app.tree.build_lock()).map_err(TreeError::from_lock)? else {
+    let Some(_alone) = lock::try_exclusive(&app.tree.build_lock()).map_err(TreeError::from)? else {
         return Ok(Healed { skipped: true, ..Healed::default() });
     };
     let mut healed = Healed::default();

@@ -1,0 +1,140 @@
+//! What every verb needs: the configuration, checked, and the application over its data directory.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use super::args::Place;
+use crate::clock::Clock;
+use crate::config::server::{Certificate, ConfigError, ServerConfig, ServerOpts};
+use crate::disk::published::PublishedTree;
+use crate::model::limits::{ArchiveLimits, RequestLimits};
+use crate::service::App;
+use crate::store::{DatabaseUrl, Store};
+
+/// The configuration and the application.
+pub(super) struct Context {
+    pub(super) app: App,
+    pub(super) config: ServerConfig,
+}
+
+/// The addresses in use, as `addresses.json` tells them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct AddressFile {
+    pub(super) http: String,
+    pub(super) https: String,
+}
+
+/// May a verb make what is not there?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Missing {
+    /// It may: `serve`, and verbs that make the first thing.
+    Make,
+    /// It may not: a mistyped directory would look like an empty server.
+    Refuse,
+}
+
+/// Collects and checks the configuration.
+pub(super) fn configure(place: &Place, flags: &[(&str, String)]) -> Result<(ServerOpts, ServerConfig), Failure> {
+    let mut flags = flags.to_vec();
+    if let Some(directory) = &place.data_dir {
+        flags.push(("data_dir", directory.display().to_string()));
+    }
+    let refuse = |error: ConfigError| Failure::Refused(error.into());
+    let opts = ServerOpts::gather(place.config.as_deref(), &flags).map_err(refuse)?;
+    let config = opts.check().map_err(refuse)?;
+    Ok((opts, config))
+}
+
+/// Opens what a verb works on.
+pub(super) fn open(place: &Place) -> Result<Context, Failure> {
+    let (_, config) = configure(place, &[])?;
+    open_with(config, Missing::Refuse)
+}
+
+/// The same for a verb that may be the first one in a directory.
+pub(super) fn open_or_make(place: &Place) -> Result<Context, Failure> {
+    let (_, config) = configure(place, &[])?;
+    open_with(config, Missing::Make)
+}
+
+pub(super) fn open_with(config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
+    if missing == Missing::Refuse
+        && let DatabaseUrl::Sqlite(path) = &config.database
+        && !path.exists()
+    {
+        return Err(Failure::refused(format!(
+            "there is no server in {}: start one with `dripfeed serve`, or name its directory with --data-dir",
+            config.data_dir.display()
+        )));
+    }
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        Failure::refused(format!("the data directory {} cannot be made: {error}", config.data_dir.display()))
+    })?;
+    let store = Store::open(&config.database)?;
+    let tree = PublishedTree::open(&config.download_dir(), &config.staging_dir())?;
+    let app = App {
+        store,
+        tree,
+        clock: Clock::System,
+        request_limits: RequestLimits { body: config.limits.request_bytes, ..RequestLimits::DEFAULT },
+        archive_limits: ArchiveLimits::DEFAULT,
+        configured: config.settings.clone(),
+    };
+    Ok(Context { app, config })
+}
+
+impl Context {
+    /// How agents reach a listener: by the public name, or by the very address if it is bound to one.
+    pub(super) fn authority(
+        &self,
+        pick: impl Fn(&AddressFile) -> &str,
+        configured: std::net::SocketAddr,
+    ) -> Result<String, Failure> {
+        let address = match self.addresses() {
+            Some(file) => pick(&file).parse().unwrap_or(configured),
+            None => configured,
+        };
+        if address.port() == 0 {
+            return Err(Failure::refused(
+                "the server picks a free port at its start and does not run: start it, or name --info-location and \
+                 --fragment-location",
+            ));
+        }
+        Ok(authority(&self.config, address))
+    }
+
+    fn addresses(&self) -> Option<AddressFile> {
+        let text = std::fs::read_to_string(self.config.addresses_file()).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The authority that agents of this server trust, if the certificate is ours.
+    pub(super) fn ca_file(&self) -> Option<PathBuf> {
+        match &self.config.certificate {
+            Certificate::Issued { directory } => Some(directory.join("ca.pem")),
+            Certificate::Own { .. } => None,
+        }
+    }
+}
+
+/// Host and port by which a bound address is reached from elsewhere.
+pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> String {
+    let host = if bound.ip().is_unspecified() || config.public_name_is_set {
+        config.public_name.clone()
+    } else {
+        bound.ip().to_string()
+    };
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{}", bound.port()),
+        _ => format!("{host}:{}", bound.port()),
+    }
+}
+
+/// Who acts: the account that runs the verb.
+pub(super) fn administrator() -> String {
+    crate::config::server::account_name().unwrap_or_else(|| "command line".to_owned())
+}
+
