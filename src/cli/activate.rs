@@ -76,10 +76,10 @@ fn location(named: Option<Location>, authority: impl Fn() -> Result<String, Fail
 
 impl Context {
     fn https_authority(&self) -> Result<String, Failure> {
-        self.authority(|addresses| addresses.https, self.config.https)
+        self.authority(|addresses| &addresses.https, self.config.https)
     }
 
     fn http_authority(&self) -> Result<String, Failure> {
-        self.authority(|addresses| addresses.http, self.config.http)
+        self.authority(|addresses| &addresses.http, self.config.http)
     }
 }

@@ -122,7 +122,7 @@ impl Context {
 
 /// Host and port by which a bound address is reached from elsewhere.
 pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> String {
-    let host = if bound.ip().is_unspecified() || config.public_name_is_set {
+    let host = if config.public_name_is_set || bound.ip().is_unspecified() {
         config.public_name.clone()
     } else {
         bound.ip().to_string()

@@ -11,8 +11,7 @@ use super::output::{Output, printable, warn};
 use super::progress::Bar;
 use super::{Done, Failure};
 use crate::clock;
-use crate::engine::estimate;
-use crate::engine::TaskInfo;
+use crate::engine::{TaskInfo, estimate};
 use crate::model::settings::{SettingsLayer, resolve};
 use crate::model::{Action, ByteSize, Done as DoneMessage, JobState, Notify, Package, PackageId, TreeKey};
 use crate::service::publish::{self, BuildRequest, Fragmenting, Progress, PublishError, Source, WithdrawError};
@@ -160,7 +159,7 @@ fn pace(app: &App, package: &Package) -> Result<Option<std::time::Duration>, Fai
     let set = app.store.read_now(|conn| crate::store::settings::layer(conn, crate::store::settings::Scope::Global))?;
     let settings = resolve(&app.global_layer(set), &[], &SettingsLayer::default()).download();
     let info = TaskInfo { priority: package.priority, fragments: package.fragments, not_before: None };
-    Ok(estimate(&settings, &info))
+    Ok(estimate(&settings, info))
 }
 
 /// A span for people: `1170 s` is `19 min 30 s`.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::App;
-use crate::fetch::{Client, FetchError};
+use crate::fetch::{Client, FetchError, InvalidUrl, Url};
 use crate::model::limits::ReplyLimits;
 use crate::model::{Activation, DigestAlgorithm, Hasher, Location, Package, PackageId, PackageState, TreeKey};
 use crate::protocol::{Info, InfoError};
@@ -40,6 +40,9 @@ pub enum ActivateError {
         /// What was asked for.
         url: String,
     },
+    /// No address can be made of a location.
+    #[error(transparent)]
+    Location(#[from] InvalidUrl),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,9 +94,9 @@ fn check(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), ActivateError> {
     let id = package.id;
-    let url = info_location.url("https", TreeKey::Info { package: id });
+    let (url, address) = address(info_location, "https", TreeKey::Info { package: id })?;
     let bytes = client
-        .get(&url, ReplyLimits::DEFAULT.info)
+        .get(&address, ReplyLimits::DEFAULT.info)
         .map_err(|source| ActivateError::Fetch { url: url.clone(), source })?;
     let info = Info::parse(&bytes).map_err(|source| ActivateError::Info { url: url.clone(), source })?;
     if (info.package, info.fragments, info.digest) != (id, package.fragments, package.md5) {
@@ -102,10 +105,11 @@ fn check(
     let fragments = app.store.read_now(move |conn| packages::fragments(conn, id))?;
     let mut done = 0;
     for fragment in fragments {
-        let url = fragment_location.url(info.scheme.as_str(), TreeKey::Fragment { package: id, number: fragment.number });
-        let mut sink = Digesting { hasher: Hasher::new(DigestAlgorithm::Sha256), size: 0 };
-        client
-            .get_to(&url, 0, fragment.size, &mut sink)
+        let key = TreeKey::Fragment { package: id, number: fragment.number };
+        let (url, address) = self::address(fragment_location, info.scheme.as_str(), key)?;
+        let sink = Digesting { hasher: Hasher::new(DigestAlgorithm::Sha256), size: 0 };
+        let (sink, _) = client
+            .get_to(&address, 0, fragment.size, |_| Ok(sink))
             .map_err(|source| ActivateError::Fetch { url: url.clone(), source })?;
         if sink.size != fragment.size || sink.hasher.finish() != fragment.sha256 {
             return Err(ActivateError::Other { url });
@@ -114,6 +118,12 @@ fn check(
         progress(done, package.size);
     }
     Ok(())
+}
+
+fn address(location: &Location, scheme: &str, key: TreeKey) -> Result<(String, Url), InvalidUrl> {
+    let url = location.url(scheme, key);
+    let address = url.parse()?;
+    Ok((url, address))
 }
 
 struct Digesting {
