@@ -1,1 +1,5 @@
 //! The agent program: contact, driver, work directory, execution. Floor 4; blocking, no runtime.
+
+mod execute;
+mod inventory;
+mod unpack;
