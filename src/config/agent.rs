@@ -276,6 +276,13 @@ fn state_dir(data_dir: &Path, server: &str) -> PathBuf {
     data_dir.join(server.replace('/', "_"))
 }
 
+/// The name of this computer, where the system tells it by the environment only.
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
+pub fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
 fn default_data_dir() -> PathBuf {
     #[cfg(unix)]
