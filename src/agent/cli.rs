@@ -131,11 +131,7 @@ fn status(options: &Options, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn agent(
-    options: &Options,
-    is_live: bool,
-    work: impl Fn(&Agent<'_>) -> Result<Ended, AgentError>,
-) -> ExitCode {
+fn agent(options: &Options, is_live: bool, work: impl Fn(&Agent<'_>) -> Result<Ended, AgentError>) -> ExitCode {
     let stop = Stop::new();
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
@@ -261,7 +257,8 @@ mod tests {
     fn flags_win_over_the_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("agent.toml");
-        crate::disk::atomic::write(&file, b"server = \"https://file/ocsinventory\"\ntag = \"file\"\n").expect("written");
+        crate::disk::atomic::write(&file, b"server = \"https://file/ocsinventory\"\ntag = \"file\"\n")
+            .expect("written");
         let arguments = ["dripfeed-agent", "once", "--tag", "flag", "--config"].map(OsString::from);
         let cli = Cli::try_parse_from(arguments.into_iter().chain([file.into_os_string()])).expect("arguments");
         let config = cli.options.read().expect("a configuration");

@@ -469,7 +469,7 @@ impl<'a> Agent<'a> {
             Err(AssembleError::Missing { number } | AssembleError::Read { number, .. }) => {
                 return Err(NotReady::Lost(vec![number]));
             }
-            Err(error @ AssembleError::WrongDigest { .. }) => {
+            Err(error @ (AssembleError::WrongDigest { .. } | AssembleError::Unproven)) => {
                 return Err(NotReady::Failed(ResultCode::error("BAD_DIGEST"), chain(&error)));
             }
             Err(AssembleError::Write(error)) => return Err(NotReady::of_disk(error)),

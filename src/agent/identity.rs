@@ -61,7 +61,8 @@ impl Identity {
         // A file that a crash of the stock agent cut short is like none: it makes a new name then, too.
         let Ok(root) = xml::parse(&document, &RequestLimits::DEFAULT) else { return Ok(None) };
         let Some(device_id) = root.value("DEVICEID").and_then(|text| text.trim().parse().ok()) else { return Ok(None) };
-        let prolog_freq = root.value("PROLOG_FREQ").and_then(|text| text.trim().parse().ok()).filter(|hours| *hours > 0);
+        let prolog_freq =
+            root.value("PROLOG_FREQ").and_then(|text| text.trim().parse().ok()).filter(|hours| *hours > 0);
         let others = root
             .children
             .iter()
@@ -127,7 +128,8 @@ pub(crate) fn read_account(state_dir: &Path) -> Result<Vec<AccountField>, Identi
         .children_named("ACCOUNTINFO")
         .filter_map(|field| {
             let key = field.value("KEYNAME")?.trim().to_owned();
-            (!key.is_empty()).then(|| AccountField { key, value: field.value("KEYVALUE").unwrap_or_default().to_owned() })
+            (!key.is_empty())
+                .then(|| AccountField { key, value: field.value("KEYVALUE").unwrap_or_default().to_owned() })
         })
         .collect())
 }

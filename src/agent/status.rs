@@ -143,7 +143,11 @@ impl fmt::Display for Status {
             return writeln!(f, "packages      none under way");
         }
         writeln!(f)?;
-        writeln!(f, "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}", "package", "stage", "action", "priority", "fragments", "result")?;
+        writeln!(
+            f,
+            "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}",
+            "package", "stage", "action", "priority", "fragments", "result"
+        )?;
         for package in &self.packages {
             let fragments = match package.fragments {
                 0 => "-".to_owned(),

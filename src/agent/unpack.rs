@@ -15,6 +15,12 @@ impl UnpackError {
         ResultCode::error("BUILD")
     }
 }
-pub(crate) fn unpack(_: Verified<File>, _: u64, into: &Path, _: OsFamily, _: &ArchiveLimits) -> Result<(), UnpackError> {
+pub(crate) fn unpack(
+    _: Verified<File>,
+    _: u64,
+    into: &Path,
+    _: OsFamily,
+    _: &ArchiveLimits,
+) -> Result<(), UnpackError> {
     crate::disk::atomic::create_dir_private(into).map_err(|_| UnpackError)
 }

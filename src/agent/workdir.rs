@@ -353,7 +353,8 @@ impl PackageDir<'_> {
         file.sync_all().map_err(at(&part))?;
         disk::atomic::rename(&part, &path).map_err(at(&path))?;
         disk::checkpoint("agent.fragment.stored");
-        let left: Vec<FragmentNumber> = self.listed().into_iter().flatten().filter(|listed| *listed != number).collect();
+        let left: Vec<FragmentNumber> =
+            self.listed().into_iter().flatten().filter(|listed| *listed != number).collect();
         self.write_task(&left)?;
         disk::checkpoint("agent.fragment.listed");
         Ok(())
@@ -398,9 +399,9 @@ impl PackageDir<'_> {
 
     /// Bytes of all fragments.
     pub(crate) fn archive_size(&self, fragments: FragmentCount) -> io::Result<u64> {
-        fragments.numbers().try_fold(0_u64, |sum, number| {
-            Ok(sum.saturating_add(fs::metadata(self.fragment(number))?.len()))
-        })
+        fragments
+            .numbers()
+            .try_fold(0_u64, |sum, number| Ok(sum.saturating_add(fs::metadata(self.fragment(number))?.len())))
     }
 
     fn write_task(&self, missing: &[FragmentNumber]) -> Result<(), WorkDirError> {
@@ -549,10 +550,9 @@ impl PackageDir<'_> {
         match known {
             Known::Nothing => Ok(Stage::NeedsInfo { failed_contacts: self.info_tries() }),
             Known::Refused(code) => Ok(Stage::Done { code: self.keep(&code, now)?, priority }),
-            Known::Info(info) => Ok(Stage::Fetching {
-                info: self.task_info(&info, zone),
-                missing: self.missing(info.fragments),
-            }),
+            Known::Info(info) => {
+                Ok(Stage::Fetching { info: self.task_info(&info, zone), missing: self.missing(info.fragments) })
+            }
         }
     }
 }
