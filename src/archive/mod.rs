@@ -4,6 +4,7 @@ mod assemble;
 mod error;
 mod format;
 mod pack;
+mod pipe;
 mod split;
 mod walk;
 

@@ -1,3 +1,7 @@
 //! `dripfeed-agent`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dripfeed::agent::cli::main(std::env::args_os())
+}

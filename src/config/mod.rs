@@ -1,1 +1,4 @@
 //! Configuration in two steps: `*Opts` as written, `*Config` checked once. Floor 2.
+
+#[cfg(feature = "agent")]
+pub mod agent;

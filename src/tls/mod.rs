@@ -1,1 +1,3 @@
 //! Certificates: our own authority, the server's reloadable certificate, the roots that an agent trusts. Floor 2.
+
+pub mod client;

@@ -1,3 +1,4 @@
 //! The integration tests: whole programs, real databases, captured bytes. One binary, one module a story.
 
+mod agent;
 mod wire;

@@ -1,0 +1,269 @@
+//! `dripfeed-agent`: arguments → configuration → run → exit code.
+//!
+//! Exit codes: 0 the contact worked (whatever became of the packages: that is the server's to know), 1 it did not, or
+//! the agent could not go on; 2 arguments or configuration.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use super::driver::chain;
+use super::{Agent, AgentError, Ended, Status, Stop, SystemMachine};
+use crate::clock::Clock;
+use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
+
+/// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
+#[derive(Debug, Parser)]
+#[command(name = "dripfeed-agent", version, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check in once and do everything that follows, until nothing is left (or the next contact is due).
+    Once,
+    /// Check in for ever, as often as the server says: what a service runs.
+    Run,
+    /// Show this computer's identity, its contacts, and how far each package is.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Options {
+    /// The server: https://HOST:PORT/ocsinventory (a bare HOST means http://HOST/ocsinventory, as for a stock agent).
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// PEM file of the authority that signed the server's certificate; it replaces the system's store.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Where state is kept (a stock agent's directory is taken over) [default: /var/lib/dripfeed-agent].
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A file with the same keys: .toml, or a stock agent's key=value [default: /etc/dripfeed-agent/dripfeed-agent.toml].
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// TAG of the first inventory.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG")]
+    tag: Option<String>,
+    /// http://HOST:PORT of a proxy.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_PROXY", value_name = "URL")]
+    proxy: Option<String>,
+    /// User of a server behind a password.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_USER")]
+    user: Option<String>,
+    /// Its password; the environment hides it from other users, an argument does not.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Check no certificate: whoever stands in between can then run commands here. For tests only.
+    #[arg(long, global = true)]
+    no_verify: bool,
+    /// Tell more; twice: everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Tell errors only.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl Options {
+    fn read(&self) -> Result<AgentConfig, AgentConfigError> {
+        let file = match &self.config {
+            Some(path) => AgentOpts::read(path)?,
+            None => AgentOpts::read_default()?,
+        };
+        let flags = AgentOpts {
+            server: self.server.clone(),
+            ca: self.ca.clone(),
+            data_dir: self.data_dir.clone(),
+            tag: self.tag.clone(),
+            proxy: self.proxy.clone(),
+            user: self.user.clone(),
+            password: self.password.clone().map(Password),
+            verify: self.no_verify.then_some(false),
+        };
+        flags.over(file).check()
+    }
+}
+
+/// Runs the program; `arguments` begins with its name. `dripfeed demo` calls it in a child process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output and is no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.quiet;
+    start_log(&cli.options, is_live);
+    match cli.command {
+        Command::Once => agent(&cli.options, is_live, |agent| agent.once()),
+        Command::Run => agent(&cli.options, is_live, |agent| agent.run()),
+        Command::Status { json } => status(&cli.options, json),
+    }
+}
+
+fn status(options: &Options, json: bool) -> ExitCode {
+    let config = match options.read() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let status = match Status::read(&config) {
+        Ok(status) => status,
+        Err(error) => return fail(&error),
+    };
+    let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() + "\n" } else { status.to_string() };
+    // A reader that goes away (`status | head`) has seen enough.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn agent(options: &Options, is_live: bool, work: impl Fn(&Agent<'_>) -> Result<Ended, AgentError>) -> ExitCode {
+    let stop = Stop::new();
+    if let Err(error) = listen_to_signals(&stop) {
+        tracing::warn!("signals are not heard: {error}");
+    }
+    loop {
+        let config = match options.read() {
+            Ok(config) => config,
+            Err(error) => return refuse(&error),
+        };
+        tell(&config);
+        let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
+        let agent = match Agent::new(&config, &machine, stop.clone()) {
+            Ok(agent) if is_live => agent.with_progress(),
+            Ok(agent) => agent,
+            // The CA file, the proxy: named in the configuration, so its fault.
+            Err(error) => return refuse(&error),
+        };
+        match work(&agent) {
+            Ok(Ended::Reload) => tracing::info!("the configuration is read again"),
+            Ok(ended) => return finish(ended),
+            Err(error) => return fail(&error),
+        }
+    }
+}
+
+fn finish(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Idle | Ended::Stopped | Ended::Reload => ExitCode::SUCCESS,
+        Ended::UntilNextContact => {
+            tracing::info!("what is left waits for a later run: dripfeed-agent status shows it");
+            ExitCode::SUCCESS
+        }
+        Ended::ResultsKept => {
+            tracing::error!("the server has not taken every result; they are kept, and sent at the next run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(config: &AgentConfig) {
+    if let Some(assumed) = config.assumed {
+        tracing::warn!("the server's address was completed to {} (added: {assumed})", config.server);
+    }
+    if !config.verify {
+        tracing::error!(
+            "certificates are NOT checked: whoever stands between this computer and the server can run commands here"
+        );
+    }
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    say(error);
+    ExitCode::from(2)
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    say(error);
+    ExitCode::FAILURE
+}
+
+fn say(error: &dyn std::error::Error) {
+    let _ = writeln!(io::stderr().lock(), "dripfeed-agent: {}", chain(error));
+}
+
+/// Log lines go to standard error: to people with `-v`, to the journal of a service, and only what is wrong beside
+/// progress lines. `RUST_LOG` refines it.
+fn start_log(options: &Options, is_live: bool) {
+    let level = match (options.quiet, is_live, options.verbose) {
+        (true, ..) => "error",
+        (_, true, _) => "warn",
+        (_, _, 0) => "info",
+        (_, _, 1) => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
+        .from_env_lossy();
+    // In `dripfeed demo` another log may have been started already.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
+}
+
+#[cfg(unix)]
+fn listen_to_signals(stop: &Stop) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let stop = stop.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                stop.reload();
+            } else {
+                stop.stop();
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Elsewhere the program is ended as by a crash, which costs work, never truth.
+#[cfg(not(unix))]
+fn listen_to_signals(_stop: &Stop) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("agent.toml");
+        crate::disk::atomic::write(&file, b"server = \"https://file/ocsinventory\"\ntag = \"file\"\n")
+            .expect("written");
+        let arguments = ["dripfeed-agent", "once", "--tag", "flag", "--config"].map(OsString::from);
+        let cli = Cli::try_parse_from(arguments.into_iter().chain([file.into_os_string()])).expect("arguments");
+        let config = cli.options.read().expect("a configuration");
+        assert_eq!(config.server, "https://file/ocsinventory");
+        assert_eq!(config.tag.as_deref(), Some("flag"));
+        assert!(config.verify);
+    }
+}

@@ -1,0 +1,632 @@
+//! The driver: engine's actions → I/O → events; contacts in between.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::contact::{ContactError, Contacts, Link};
+use super::execute::{self, ExecuteRequest};
+use super::identity::{Identity, IdentityError};
+use super::machine::{Machine, Stop};
+use super::progress::Progress;
+use super::unpack::unpack;
+use super::workdir::{Known, PackageDir, WorkDir, WorkDirError, judge_info};
+use super::{USER_AGENT, contact};
+use crate::archive::{AssembleError, assemble};
+use crate::config::agent::AgentConfig;
+use crate::disk;
+use crate::engine::{Action, Engine, Event, Failure};
+use crate::fetch::{BasicAuth, Client, ClientOptions, FetchError, InvalidUrl, Secret, Url};
+use crate::model::limits::{ArchiveLimits, ReplyLimits};
+use crate::model::{FragmentCount, FragmentNumber, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime};
+use crate::protocol::Info;
+
+/// The largest fragment: what a package of one fragment may have. A body without an end would fill the disk.
+const MAX_FRAGMENT: u64 = 64 << 30;
+/// Room that a download leaves to everybody else.
+const RESERVE: u64 = 64 << 20;
+/// Archive, what it unpacks to, and as much again for what the command installs: the stock Windows agent's rule.
+const ROOM_PER_ARCHIVE: u64 = 3;
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The server was not reached, or not understood.
+    #[error("no contact")]
+    Contact(#[from] ContactError),
+    /// The work directory cannot be used: going on could lose a result.
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    /// There is no way to say who we are.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// CA file, proxy.
+    #[error(transparent)]
+    Client(#[from] FetchError),
+    /// The server's address.
+    #[error(transparent)]
+    Server(#[from] InvalidUrl),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// Nothing is left to do.
+    Idle,
+    /// All is done, but the server has not taken every result; they are kept and sent again.
+    ResultsKept,
+    /// What is left waits until the next contact is due, or longer.
+    UntilNextContact,
+    /// Somebody asked.
+    Stopped,
+    /// Somebody asked to read the configuration again.
+    Reload,
+}
+
+/// The agent of one server.
+pub struct Agent<'a> {
+    config: &'a AgentConfig,
+    machine: &'a dyn Machine,
+    stop: Stop,
+    work: WorkDir,
+    client: Client,
+    server: Url,
+    zone: TimeZone,
+    progress: Progress,
+    /// The latest time that was told: time never goes back for the engine.
+    latest: Cell<UnixTime>,
+}
+
+impl<'a> Agent<'a> {
+    /// Reads the CA file; touches neither disk nor network otherwise.
+    pub fn new(config: &'a AgentConfig, machine: &'a dyn Machine, stop: Stop) -> Result<Self, AgentError> {
+        let server: Url = config.server.parse()?;
+        let basic_auth = config.credentials.as_ref().map(|(user, password)| BasicAuth {
+            server: server.clone(),
+            user: user.clone(),
+            password: Secret(password.0.clone()),
+        });
+        let client = Client::new(&ClientOptions {
+            ca_file: config.ca.clone(),
+            expected_ca_file: Some(config.expected_ca.clone()),
+            verify: config.verify,
+            user_agent: USER_AGENT.to_owned(),
+            proxy: config.proxy.clone(),
+            basic_auth,
+            ..ClientOptions::default()
+        })?;
+        Ok(Self {
+            config,
+            machine,
+            stop,
+            work: WorkDir::at(&config.state_dir),
+            client,
+            server,
+            zone: TimeZone::system(),
+            progress: Progress::none(),
+            latest: Cell::new(machine.now()),
+        })
+    }
+
+    /// Shows a line a package on the terminal.
+    #[must_use]
+    pub fn with_progress(mut self) -> Self {
+        self.progress = Progress::on_terminal();
+        self
+    }
+
+    /// One check-in and everything that follows, until nothing is left, but not past the next contact.
+    pub fn once(&self) -> Result<Ended, AgentError> {
+        let (_lock, mut identity, mut contacts) = self.begin()?;
+        self.deliver_kept(&identity)?;
+        let contacted = self.contact(&mut identity, &mut contacts)?;
+        let due = contacts.due(self.now());
+        let mut engine = self.engine()?;
+        let ended = self.drive(&mut engine, &identity, due, true)?;
+        self.progress.finish();
+        contacted.inventory?;
+        Ok(ended)
+    }
+
+    /// For ever: contacts as often as the server says, the engine in between.
+    pub fn run(&self) -> Result<Ended, AgentError> {
+        let (_lock, mut identity, mut contacts) = self.begin()?;
+        let mut due = contacts.due_at_start(self.now());
+        let mut engine = self.engine()?;
+        loop {
+            match self.drive(&mut engine, &identity, due, false)? {
+                Ended::UntilNextContact => {}
+                ended => return Ok(ended),
+            }
+            // A contact that fails is told where it fails; there will be another.
+            if let Ok(contacted) = self.contact(&mut identity, &mut contacts) {
+                for event in contacted.events {
+                    engine.handle_event(self.now(), event);
+                }
+            }
+            due = contacts.due(self.now());
+        }
+    }
+
+    fn begin(&self) -> Result<(disk::lock::LockFile, Identity, Contacts), AgentError> {
+        self.work.create()?;
+        let lock = self.work.lock()?;
+        self.work.sweep()?;
+        let identity = Identity::load(self.work.state(), &self.machine.host_name(), self.now())?;
+        Ok((lock, identity, Contacts::read(self.work.state())))
+    }
+
+    fn engine(&self) -> Result<Engine, AgentError> {
+        let now = self.now();
+        let seeds = self.work.seeds(now, &self.zone)?;
+        for seed in &seeds {
+            self.progress.found(seed);
+        }
+        Ok(Engine::new(self.work.settings(), seeds, now))
+    }
+
+    fn link(&self) -> Link<'_> {
+        Link { client: &self.client, server: &self.server, work: &self.work, zone: &self.zone }
+    }
+
+    fn contact(&self, identity: &mut Identity, contacts: &mut Contacts) -> Result<contact::Contacted, AgentError> {
+        let now = self.now();
+        let result = self.link().contact(identity, self.config.tag.as_deref(), now, contacts, self.machine);
+        match &result {
+            Ok(contacted) => {
+                tracing::info!(server = %self.server, "contact with {}", self.server);
+                if let Err(error) = &contacted.inventory {
+                    tracing::warn!("the inventory was not taken: {}", chain(error));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(server = %self.server, "no contact with {}: {}", self.server, chain(error));
+                contacts.failed(now, &chain(error), self.machine);
+            }
+        }
+        contacts.keep(self.work.state());
+        Ok(result?)
+    }
+
+    /// Results first: the server shall not offer again what it only has not heard of.
+    fn deliver_kept(&self, identity: &Identity) -> Result<(), AgentError> {
+        for package in self.work.packages()? {
+            let directory = self.work.package(package);
+            if directory.result().is_none() {
+                continue;
+            }
+            match self.report(identity, package)? {
+                Event::ReportTaken(_) => self.forget(package),
+                // The server is in trouble: the contact will say so.
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the engine asks for, until the next contact is due or somebody stops it; once: or nothing is left.
+    fn drive(&self, engine: &mut Engine, identity: &Identity, due: UnixTime, once: bool) -> Result<Ended, AgentError> {
+        loop {
+            if self.stop.is_asked() {
+                return Ok(Ended::Stopped);
+            }
+            if self.stop.take_reload() {
+                return Ok(Ended::Reload);
+            }
+            let now = self.now();
+            if now >= due {
+                return Ok(Ended::UntilNextContact);
+            }
+            engine.handle_timeout(now);
+            if let Some(action) = engine.poll_action() {
+                let event = self.perform(action, identity)?;
+                self.progress.happened(&event);
+                engine.handle_event(self.now(), event);
+                continue;
+            }
+            if once && engine.is_idle() {
+                return Ok(Ended::Idle);
+            }
+            if once && engine.only_reports_left() {
+                return Ok(Ended::ResultsKept);
+            }
+            let wake = engine.poll_timeout().unwrap_or(due);
+            if once && wake >= due {
+                return Ok(Ended::UntilNextContact);
+            }
+            self.wait(wake.min(due));
+        }
+    }
+
+    fn wait(&self, until: UnixTime) {
+        while !self.stop.is_any() && self.now() < until {
+            let now = self.now();
+            let step = if self.progress.is_live() { now.plus(Duration::from_secs(1)).min(until) } else { until };
+            self.progress.pause(until.since(now));
+            self.machine.wait(step);
+        }
+        self.progress.pause(Duration::ZERO);
+    }
+
+    fn now(&self) -> UnixTime {
+        let now = self.machine.now().max(self.latest.get());
+        self.latest.set(now);
+        now
+    }
+
+    fn perform(&self, action: Action, identity: &Identity) -> Result<Event, AgentError> {
+        match action {
+            Action::FetchInfo(package) => self.fetch_info(package),
+            Action::FetchFragment { package, number } => self.fetch_fragment(package, number),
+            Action::Execute(package) => self.execute(package),
+            Action::Keep { package, code } => {
+                tracing::warn!(package.id = %package, "package {package} is given up: {code}");
+                self.work.package(package).keep(&code, self.now())?;
+                Ok(Event::ResultKept(package))
+            }
+            Action::Report { package, .. } => self.report(identity, package),
+            Action::Forget(package) => {
+                self.forget(package);
+                Ok(Event::Forgotten(package))
+            }
+        }
+    }
+
+    fn fetch_info(&self, package: PackageId) -> Result<Event, AgentError> {
+        let directory = self.work.package(package);
+        match self.info_of(package, &directory) {
+            Ok((Known::Info(info), document)) => {
+                directory.store_info(&document, info.fragments)?;
+                tracing::info!(
+                    package.id = %package,
+                    "package {package}: {} of priority {} in {} fragments",
+                    info.action.as_str(),
+                    info.priority,
+                    info.fragments
+                );
+                Ok(Event::InfoStored { package, info: directory.task_info(&info, &self.zone) })
+            }
+            Ok((Known::Refused(code), _)) => {
+                tracing::warn!(package.id = %package, "the info file of package {package} cannot be carried out: {code}");
+                self.give_up(package, &code)
+            }
+            Ok((Known::Nothing, _)) => {
+                tracing::warn!(package.id = %package, "the info file of package {package} is not one");
+                directory.count_info_try()?;
+                Ok(Event::InfoFailed { package, failure: Failure::Wrong })
+            }
+            Err(error) => {
+                tracing::warn!(package.id = %package, "no info file of package {package}: {}", chain(&error));
+                directory.count_info_try()?;
+                Ok(Event::InfoFailed { package, failure: error.failure() })
+            }
+        }
+    }
+
+    fn info_of(&self, package: PackageId, directory: &PackageDir<'_>) -> Result<(Known, Vec<u8>), FetchError> {
+        let Some(offer) = directory.offered() else {
+            // Left by a stock agent, and the server has not named it since.
+            return Ok((Known::Nothing, Vec::new()));
+        };
+        // Always over TLS: it carries the command, and the digest that proves the rest.
+        let url: Url = offer.info_location.url("https", TreeKey::Info { package }).parse()?;
+        let document = self.client.get(&url, ReplyLimits::DEFAULT.info)?;
+        Ok((judge_info(package, &document), document))
+    }
+
+    fn give_up(&self, package: PackageId, code: &ResultCode) -> Result<Event, AgentError> {
+        let code = self.work.package(package).keep(code, self.now())?;
+        Ok(Event::GaveUp { package, code, priority: Priority::DEFAULT })
+    }
+
+    fn fetch_fragment(&self, package: PackageId, number: FragmentNumber) -> Result<Event, AgentError> {
+        let directory = self.work.package(package);
+        let info = match directory.known() {
+            Known::Info(info) => info,
+            Known::Refused(code) => return self.give_up(package, &code),
+            // It was there a moment ago: somebody took it away.
+            Known::Nothing => return self.give_up(package, &ResultCode::error("DOWNLOAD_INFO")),
+        };
+        let failure = match self.collect(&directory, &info, number) {
+            Ok(()) => return Ok(Event::FragmentStored { package, number }),
+            Err(error) => {
+                let failure = error.failure();
+                tracing::warn!(
+                    package.id = %package,
+                    fragment.number = %number,
+                    "fragment {number} of package {package} did not come: {}",
+                    chain(&error)
+                );
+                failure
+            }
+        };
+        Ok(Event::FragmentFailed { package, number, failure })
+    }
+
+    /// Fetches a fragment into its `.part`, goes on where that ends, and gives it its name.
+    fn collect(&self, directory: &PackageDir<'_>, info: &Info, number: FragmentNumber) -> Result<(), CollectError> {
+        let offer = directory.offered().ok_or(CollectError::NoLocation)?;
+        let key = TreeKey::Fragment { package: info.package, number };
+        let url: Url = offer.fragment_location.url(info.scheme.as_str(), key).parse().map_err(FetchError::from)?;
+        let part = directory.part(number);
+        let there = fs::metadata(&part).map_or(0, |metadata| metadata.len());
+        let room = self.machine.free_space(directory.path()).unwrap_or(u64::MAX);
+        let limit = there.saturating_add(room.saturating_sub(RESERVE)).min(MAX_FRAGMENT);
+        let fetched = self.client.get_to(&url, there, limit, |start| {
+            let mut file = open_private(&part, start == 0)?;
+            file.seek(SeekFrom::Start(start))?;
+            Ok(Part { file, stop: &self.stop, progress: &self.progress, package: info.package })
+        });
+        let length = match fetched {
+            Ok((part, length)) if length > 0 => {
+                directory.fragment_came(number, &part.file)?;
+                length
+            }
+            Ok(_) => return Err(CollectError::Empty),
+            Err(error) => {
+                if matches!(error, FetchError::TooLarge { .. } | FetchError::WrongRange { .. }) {
+                    // What is there is no beginning of anything: the next attempt starts anew, and the disk is free.
+                    open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
+                }
+                return Err(error.into());
+            }
+        };
+        tracing::info!(
+            package.id = %info.package,
+            fragment.number = %number,
+            size_bytes = length,
+            "stored fragment {number} of {} of package {}",
+            info.fragments,
+            info.package
+        );
+        Ok(())
+    }
+
+    fn execute(&self, package: PackageId) -> Result<Event, AgentError> {
+        let directory = self.work.package(package);
+        let done = |code: &ResultCode| -> Result<Event, AgentError> {
+            let code = directory.keep(code, self.now())?;
+            tracing::info!(package.id = %package, "package {package}: {code}");
+            Ok(Event::Executed { package, code })
+        };
+        // Decided before, whatever the engine thinks: nothing is run twice.
+        if let Some(code) = directory.result() {
+            return done(&code);
+        }
+        if directory.was_started() {
+            return done(&ResultCode::error("EXECUTE_INTERRUPTED"));
+        }
+        let info = match directory.known() {
+            Known::Info(info) => info,
+            Known::Refused(code) => return done(&code),
+            Known::Nothing => return done(&ResultCode::error("DOWNLOAD_INFO")),
+        };
+        if directory.task_info(&info, &self.zone).not_before.is_some_and(|moment| moment > self.now()) {
+            // The server moved it since the engine was told.
+            return Ok(Event::Delayed(package));
+        }
+        self.progress.executing(package);
+        match self.prepare(&directory, &info) {
+            Ok(()) => {}
+            Err(NotReady::Lost(missing)) => {
+                tracing::warn!(package.id = %package, "package {package}: {} fragments are to be fetched again", missing.len());
+                directory.fragments_lost(&missing)?;
+                return Ok(Event::FragmentsLost { package, missing });
+            }
+            Err(NotReady::Failed(code, why)) => {
+                tracing::error!(package.id = %package, "package {package} is not executed: {why}");
+                return done(&code);
+            }
+        }
+        directory.journal_start(self.now())?;
+        let environment = [
+            ("DRIPFEED_PACKAGE".to_owned(), package.to_string()),
+            ("DRIPFEED_ACTION".to_owned(), info.action.wire_name().to_owned()),
+        ];
+        let code = execute::run(
+            &ExecuteRequest {
+                action: &info.action,
+                package,
+                directory: &directory.unpacked(),
+                install_path: self.work.state(),
+                timeout: self.work.settings().execution_timeout.span(),
+                environment: &environment,
+                output: &directory.output(),
+            },
+            &|| self.stop.is_urgent(),
+        );
+        disk::checkpoint("agent.execute.ran");
+        done(&code)
+    }
+
+    /// Fragments → archive → proof → files. Nothing has been run when it fails.
+    fn prepare(&self, directory: &PackageDir<'_>, info: &Info) -> Result<(), NotReady> {
+        let unpacked = directory.unpacked();
+        if info.fragments == FragmentCount::NONE {
+            disk::atomic::remove_tree(&unpacked).map_err(NotReady::of_disk)?;
+            return disk::atomic::create_dir_private(&unpacked).map_err(NotReady::of_disk);
+        }
+        let missing = directory.missing(info.fragments);
+        if !missing.is_empty() {
+            return Err(NotReady::Lost(missing));
+        }
+        let size = directory.archive_size(info.fragments).map_err(NotReady::of_disk)?;
+        let need = size.saturating_mul(ROOM_PER_ARCHIVE);
+        if self.machine.free_space(directory.path()).is_ok_and(|room| room < need) {
+            let why = format!("{} are free, {} are needed", "fewer bytes", need);
+            return Err(NotReady::Failed(ResultCode::error("OUT_OF_SPACE"), why));
+        }
+        let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;
+        let archive = open_private(&build.join("archive"), true).map_err(NotReady::of_disk)?;
+        let digests: Vec<_> = [info.digest, info.sha256].into_iter().flatten().collect();
+        let open = |number| File::open(directory.fragment(number));
+        let verified = match assemble(info.fragments, &digests, open, archive) {
+            Ok(verified) => verified,
+            Err(AssembleError::Missing { number } | AssembleError::Read { number, .. }) => {
+                return Err(NotReady::Lost(vec![number]));
+            }
+            Err(error @ (AssembleError::WrongDigest { .. } | AssembleError::Unproven)) => {
+                return Err(NotReady::Failed(ResultCode::error("BAD_DIGEST"), chain(&error)));
+            }
+            Err(AssembleError::Write(error)) => return Err(NotReady::of_disk(error)),
+        };
+        disk::checkpoint("agent.execute.assembled");
+        unpack(verified, size, &unpacked, this_system(), &ArchiveLimits::DEFAULT)
+            .map_err(|error| NotReady::Failed(error.result_code(), chain(&error)))?;
+        directory.drop_build();
+        disk::checkpoint("agent.execute.unpacked");
+        Ok(())
+    }
+
+    fn report(&self, identity: &Identity, package: PackageId) -> Result<Event, AgentError> {
+        let directory = self.work.package(package);
+        // The disk is the truth; without a result there is nothing to tell, and nothing is invented.
+        let Some(code) = directory.result() else { return Ok(Event::ReportTaken(package)) };
+        let event = match self.link().report(&identity.device_id, package, &code) {
+            Ok(()) => {
+                tracing::info!(package.id = %package, "reported {code} for package {package}");
+                Event::ReportTaken(package)
+            }
+            Err(error) => {
+                tracing::warn!(package.id = %package, "{code} for package {package} was not taken: {}", chain(&error));
+                Event::ReportRefused(package)
+            }
+        };
+        self.post_command(&directory, &code)?;
+        Ok(event)
+    }
+
+    /// After the first attempt to report, whatever came of it: a restart must not wait for a server that is away, and
+    /// the result is on the disk. Only after an action that ran to its end.
+    fn post_command(&self, directory: &PackageDir<'_>, code: &ResultCode) -> Result<(), AgentError> {
+        let Some(post) = directory.offered().and_then(|offer| offer.post_command) else { return Ok(()) };
+        let interrupted = *code == ResultCode::error("EXECUTE_INTERRUPTED");
+        if !directory.was_started() || interrupted || !directory.journal_post(self.now())? {
+            return Ok(());
+        }
+        let timeout = self.work.settings().execution_timeout.span();
+        tracing::info!("post-command: {}", post.as_str());
+        if let Err(error) = execute::run_post_command(&post, &directory.unpacked(), timeout) {
+            tracing::warn!("the post-command failed: {}", chain(&error));
+        }
+        disk::checkpoint("agent.post.ran");
+        Ok(())
+    }
+
+    /// What cannot be removed now is removed, or reported again, at the next start.
+    fn forget(&self, package: PackageId) {
+        if let Err(error) = self.work.package(package).remove() {
+            tracing::warn!(package.id = %package, "package {package} leaves files behind: {}", chain(&error));
+        }
+    }
+}
+
+/// Why a fragment is not there.
+#[derive(Debug, thiserror::Error)]
+enum CollectError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    #[error("its source is not known until the server names it again")]
+    NoLocation,
+    #[error("it is empty")]
+    Empty,
+}
+
+impl CollectError {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Fetch(error) => error.failure(),
+            Self::WorkDir(_) => Failure::Transient,
+            Self::NoLocation => Failure::Missing,
+            Self::Empty => Failure::Wrong,
+        }
+    }
+}
+
+/// Why a package cannot be executed.
+enum NotReady {
+    Lost(Vec<FragmentNumber>),
+    Failed(ResultCode, String),
+}
+
+impl NotReady {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    fn of_disk(error: io::Error) -> Self {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self::Failed(ResultCode::error(if full { "OUT_OF_SPACE" } else { "BUILD" }), chain(&error))
+    }
+
+    fn of_work(error: &WorkDirError) -> Self {
+        match error {
+            WorkDirError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Self::Failed(ResultCode::error("OUT_OF_SPACE"), chain(error))
+            }
+            WorkDirError::Io { .. } | WorkDirError::Locked { .. } => {
+                Self::Failed(ResultCode::error("BUILD"), chain(error))
+            }
+        }
+    }
+}
+
+/// A fragment under way. A stop ends the transfer; what came is kept.
+struct Part<'a> {
+    file: File,
+    stop: &'a Stop,
+    progress: &'a Progress,
+    package: PackageId,
+}
+
+impl Write for Part<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.is_asked() {
+            return Err(io::Error::other("the agent was told to stop"));
+        }
+        let written = self.file.write(bytes)?;
+        self.progress.received(self.package, written);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn open_private(path: &Path, empty: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(empty);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn this_system() -> OsFamily {
+    if cfg!(windows) {
+        OsFamily::Windows
+    } else if cfg!(target_os = "macos") {
+        OsFamily::Macos
+    } else {
+        OsFamily::Linux
+    }
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        // Transparent errors name their cause as their own text.
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,174 @@
+//! `dripfeed-agent status`: what the work directory says, without touching it.
+
+use std::fmt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::contact::Contacts;
+use super::identity::{Identity, IdentityError};
+use super::workdir::{Known, PackageDir, WorkDir};
+use super::{AgentError, WorkDirError};
+use crate::config::agent::AgentConfig;
+
+/// What the agent knows of itself.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// Its name on the wire; `None` before the first run.
+    pub device_id: Option<String>,
+    /// The server.
+    pub server: String,
+    /// Where its state lies.
+    pub state_dir: String,
+    /// Is deployment on?
+    pub download: bool,
+    /// The last contact that worked.
+    pub last_contact: Option<String>,
+    /// Why the last contact did not work.
+    pub last_error: Option<String>,
+    /// The next contact.
+    pub next_contact: Option<String>,
+    /// Every package under way.
+    pub packages: Vec<PackageStatus>,
+    /// Packages that were executed here with success.
+    pub history: Vec<u32>,
+}
+
+/// One package under way.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct PackageStatus {
+    /// Its number.
+    pub id: u32,
+    /// `waiting for info`, `downloading`, `to be executed`, `executing`, `to be reported`, `refused`.
+    pub stage: &'static str,
+    /// Launch, execute or store.
+    pub action: Option<&'static str>,
+    /// The pace.
+    pub priority: Option<u32>,
+    /// Fragments that are there.
+    pub present: u32,
+    /// Fragments in all.
+    pub fragments: u32,
+    /// Not before that local time.
+    pub schedule: Option<String>,
+    /// The result that the server has not taken yet.
+    pub result: Option<String>,
+}
+
+impl Status {
+    /// Reads it. Needs no lock: every file appears whole.
+    pub fn read(config: &AgentConfig) -> Result<Self, AgentError> {
+        let work = WorkDir::at(&config.state_dir);
+        let contacts = Contacts::read(&config.state_dir);
+        let zone = TimeZone::system();
+        let local = |seconds: Option<i64>| seconds.map(|seconds| spelled(seconds, &zone));
+        let packages =
+            work.packages()?.into_iter().map(|package| PackageStatus::read(package.number(), &work.package(package)));
+        Ok(Self {
+            device_id: identity(&config.state_dir)?.map(|identity| identity.device_id.to_string()),
+            server: config.server.clone(),
+            state_dir: config.state_dir.display().to_string(),
+            download: work.settings().on,
+            last_contact: local(contacts.last_contact),
+            last_error: contacts.last_error,
+            next_contact: local(contacts.next_contact),
+            packages: packages.collect(),
+            history: work.history()?.into_iter().map(|package| package.number()).collect(),
+        })
+    }
+}
+
+impl PackageStatus {
+    fn read(id: u32, directory: &PackageDir<'_>) -> Self {
+        let known = directory.known();
+        let info = match &known {
+            Known::Info(info) => Some(info),
+            Known::Nothing | Known::Refused(_) => None,
+        };
+        let fragments = info.map_or(0, |info| info.fragments.0);
+        let missing = info.map_or(0, |info| u32::try_from(directory.missing(info.fragments).len()).unwrap_or(u32::MAX));
+        let result = directory.result();
+        let stage = match &known {
+            _ if result.is_some() => "to be reported",
+            _ if directory.was_started() => "executing",
+            Known::Nothing => "waiting for info",
+            Known::Refused(_) => "refused",
+            Known::Info(_) if missing > 0 => "downloading",
+            Known::Info(_) => "to be executed",
+        };
+        Self {
+            id,
+            stage,
+            action: info.map(|info| info.action.as_str()),
+            priority: info.map(|info| info.priority.number()),
+            present: fragments.saturating_sub(missing),
+            fragments,
+            schedule: directory.offered().and_then(|offer| Some(offer.schedule?.to_string())),
+            result: result.map(|code| code.to_string()),
+        }
+    }
+}
+
+fn identity(state_dir: &Path) -> Result<Option<Identity>, AgentError> {
+    match Identity::read(state_dir) {
+        // Another user's: say so, but as the work directory's fault.
+        Err(IdentityError::Read { path, source }) => Err(WorkDirError::Io { path, source }.into()),
+        other => Ok(other?),
+    }
+}
+
+fn spelled(seconds: i64, zone: &TimeZone) -> String {
+    let moment = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(zone.clone());
+    moment.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
+        writeln!(f, "device id     {}", or(&self.device_id, "none yet: it is made at the first run"))?;
+        writeln!(f, "server        {}", self.server)?;
+        writeln!(f, "state         {}", self.state_dir)?;
+        if !self.download {
+            writeln!(f, "deployment    switched off by the server")?;
+        }
+        writeln!(f, "last contact  {}", or(&self.last_contact, "never"))?;
+        if let Some(error) = &self.last_error {
+            writeln!(f, "last failure  {error}")?;
+        }
+        writeln!(f, "next contact  {}", or(&self.next_contact, "at the next start"))?;
+        writeln!(f, "history       {} packages executed here", self.history.len())?;
+        if self.packages.is_empty() {
+            return writeln!(f, "packages      none under way");
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}",
+            "package", "stage", "action", "priority", "fragments", "result"
+        )?;
+        for package in &self.packages {
+            let fragments = match package.fragments {
+                0 => "-".to_owned(),
+                all => format!("{}/{all}", package.present),
+            };
+            let note = match (&package.result, &package.schedule) {
+                (Some(result), _) => result.clone(),
+                (None, Some(schedule)) => format!("not before {schedule}"),
+                (None, None) => "-".to_owned(),
+            };
+            writeln!(
+                f,
+                "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}",
+                package.id,
+                package.stage,
+                package.action.unwrap_or("-"),
+                package.priority.map_or_else(|| "-".to_owned(), |priority| priority.to_string()),
+                fragments,
+                note
+            )?;
+        }
+        Ok(())
+    }
+}
