@@ -27,7 +27,7 @@ pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
     AccountField, ComputerFacts, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
 };
-pub use option::{DownloadOption, Offer};
+pub use option::{ConfError, DownloadOption, Offer, conf_from_xml, conf_to_xml};
 pub use prolog::{Decision, PrologReply, PrologRequest, ReplyError};
 pub use report::DownloadReport;
-pub use request::{NotifyRequest, Request, RequestError};
+pub use request::{NotifyRequest, Request, RequestError, UPDATE_REPLY};

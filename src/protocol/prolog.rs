@@ -1,8 +1,9 @@
 //! PROLOG: the check-in and its answer (ocs-protocol 2.1).
 
 use super::DownloadOption;
-use super::xml::XmlError;
+use super::xml::{self, Element, XmlError, cut, push_leaf};
 use crate::model::DeviceId;
+use crate::model::limits::RequestLimits;
 
 /// `QUERY` PROLOG.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,7 +15,11 @@ pub struct PrologRequest {
 impl PrologRequest {
     /// The document as the stock Unix agent writes it.
     pub fn to_xml(&self) -> String {
-        todo!()
+        let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REQUEST>\n");
+        push_leaf(&mut out, 1, "DEVICEID", self.device_id.as_str());
+        push_leaf(&mut out, 1, "QUERY", "PROLOG");
+        out.push_str("</REQUEST>\n");
+        out
     }
 }
 
@@ -55,13 +60,78 @@ pub enum ReplyError {
 
 impl PrologReply {
     /// The document: deterministic order, the form that both stock agents parse (ocs-protocol 1.6).
+    ///
+    /// ```
+    /// use dripfeed::protocol::{Decision, PrologReply};
+    ///
+    /// let never = PrologReply {
+    ///     decision: Decision::Stop,
+    ///     prolog_freq: Some(24),
+    ///     inventory_on_startup: Some(true),
+    ///     download: None,
+    /// };
+    /// assert_eq!(PrologReply::parse(never.to_xml().as_bytes())?, never);
+    /// # Ok::<(), dripfeed::protocol::ReplyError>(())
+    /// ```
     pub fn to_xml(&self) -> String {
-        todo!()
+        // The frame, CONF and a package come to about 300 bytes each.
+        let offers = self.download.as_ref().map_or(0, |download| download.offers.len());
+        let mut out = String::with_capacity(600 + 300 * offers);
+        out.push_str("<?xml version='1.0' encoding='UTF-8'?>\n<REPLY>\n");
+        push_leaf(&mut out, 1, "RESPONSE", self.decision.as_str());
+        if let Some(hours) = self.prolog_freq {
+            push_leaf(&mut out, 1, "PROLOG_FREQ", &hours.to_string());
+        }
+        if let Some(check_in) = self.inventory_on_startup {
+            push_leaf(&mut out, 1, "INVENTORY_ON_STARTUP", if check_in { "1" } else { "0" });
+        }
+        if let Some(download) = &self.download {
+            download.push(&mut out);
+        }
+        out.push_str("</REPLY>\n");
+        out
     }
 
     /// Reads any server's reply: any order, PARAM values as attributes or child elements.
+    ///
+    /// Options that this agent does not know are passed over; so is a package without what it takes to fetch it.
     pub fn parse(document: &[u8]) -> Result<Self, ReplyError> {
-        let _ = document;
-        todo!()
+        let root = reply(document)?;
+        let number = |name| root.value(name).and_then(|text| text.trim().parse::<u32>().ok());
+        Ok(Self {
+            decision: Decision::read(root.value("RESPONSE").unwrap_or_default()),
+            prolog_freq: number("PROLOG_FREQ"),
+            inventory_on_startup: number("INVENTORY_ON_STARTUP").map(|number| number != 0),
+            download: DownloadOption::read(&root),
+        })
     }
+}
+
+impl Decision {
+    /// The wire's word. Windows agents fall over an empty one (ocs-protocol 1.6).
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Send => "SEND",
+            Self::Other(word) if !word.trim().is_empty() => word,
+            Self::Stop | Self::Other(_) => "STOP",
+        }
+    }
+
+    /// In any case, as Windows agents read it; no word at all is "not wanted".
+    fn read(word: &str) -> Self {
+        match word {
+            word if word.eq_ignore_ascii_case("SEND") => Self::Send,
+            word if word.is_empty() || word.eq_ignore_ascii_case("STOP") => Self::Stop,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// The root of a reply. How long it may be is the caller's to say when it fetches and inflates it.
+pub(super) fn reply(document: &[u8]) -> Result<Element, ReplyError> {
+    let root = xml::parse(document, &RequestLimits::DEFAULT)?;
+    if root.name != "REPLY" {
+        return Err(ReplyError::NotAReply(cut(&root.name).into_owned()));
+    }
+    Ok(root)
 }

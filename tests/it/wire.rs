@@ -1,0 +1,473 @@
+//! What stock programs really sent and wrote (`tests/wire/`), against our readers and writers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use dripfeed::model::limits::RequestLimits;
+use dripfeed::model::settings::DownloadSettings;
+use dripfeed::model::{Days, DeviceId, DigestAlgorithm, FragmentCount, Hasher, Minutes, TreeKey};
+use dripfeed::protocol::envelope::{self, Container, EnvelopeError};
+use dripfeed::protocol::xml::{self, Element};
+use dripfeed::protocol::{
+    self, Info, InfoError, InventoryDocument, InventoryReply, PrologReply, Request, RequestError, Section,
+};
+use proptest::prelude::*;
+
+const LIMITS: RequestLimits = RequestLimits::DEFAULT;
+
+/// What a captured file is, and so which test reads it. Every role is some test's.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Role {
+    /// A request's body as it travelled.
+    Request,
+    /// What it opens to.
+    RequestText,
+    /// A reply's body as it travelled.
+    Reply,
+    /// What it opens to.
+    ReplyText,
+    /// The head of a reply: its status.
+    Status,
+    /// An info file.
+    Info,
+    /// A package's only fragment.
+    Fragment,
+    /// `config` of an agent's download directory.
+    Conf,
+    /// Other files of an agent's directory.
+    AgentState,
+    /// Not captured: about the folder.
+    About,
+}
+
+impl Role {
+    const ALL: [Self; 10] = [
+        Self::Request,
+        Self::RequestText,
+        Self::Reply,
+        Self::ReplyText,
+        Self::Status,
+        Self::Info,
+        Self::Fragment,
+        Self::Conf,
+        Self::AgentState,
+        Self::About,
+    ];
+
+    fn of(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.split('/').collect();
+        Some(match parts.as_slice() {
+            ["README.md" | ".gitattributes"] => Self::About,
+            ["exchanges", "info-get", "response.body.xml"] | ["packages", _, "info"] => Self::Info,
+            ["agent-state", "download", _, "info"] => Self::Info,
+            ["exchanges", _, "request.body.zlib" | "request.body.gz" | "request.body.xml" | "request.body.bin"] => {
+                Self::Request
+            }
+            ["exchanges", _, "request.xml"] => Self::RequestText,
+            ["exchanges", _, "response.body.zlib" | "response.body.gz" | "response.body.xml"] => Self::Reply,
+            ["exchanges", _, "response.xml"] => Self::ReplyText,
+            ["exchanges", _, "response.headers.txt"] => Self::Status,
+            ["packages", _, name] if name.contains('-') => Self::Fragment,
+            ["agent-state", "download", "config"] => Self::Conf,
+            ["agent-state", "ocsinv.conf" | "ocsinv.adm"]
+            | ["agent-state", "download", "history"]
+            | ["agent-state", "download", _, "since" | "task" | "task_done"] => Self::AgentState,
+            _ => return None,
+        })
+    }
+}
+
+/// Every file below `tests/wire`, by its path there.
+fn all() -> BTreeMap<String, Vec<u8>> {
+    fn walk(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(directory).expect("tests/wire can be read") {
+            let entry = entry.expect("an entry");
+            let path = format!("{prefix}{}", entry.file_name().to_str().expect("a name in UTF-8"));
+            if entry.path().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), files);
+            } else {
+                files.insert(path, fs::read(entry.path()).expect("a captured file"));
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    walk(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire")), "", &mut files);
+    files
+}
+
+fn files(role: Role) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let files: Vec<_> = all().into_iter().filter(|(path, _)| Role::of(path) == Some(role)).collect();
+    assert!(!files.is_empty(), "no file is a {role:?}");
+    files.into_iter()
+}
+
+fn file(path: &str) -> Vec<u8> {
+    all().remove(path).unwrap_or_else(|| panic!("tests/wire/{path} is missing"))
+}
+
+fn text(path: &str) -> String {
+    String::from_utf8(file(path)).expect("UTF-8")
+}
+
+/// The folder that a file is in: the name of an exchange or of a package.
+fn folder(path: &str) -> &str {
+    path.rsplit('/').nth(1).expect("a folder")
+}
+
+fn inflated(body: &[u8]) -> Vec<u8> {
+    envelope::open(body, LIMITS.inflated).expect("it opens").1
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+fn read(body: &[u8]) -> Result<(Container, Request), Refused> {
+    let (container, document) = envelope::open(body, LIMITS.inflated)?;
+    Ok((container, Request::parse(&document, &LIMITS)?))
+}
+
+/// A document without what has no meaning: the order of elements and attributes, and white space around elements.
+fn canonical(document: &[u8]) -> Element {
+    fn sort(element: &mut Element) {
+        element.attributes.sort();
+        element.children.iter_mut().for_each(sort);
+        element.children.sort_by_key(|child| format!("{child:?}"));
+        if !element.children.is_empty() {
+            element.text.clear();
+        }
+    }
+    let mut root = xml::parse(document, &LIMITS).expect("well-formed");
+    sort(&mut root);
+    root
+}
+
+fn name_of(container: Container) -> &'static str {
+    match container {
+        Container::Zlib => "zlib",
+        Container::Gzip => "gzip",
+        Container::Plain => "plain",
+    }
+}
+
+fn summary(request: &Request) -> String {
+    match request {
+        Request::Prolog(prolog) => format!("PROLOG {}", prolog.device_id),
+        Request::Download(report) => {
+            let package = report.package.map_or("-".to_owned(), |package| package.to_string());
+            format!("DOWNLOAD {} {package} {}", report.device_id, report.code)
+        }
+        Request::Notify(notify) => format!("NOTIFY {} {:?} {:?}", notify.device_id, notify.ip_address, notify.networks),
+        Request::Update => "UPDATE".to_owned(),
+        Request::Snmp { device_id } => format!("SNMP {device_id}"),
+        Request::Inventory(inventory) => {
+            let history = inventory.history.as_ref().map(|packages| packages.iter().map(|id| id.number()).collect());
+            format!(
+                "INVENTORY {} of {:?}, {} adapters, history {:?}, account {:?}",
+                inventory.device_id,
+                inventory.facts.name,
+                inventory.networks.len(),
+                history.unwrap_or_else(|| vec![0]),
+                inventory.account.iter().map(|field| (&*field.key, &*field.value)).collect::<Vec<_>>()
+            )
+        }
+    }
+}
+
+#[test]
+fn every_captured_file_is_read_by_a_test() {
+    let roles: BTreeSet<Role> = all()
+        .keys()
+        .map(|path| Role::of(path).unwrap_or_else(|| panic!("no test reads tests/wire/{path}: give it a role")))
+        .collect();
+    assert!(roles.iter().eq(BTreeSet::from(Role::ALL).iter()), "some role has no file: {roles:?}");
+}
+
+#[test]
+fn every_captured_request_is_understood() {
+    let lines: String = files(Role::Request).fold(String::new(), |mut lines, (path, body)| {
+        let verdict = match read(&body) {
+            Ok((container, request)) => format!("{} {}", name_of(container), summary(&request)),
+            Err(refused) => format!("400: {refused}"),
+        };
+        writeln!(lines, "{}: {verdict}", folder(&path)).expect("a String");
+        lines
+    });
+    insta::assert_snapshot!(lines, @"");
+}
+
+/// Where our answer differs from the stock server's, and why.
+const OTHER_STATUS: [(&str, &str); 5] = [
+    ("download-not-delivered", "the lab's proxy answered 503 to a proper report"),
+    ("wire-error-agent-too-new", "the user agent was refused, not the body"),
+    ("wire-error-unknown-agent", "the user agent was refused, not the body"),
+    ("wire-error-clear-without-declaration", "we take markup without a declaration"),
+    ("wire-error-inventory-bare", "the stock engine's SQL fails on an inventory with nothing in it"),
+];
+
+#[test]
+fn requests_are_refused_where_the_stock_server_refuses_them() {
+    let bodies: BTreeMap<String, Vec<u8>> =
+        files(Role::Request).map(|(path, body)| (folder(&path).to_owned(), body)).collect();
+    let mut differing = BTreeSet::new();
+    for (path, head) in files(Role::Status) {
+        let head = String::from_utf8(head).expect("a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok()).expect("a status");
+        // An empty body leaves no file behind.
+        let body = bodies.get(folder(&path)).cloned().unwrap_or_default();
+        if read(&body).is_ok() != (status == 200) {
+            differing.insert(folder(&path).to_owned());
+        }
+    }
+    assert_eq!(differing, OTHER_STATUS.iter().map(|(exchange, _)| (*exchange).to_owned()).collect());
+}
+
+#[test]
+fn bodies_open_to_the_text_beside_them() {
+    for (bodies, texts) in [(Role::Request, Role::RequestText), (Role::Reply, Role::ReplyText)] {
+        let bodies: BTreeMap<String, Vec<u8>> =
+            files(bodies).map(|(path, body)| (folder(&path).to_owned(), body)).collect();
+        for (path, text) in files(texts) {
+            let body = bodies.get(folder(&path)).unwrap_or_else(|| panic!("{path} has no body beside it"));
+            assert_eq!(inflated(body), text, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_stock_reply_travels_as_its_request_did() {
+    let requests: BTreeMap<String, Vec<u8>> =
+        files(Role::Request).map(|(path, body)| (folder(&path).to_owned(), body)).collect();
+    for (path, reply) in files(Role::Reply) {
+        let container = |body: &[u8]| Container::of(body).expect("a container");
+        assert_eq!(container(&reply), container(&requests[folder(&path)]), "{path}");
+    }
+}
+
+#[test]
+fn our_writers_say_what_the_stock_server_said() {
+    for (path, body) in files(Role::Reply) {
+        let stock = inflated(&body);
+        let ours = match folder(&path).split_once('-').expect("a name with a dash") {
+            ("inventory", _) => InventoryReply::parse(&stock).expect(&path).to_xml(),
+            ("wire", "update") => protocol::UPDATE_REPLY.to_owned(),
+            _ => PrologReply::parse(&stock).expect(&path).to_xml(),
+        };
+        assert_eq!(canonical(ours.as_bytes()), canonical(&stock), "{path}");
+    }
+}
+
+#[test]
+fn a_reply_with_everything_is_read_whatever_its_order() {
+    let reply = PrologReply::parse(&file("exchanges/prolog-frequency-not-due/response.xml")).expect("a reply");
+    insta::assert_snapshot!(reply.to_xml(), @"");
+}
+
+#[test]
+fn an_account_update_is_read() {
+    let reply = InventoryReply::parse(&file("exchanges/inventory-account-update/response.xml")).expect("a reply");
+    let InventoryReply::AccountUpdate(fields) = reply else { panic!("no update: {reply:?}") };
+    assert_eq!(fields.iter().map(|field| (&*field.key, &*field.value)).collect::<Vec<_>>(), [("TAG", "FIRST")]);
+}
+
+#[test]
+fn prologs_and_reports_are_written_byte_for_byte_as_the_stock_agent_does() {
+    let mut written = 0;
+    for (path, stock) in files(Role::RequestText) {
+        // What the lab's own client sent has no stock form.
+        if folder(&path).starts_with("wire-") {
+            continue;
+        }
+        let ours = match Request::parse(&stock, &LIMITS).expect(&path) {
+            Request::Prolog(prolog) => prolog.to_xml(),
+            Request::Download(report) => report.to_xml(),
+            _ => continue,
+        };
+        assert_eq!(ours.as_bytes(), stock, "{path}");
+        written += 1;
+    }
+    assert_eq!(written, 22, "ten prologs and twelve reports were captured from the agent");
+}
+
+/// An inventory as our agent would have collected it. Names leak: they are constants everywhere else.
+fn document(stock: &[u8]) -> InventoryDocument {
+    let constant = |name: &str| -> &'static str { name.to_owned().leak() };
+    let Request::Inventory(request) = Request::parse(stock, &LIMITS).expect("an inventory") else { panic!() };
+    let root = xml::parse(stock, &LIMITS).expect("well-formed");
+    let content = root.child("CONTENT").expect("content");
+    let sections = content.children.iter().filter(|section| !matches!(&*section.name, "ACCOUNTINFO" | "DOWNLOAD"));
+    let section = |section: &Element| Section {
+        name: constant(&section.name),
+        fields: section.children.iter().map(|leaf| (constant(&leaf.name), leaf.text.clone())).collect(),
+    };
+    InventoryDocument {
+        device_id: request.device_id.clone(),
+        sections: sections.map(section).collect(),
+        history: request.history.clone().unwrap_or_default(),
+        account: request.account.clone(),
+    }
+}
+
+#[test]
+fn inventories_are_written_as_the_stock_agent_does_but_for_empty_leaves() {
+    let inventories = files(Role::RequestText).filter(|(path, _)| folder(path).starts_with("inventory-"));
+    for (path, stock) in inventories {
+        let stock = String::from_utf8(stock).expect("UTF-8");
+        // The stock agent writes leaves without a text, and sections without leaves on one line.
+        let expected: String = stock
+            .split_inclusive('\n')
+            .filter(|line| !(line.starts_with("      <") && line.contains("></")))
+            .map(|line| line.replace("    <STORAGES></STORAGES>\n", "    <STORAGES>\n    </STORAGES>\n"))
+            .collect();
+        assert_ne!(expected, stock, "{path}: nothing to leave out any more");
+        assert_eq!(document(stock.as_bytes()).to_xml(), expected, "{path}");
+    }
+}
+
+#[test]
+fn an_inventory_says_what_people_search_by() {
+    let request = Request::parse(&file("exchanges/inventory-with-history/request.xml"), &LIMITS);
+    let Ok(Request::Inventory(inventory)) = request else { panic!("{request:?}") };
+    insta::assert_debug_snapshot!((&inventory.facts, &inventory.networks, &inventory.history), @"");
+}
+
+#[test]
+fn info_files_are_written_again_byte_for_byte() {
+    for (path, stock) in files(Role::Info) {
+        if folder(&path) == "bad-html-notify" {
+            continue;
+        }
+        let stock = String::from_utf8(stock).expect("UTF-8");
+        // The stock console escapes nothing, which no Unix agent can read.
+        let expected = if folder(&path) == "bad-ampersand" { stock.replace("&&", "&amp;&amp;") } else { stock.clone() };
+        let info = Info::parse(stock.as_bytes()).expect(&path);
+        assert_eq!(info.to_xml(), expected, "{path}");
+        assert_eq!(Info::parse(expected.as_bytes()).expect(&path), info, "{path}");
+    }
+}
+
+#[test]
+fn a_command_with_raw_ampersands_is_the_command_that_was_meant() {
+    let info = Info::parse(&file("packages/bad-ampersand/info")).expect("an info file");
+    assert_eq!(info.action.text(), "true && true");
+}
+
+#[test]
+fn markup_in_a_notification_is_refused_with_its_place() {
+    let error = Info::parse(&file("packages/bad-html-notify/info")).expect_err("not XML");
+    let InfoError::Xml(cause) = &error else { panic!("{error:?}") };
+    insta::assert_snapshot!(format!("{error}: {cause}"), @"");
+}
+
+#[test]
+fn the_digest_of_an_info_file_is_that_of_its_fragment() {
+    for (path, fragment) in files(Role::Fragment) {
+        let package = folder(&path);
+        let info = Info::parse(&file(&format!("packages/{package}/info"))).expect(package);
+        assert_eq!(info.fragments, FragmentCount(1), "{path}");
+        assert_eq!(path, format!("packages/{package}/{}-1", info.package), "{path}");
+        let mut hasher = Hasher::new(DigestAlgorithm::Md5);
+        hasher.update(&fragment);
+        assert_eq!(info.digest, Some(hasher.finish()), "{path}");
+    }
+}
+
+#[test]
+fn the_agents_configuration_file_is_read_and_written_byte_for_byte() {
+    for (path, stock) in files(Role::Conf) {
+        let settings = protocol::conf_from_xml(&stock).expect(&path);
+        let expected = DownloadSettings {
+            on: true,
+            fragment_latency: 1,
+            cycle_latency: 0,
+            period_latency: 0,
+            period_length: 10,
+            timeout: Days(7),
+            execution_timeout: Minutes(120),
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(protocol::conf_to_xml(&settings).as_bytes(), stock, "{path}");
+    }
+}
+
+#[test]
+fn a_stock_agents_directory_can_be_taken_over() {
+    for (path, content) in files(Role::AgentState) {
+        let lines: Vec<&str> = std::str::from_utf8(&content).expect("text").lines().collect();
+        match path.rsplit('/').next().expect("a name") {
+            "ocsinv.conf" => {
+                let conf = xml::parse(&content, &LIMITS).expect("XML");
+                let id: DeviceId = conf.value("DEVICEID").expect("a device id").parse().expect("of its form");
+                assert_eq!((id.host(), conf.value("PROLOG_FREQ")), ("labhost", Some("24")));
+            }
+            "ocsinv.adm" => {
+                let account = xml::parse(&content, &LIMITS).expect("XML");
+                let field = account.child("ACCOUNTINFO").expect("a field");
+                assert_eq!((field.value("KEYNAME"), field.value("KEYVALUE")), (Some("TAG"), Some("NA")));
+            }
+            "since" => assert!(lines[0].parse::<i64>().expect("seconds") > 1_795_000_000),
+            "task" => {
+                let package = folder(&path);
+                let missing = lines.iter().filter(|line| !line.is_empty()).map(|name| format!("{package}/{name}"));
+                let keys: Vec<TreeKey> = missing.map(|path| path.parse().expect("a fragment's path")).collect();
+                assert_eq!(keys.len(), 3, "three of six had come");
+            }
+            // Flags, and a history before the first success.
+            "task_done" | "history" => assert_eq!(lines, [""; 0]),
+            other => panic!("nobody reads {other}"),
+        }
+    }
+}
+
+#[test]
+fn captured_bytes_that_were_damaged_never_break_a_reader() {
+    let bodies: Vec<Vec<u8>> = [Role::Request, Role::Reply, Role::Info, Role::Conf]
+        .into_iter()
+        .flat_map(files)
+        .map(|(_, body)| body)
+        .collect();
+    let damage = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..4_u8);
+    let body = prop::sample::select(bodies);
+    let config = ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(mut body in body, open_first: bool, damages in prop::collection::vec(damage, 1..6))| {
+        if open_first && let Ok((_, document)) = envelope::open(&body, LIMITS.inflated) {
+            body = document;
+        }
+        for (at, to, byte, kind) in damages {
+            if body.is_empty() {
+                break;
+            }
+            let (at, to) = (at.index(body.len()), to.index(body.len()));
+            match kind {
+                0 => body[at] = byte,
+                1 => body.insert(at, byte),
+                2 => body.truncate(at.max(1)),
+                _ => body.copy_within(at.min(to)..at.max(to), 0),
+            }
+        }
+        let document = envelope::open(&body, 1 << 20).map_or(body, |(_, document)| document);
+        prop_assert!(document.len() <= 1 << 20);
+        if let Ok(Request::Download(report)) = Request::parse(&document, &LIMITS) {
+            prop_assert!(Request::parse(report.to_xml().as_bytes(), &LIMITS).is_ok());
+        }
+        // Whatever was understood can be said again and is understood the same.
+        if let Ok(reply) = PrologReply::parse(&document) {
+            prop_assert_eq!(PrologReply::parse(reply.to_xml().as_bytes()).ok(), Some(reply));
+        }
+        if let Ok(reply) = InventoryReply::parse(&document) {
+            prop_assert_eq!(InventoryReply::parse(reply.to_xml().as_bytes()).ok(), Some(reply));
+        }
+        if let Ok(info) = Info::parse(&document) {
+            prop_assert_eq!(Info::parse(info.to_xml().as_bytes()).ok(), Some(info));
+        }
+        if let Ok(settings) = protocol::conf_from_xml(&document) {
+            prop_assert_eq!(protocol::conf_from_xml(protocol::conf_to_xml(&settings).as_bytes()).ok(), Some(settings));
+        }
+    });
+}
