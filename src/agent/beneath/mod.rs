@@ -42,7 +42,7 @@ pub(crate) struct Status {
     /// Permission bits, without set-uid, set-gid and sticky.
     pub(crate) mode: u32,
     /// Device and inode, if the file has more names than one.
-    pub(crate) shared: Option<(u64, u64)>,
+    pub(crate) shared: Option<(i128, i128)>,
 }
 
 impl Directory {

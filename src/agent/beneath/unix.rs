@@ -103,14 +103,10 @@ impl Directory {
             FileType::Symlink => Kind::Link,
             _ => Kind::Other,
         };
-        #[expect(
-            clippy::unnecessary_cast,
-            clippy::cast_sign_loss,
-            clippy::allow_attributes,
-            reason = "the field types differ between systems"
-        )]
-        let shared = (stat.st_nlink > 1).then_some((stat.st_dev as u64, stat.st_ino as u64));
-        Ok(Status { kind, mode: u32::from(stat.st_mode) & 0o777, shared })
+        // Their types differ between systems; these hold them all.
+        let shared = (stat.st_nlink > 1).then(|| (i128::from(stat.st_dev), i128::from(stat.st_ino)));
+        let mode = u32::try_from(u64::from(stat.st_mode) & 0o777).unwrap_or(0o700);
+        Ok(Status { kind, mode, shared })
     }
 
     /// Every name in it but `.` and `..`, in no order.

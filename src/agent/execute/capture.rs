@@ -53,7 +53,9 @@ mod tests {
 
     fn kept(pieces: &[&[u8]]) -> Vec<u8> {
         let mut capture = Capture::default();
-        pieces.iter().for_each(|piece| capture.push(piece));
+        for piece in pieces {
+            capture.push(piece);
+        }
         let mut output = Vec::new();
         capture.write_to(&mut output).expect("a vector takes everything");
         output

@@ -46,7 +46,7 @@ struct Copy<'a> {
     /// The name under which a file is written before it gets its own.
     temporary: OsString,
     /// Where files with several names went: the further names become names of the copy.
-    shared: HashMap<(u64, u64), Vec<OsString>>,
+    shared: HashMap<(i128, i128), Vec<OsString>>,
     stop: &'a dyn Fn() -> bool,
 }
 
@@ -113,15 +113,15 @@ impl Copy<'_> {
         make: impl Fn(&Directory, &OsStr) -> io::Result<()>,
     ) -> io::Result<()> {
         let temporary = self.temporary.as_os_str();
-        let made = match make(to, temporary) {
+        let written = match make(to, temporary) {
             // Left by a run that was killed.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 to.remove_file(temporary)?;
                 make(to, temporary)
             }
-            made => made,
+            other => other,
         };
-        let placed = made.and_then(|()| to.replace(temporary, name));
+        let placed = written.and_then(|()| to.replace(temporary, name));
         // Also after a success: renaming a file over another name of itself does nothing.
         match to.remove_file(temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => placed.and(Err(error)),

@@ -75,7 +75,9 @@ pub(super) fn supervise(
 ) -> io::Result<Ending> {
     let mark = mark()?;
     let (output, writer) = io::pipe()?;
-    let mut child = spawn(command, writer, &mark)?;
+    let mut child = spawn(command, &writer, &mark)?;
+    // From here on only the command and what it starts hold the writing end.
+    drop(writer);
     let mut output = Output { pipe: Some(output) };
     output.prepare()?;
     let tree = Tree::new(&child, mark);
@@ -105,12 +107,12 @@ fn mark() -> io::Result<String> {
     Ok(format!("{:016x}", getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?))
 }
 
-fn spawn(mut command: Command, writer: PipeWriter, mark: &str) -> io::Result<Child> {
+fn spawn(mut command: Command, writer: &PipeWriter, mark: &str) -> io::Result<Child> {
     let attach = |command: &mut Command, writer: &PipeWriter| -> io::Result<()> {
         command.stdout(writer.try_clone()?).stderr(writer.try_clone()?).process_group(0).env(MARK, mark);
         Ok(())
     };
-    attach(&mut command, &writer)?;
+    attach(&mut command, writer)?;
     match command.spawn() {
         // A script without "#!": `execvp`, and with it every shell and the stock agent, runs it with /bin/sh.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
@@ -125,7 +127,7 @@ fn spawn(mut command: Command, writer: PipeWriter, mark: &str) -> io::Result<Chi
                     None => shell.env_remove(name),
                 };
             }
-            attach(&mut shell, &writer)?;
+            attach(&mut shell, writer)?;
             shell.spawn()
         }
         result => result,
