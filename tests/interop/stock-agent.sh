@@ -355,8 +355,10 @@ check "an offered package is offered until there is a result" equal "$(result_of
 had=$(still_missing)
 run_agent "$ca" || die "the agent ended with an error"
 wait_until 60 missing_at_most $((had - 4)) || die "the killed agent does not go on"
-kill -9 "$server_pid"
-wait "$server_pid" 2>/dev/null || true
+{
+  kill -9 "$server_pid"
+  wait "$server_pid" || true
+} 2>/dev/null # the shell would tell the world that it was killed
 server_pid=
 sleep 3 # the agent asks in vain meanwhile
 start_server "$data" "127.0.0.1:$http_port" "127.0.0.1:$https_port" "$work/server.log"
