@@ -22,7 +22,8 @@ impl Source {
 
     /// The code without what is compiled only for tests.
     pub(super) fn shipped(&self) -> String {
-        if self.code.contains("#![cfg(test)]") { String::new() } else { blank_test_items(&self.code) }
+        let only_tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
+        if only_tests || self.code.contains("#![cfg(test)]") { String::new() } else { blank_test_items(&self.code) }
     }
 
     /// How deep its module lies below the crate's root: `src/a.rs` and `src/a/mod.rs` 1, `src/a/b.rs` 2.
