@@ -327,31 +327,6 @@ fn both_back_ends_have_the_same_migrations() {
     }
 }
 
-#[test]
-fn every_captured_byte_is_used() {
-    let root = package().join("tests/wire");
-    let texts: Vec<String> =
-        sources().into_iter().chain(rust_files(package(), "tests")).map(|source| source.text).collect();
-    let findings = collect(|findings| {
-        for file in files_below(&root).iter().filter(|file| file.extension().is_none_or(|extension| extension != "md"))
-        {
-            let name = relative(&root, file);
-            let (folder, leaf) = name.rsplit_once('/').unwrap_or(("", &name));
-            let exchange = folder.rsplit('/').next().unwrap_or_default();
-            // Either the whole path, or the exchange and the file's name beside it in one source.
-            let used =
-                texts.iter().any(|text| text.contains(&name) || (text.contains(exchange) && text.contains(leaf)));
-            if !used {
-                let _ = writeln!(
-                    findings,
-                    "tests/wire/{name}: no test reads it: captured bytes are kept as proof of something"
-                );
-            }
-        }
-    });
-    pass(&findings);
-}
-
 // ---------------------------------------------------------------------------------------------------- what is read
 
 fn package() -> &'static Path {
