@@ -8,7 +8,7 @@
 # the agent's own state included, in one temporary directory; KEEP=1 leaves that directory behind.
 # Without root it says so and fails, or, with SKIP_WITHOUT_ROOT=1, says so and succeeds.
 #
-# What the agent says to each kind of package is what the stock server hears of it: docs/protocol.md.
+# What one has to know about that package: README.md beside this file.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
