@@ -302,8 +302,10 @@ fn decisions_are_numbered_and_complete() {
         assert!(four_digits, "{name}: a decision is named NNNN-title.md");
         assert!(numbers.insert(number.to_owned()), "{name}: number {number} is taken: numbers are given once");
         let text = fs::read_to_string(file).expect("a decision");
-        for heading in ["## Context", "## Decision", "## Consequences"] {
-            assert!(text.lines().any(|line| line == heading), "{name}: the section \"{heading}\" is missing");
+        for part in ["Context", "Decision", "Consequences"] {
+            let (heading, lead) = (format!("## {part}"), format!("**{part}.**"));
+            let there = text.lines().any(|line| line == heading || line.starts_with(&lead));
+            assert!(there, "{name}: the part \"{part}\" is missing");
         }
     }
 }
