@@ -423,10 +423,6 @@ impl<'a> Agent<'a> {
             }
         }
         directory.journal_start(self.now())?;
-        let environment = [
-            ("DRIPFEED_PACKAGE".to_owned(), package.to_string()),
-            ("DRIPFEED_ACTION".to_owned(), info.action.wire_name().to_owned()),
-        ];
         let code = execute::run(
             &ExecuteRequest {
                 action: &info.action,
@@ -434,7 +430,6 @@ impl<'a> Agent<'a> {
                 directory: &directory.unpacked(),
                 install_path: self.work.state(),
                 timeout: self.work.settings().execution_timeout.span(),
-                environment: &environment,
                 output: &directory.output(),
             },
             &|| self.stop.is_urgent(),

@@ -1,4 +1,8 @@
 //! The integration tests: whole programs, real databases, captured bytes. One binary, one module a story.
 
 mod agent;
+mod floors;
+mod jobs;
+mod publish;
+mod util;
 mod wire;

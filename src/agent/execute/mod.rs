@@ -221,7 +221,6 @@ impl Prepared {
         self.command.current_dir(directory).stdin(Stdio::null());
         let mut capture = Capture::default();
         let command = words::shorten(&self.text);
-        debug!("running \"{command}\"");
         match system::supervise(self.command, patience, stop, &mut capture) {
             Ok(Ending::Exited(status)) => Ok((system::result_code(status), capture)),
             Ok(Ending::TimedOut) => Err(ExecuteError::TimedOut { command, timeout: patience.timeout }),
