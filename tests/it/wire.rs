@@ -60,8 +60,9 @@ impl Role {
         let parts: Vec<&str> = path.split('/').collect();
         Some(match parts.as_slice() {
             ["README.md" | ".gitattributes"] => Self::About,
-            ["exchanges", "info-get", "response.body.xml"] | ["packages", _, "info"] => Self::Info,
-            ["agent-state", "download", _, "info"] => Self::Info,
+            ["exchanges", "info-get", "response.body.xml"]
+            | ["packages", _, "info"]
+            | ["agent-state", "download", _, "info"] => Self::Info,
             ["exchanges", _, "request.body.zlib" | "request.body.gz" | "request.body.xml" | "request.body.bin"] => {
                 Self::Request
             }
