@@ -35,9 +35,9 @@ DOWNLOAD_PERIOD_LENGTH = 10
 const SCRIPT: &str = "#!/bin/sh
 # What the demonstration deploys: it proves that it ran where it should.
 set -e
-mkdir -p \"$DRIPFEED_DEMO_TARGET\"
-cp -R files \"$DRIPFEED_DEMO_TARGET/\"
-echo \"installed by package ${DRIPFEED_PACKAGE_ID:-?}\" > \"$DRIPFEED_DEMO_TARGET/installed\"
+mkdir -p \"$DEMO_TARGET\"
+cp -R files \"$DEMO_TARGET/\"
+echo \"installed by package ${DRIPFEED_PACKAGE_ID:-?}\" > \"$DEMO_TARGET/installed\"
 ";
 
 /// How long a child may take before the tour gives up: far more than it needs.
@@ -188,7 +188,7 @@ fn agent(root: &Path, running: &Running) -> Result<Child, Failure> {
         .arg(root.join("server/certs/ca.pem"))
         .arg("--data-dir")
         .arg(root.join("agent"))
-        .env("DRIPFEED_DEMO_TARGET", root.join("target"))
+        .env("DEMO_TARGET", root.join("target"))
         .stdin(Stdio::null())
         .spawn()?;
     Ok(child)

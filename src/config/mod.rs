@@ -2,3 +2,5 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "server")]
+pub mod server;

@@ -1,3 +1,6 @@
 //! Certificates: our own authority, the server's reloadable certificate, the roots that an agent trusts. Floor 2.
 
+#[cfg(feature = "fetch")]
 pub mod client;
+#[cfg(feature = "server")]
+pub mod server;

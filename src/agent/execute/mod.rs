@@ -26,7 +26,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::capture::Capture;
 pub(crate) use self::post::run_post_command;
