@@ -54,7 +54,9 @@ impl TreeError {
     pub fn write(what: impl Into<String>, source: io::Error) -> Self {
         let what = what.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::Full { what },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { what }
+            }
             _ => Self::Io { what, source },
         }
     }
