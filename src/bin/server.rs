@@ -1,3 +1,7 @@
 //! `dripfeed`: the server and every administrator's verb.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dripfeed::cli::main()
+}

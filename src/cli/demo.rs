@@ -25,6 +25,9 @@ use crate::store::{StoreError, computers, events, jobs};
 /// Paces the tour: a fragment a second, so that the dripping can be watched.
 const CONFIGURATION: &str = "\
 # Written by `dripfeed demo`.
+[log]
+level = \"error\"
+
 [settings]
 DOWNLOAD_FRAG_LATENCY = 0
 DOWNLOAD_CYCLE_LATENCY = 1
