@@ -1,9 +1,10 @@
 #!/bin/sh
 # Runs a command with a throw-away PostgreSQL: tests/postgres.sh cargo test
 #
-# Makes a cluster in a temporary directory, on 127.0.0.1 and a free port, sets DRIPFEED_TEST_POSTGRES to its address and DRIPFEED_TEST_POSTGRES_CA to
-# the authority of its TLS certificate, runs the command, and takes everything away again; the exit code is the command's. Installs Debian's postgresql where
-# there is none (as root). Durability is off: these tests kill programs, not the machine.
+# Makes a cluster in a temporary directory, on 127.0.0.1 and a free port, sets DRIPFEED_TEST_POSTGRES to its address and
+# DRIPFEED_TEST_POSTGRES_CA to the authority of its TLS certificate, runs the command, and takes everything away again;
+# the exit code is the command's. Installs Debian's postgresql where there is none (as root). Durability is off: these
+# tests kill programs, not the machine.
 set -eu
 
 if [ $# -eq 0 ]; then

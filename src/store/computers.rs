@@ -95,7 +95,7 @@ struct FactsRow<'a> {
 }
 
 #[derive(Insertable, Queryable, Selectable)]
-#[diesel(table_name = networks)]
+#[diesel(table_name = networks, treat_none_as_default_value = false)]
 struct NetworkRow<'a> {
     computer_id: i64,
     position: i64,

@@ -26,7 +26,7 @@ pub(super) const HISTORY: &str = "history";
 const JOB: &str = "job";
 
 #[derive(Insertable, Queryable, Selectable)]
-#[diesel(table_name = installations)]
+#[diesel(table_name = installations, treat_none_as_default_value = false)]
 struct InstallationRow<'a> {
     computer_id: i64,
     package_id: i64,

@@ -109,7 +109,7 @@ impl TryFrom<PackageRow> for Package {
 }
 
 #[derive(Insertable)]
-#[diesel(table_name = fragments)]
+#[diesel(table_name = fragments, treat_none_as_default_value = false)]
 struct FragmentRow<'a> {
     package_id: i64,
     number: i64,
