@@ -266,32 +266,31 @@ fn a_billion_laughs_are_refused() {
 #[test]
 fn hostile_documents_meet_a_bound() {
     // The bound of elements is too high for a quick test.
-    let limits = RequestLimits { elements: 100_000, ..LIMITS };
+    let limits = RequestLimits { elements: 20_000, ..LIMITS };
     let refusal = |document: String| match Request::parse(document.as_bytes(), &limits) {
         Err(RequestError::Xml(XmlError::TooMany { what, limit })) => format!("{limit} {what}"),
         other => panic!("{other:?}"),
     };
-    let attributes: Vec<String> = (0..800_000).map(|n| format!(" a{n}=''")).collect();
-    assert_eq!(refusal(format!("<REQUEST{}/>", attributes.concat())), "256 attributes in one element");
-    assert_eq!(refusal("<a>".repeat(1_000_000)), "16 levels of elements");
-    assert_eq!(refusal(format!("<REQUEST>{}</REQUEST>", "<a/>".repeat(2_000_000))), "100000 elements");
-    let networks = "<NETWORKS/>".repeat(60_000);
-    assert_eq!(
-        refusal(format!("<REQUEST><CONTENT>{networks}</CONTENT></REQUEST>")),
-        "50000 elements in the sections that are read"
-    );
+    let attributes: Vec<String> = (0..300).map(|n| format!(" a{n}=''")).collect();
+    let attributes = attributes.concat() + &" again=''".repeat(800_000);
+    assert_eq!(refusal(format!("<REQUEST{attributes}/>")), "256 attributes in one element");
+    assert_eq!(refusal("<a>".repeat(500_000)), "16 levels of elements");
+    assert_eq!(refusal(format!("<REQUEST>{}</REQUEST>", "<a/>".repeat(500_000))), "20000 elements");
+    let networks = format!("<REQUEST><CONTENT>{}</CONTENT></REQUEST>", "<NETWORKS/>".repeat(60_000));
+    let error = Request::parse(networks.as_bytes(), &LIMITS).expect_err("too many to keep").to_string();
+    assert_eq!(error, "the document has more than 50000 elements in the sections that are read");
 }
 
 #[test]
 fn documents_that_make_readers_slow_are_read_in_one_go() {
     let document = |inside: &str| format!("<DOWNLOAD ID='7' ACT='EXECUTE' COMMAND='{inside}'/>");
-    let ampersands = "&".repeat(1 << 20);
+    let ampersands = "&".repeat(1 << 18);
     // References that do not end: quadratic for who looks ahead for their ends.
     assert!(matches!(Info::parse(document(&ampersands).as_bytes()), Err(InfoError::Action(_))));
     assert!(xml::parse(format!("<a>{ampersands}</a>").as_bytes(), &LIMITS).is_err());
-    assert!(xml::parse(format!("<a>{}</a>", "&amp;".repeat(1 << 18)).as_bytes(), &LIMITS).is_ok());
-    assert!(xml::parse(format!("<a>{}</a>", "<!--".repeat(1 << 20)).as_bytes(), &LIMITS).is_err());
-    assert!(xml::parse(format!("<a>{}</a>", "<![CDATA[".repeat(1 << 20)).as_bytes(), &LIMITS).is_err());
+    assert!(xml::parse(format!("<a>{}</a>", "&amp;".repeat(1 << 16)).as_bytes(), &LIMITS).is_ok());
+    assert!(xml::parse(format!("<a>{}</a>", "<!--".repeat(1 << 18)).as_bytes(), &LIMITS).is_err());
+    assert!(xml::parse(format!("<a>{}</a>", "<![CDATA[".repeat(1 << 18)).as_bytes(), &LIMITS).is_err());
     // What a message quotes of a document is cut.
     let error = xml::parse(format!("<{}></b>", "a".repeat(1 << 20)).as_bytes(), &LIMITS).expect_err("refused");
     assert!(error.to_string().len() < 400);
