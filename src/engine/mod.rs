@@ -208,7 +208,10 @@ impl Engine {
         self.turn = None;
         match self.next_turn() {
             Some(turn) if turn.pace.opens() <= self.now => self.pace = turn.pace,
-            None if self.tasks.values().all(|task| !task.is_over()) => self.running = false,
+            None if self.tasks.values().all(|task| !task.is_over()) => {
+                self.pace.stop(&self.settings);
+                self.running = false;
+            }
             _ => self.pace.skip_past(self.now, &self.settings),
         }
     }
