@@ -219,13 +219,11 @@ impl Engine {
     /// Is a turn going on? Then the period stands still until it is over.
     fn is_turn_open(&self) -> bool {
         let Some(package) = self.turn else { return false };
-        match &self.in_flight {
-            Some(in_flight) => package_of(&in_flight.action) == package,
-            None => {
-                let urgent = self.tasks.get(&package).and_then(|task| task.urgent(package));
-                matches!(urgent, Some(Action::Report { .. }))
-            }
+        if let Some(in_flight) = &self.in_flight {
+            return package_of(&in_flight.action) == package;
         }
+        let urgent = self.tasks.get(&package).and_then(|task| task.urgent(package));
+        matches!(urgent, Some(Action::Report { .. }))
     }
 
     fn next_turn(&self) -> Option<Turn> {
@@ -258,7 +256,8 @@ impl Engine {
     }
 
     fn offered(&mut self, seed: TaskSeed) {
-        let asked = matches!(&self.in_flight, Some(InFlight { action: Action::FetchInfo(package), .. }) if *package == seed.package);
+        let in_flight = self.in_flight.as_ref().map(|in_flight| &in_flight.action);
+        let asked = in_flight == Some(&Action::FetchInfo(seed.package));
         match self.tasks.get_mut(&seed.package) {
             // The answer that is under way says more than this.
             Some(_) if asked => {}
