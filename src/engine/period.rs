@@ -100,6 +100,13 @@ impl Pace {
         }
     }
 
+    /// Nobody needs turns any more. The pause of a cycle that somebody had a turn in holds nevertheless.
+    pub(super) fn stop(&mut self, settings: &DownloadSettings) {
+        if !self.is_unused() {
+            self.close(settings);
+        }
+    }
+
     /// A first cycle that begins now, or when the last pause is over.
     pub(super) fn restart(&mut self, now: UnixTime) {
         let ordinal = self.ordinal.saturating_add(1);

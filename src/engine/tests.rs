@@ -57,6 +57,25 @@ fn pauses_count_from_the_end_of_what_went_before() {
 }
 
 #[test]
+fn a_report_is_part_of_its_turn() {
+    let scenario = "takes execute=5 report=100
+                    package 100 pri=1 frags=0
+                    package 200 pri=2 frags=1
+                    refuse 100 times=1";
+    insta::assert_snapshot!(traced(scenario, DAY), @r"
+    t+0    info 100, info 200, execute 100
+    t+5    report 100 SUCCESS (refused)
+    t+175  report 100 SUCCESS
+    t+275  forget 100
+    t+285  fetch 200-1
+    t+415  execute 200
+    t+420  report 200 SUCCESS
+    t+520  forget 200
+    end    nothing left
+    ");
+}
+
+#[test]
 fn a_command_without_files_is_executed_in_its_first_turn() {
     insta::assert_snapshot!(traced("package 100 pri=2 frags=0 code=ERR_EXIT_CODE_3", DAY), @r"
     t+0   info 100
