@@ -67,7 +67,7 @@ impl Case {
         Self { root }
     }
 
-    fn into(&self) -> PathBuf {
+    fn place(&self) -> PathBuf {
         self.root.path().join("into")
     }
 
@@ -77,7 +77,7 @@ impl Case {
 
     fn run(&self, archive: &[u8]) -> Result<(), UnpackError> {
         let size = archive.len() as u64;
-        unpack_reader(Cursor::new(archive), size, &self.into(), OsFamily::Linux, &ArchiveLimits::DEFAULT)
+        unpack_reader(Cursor::new(archive), size, &self.place(), OsFamily::Linux, &ArchiveLimits::DEFAULT)
     }
 
     /// Nothing was left, and nothing was written beside the directory.
@@ -91,12 +91,12 @@ impl Case {
     /// Every name, with its mode and content.
     fn unpacked(&self) -> String {
         let mut lines = Vec::new();
-        let mut todo = vec![self.into()];
+        let mut todo = vec![self.place()];
         while let Some(directory) = todo.pop() {
             for entry in fs::read_dir(&directory).expect("directory") {
                 let path = entry.expect("entry").path();
                 let metadata = fs::symlink_metadata(&path).expect("metadata");
-                let name = path.strip_prefix(self.into()).expect("below").display().to_string();
+                let name = path.strip_prefix(self.place()).expect("below").display().to_string();
                 let what = if metadata.is_symlink() {
                     format!("-> {}", fs::read_link(&path).expect("link").display())
                 } else if metadata.is_dir() {
@@ -145,7 +145,7 @@ fn an_archive_becomes_a_directory() {
     locked/inside: 444 y
     setup.sh: 755 #!/bin/sh
     ");
-    assert_eq!(fs::metadata(case.into()).expect("metadata").mode() & 0o777, 0o700, "others may look in");
+    assert_eq!(fs::metadata(case.place()).expect("metadata").mode() & 0o777, 0o700, "others may look in");
 }
 
 #[test]
@@ -159,9 +159,9 @@ fn a_zip_becomes_a_directory() {
     let archive = writer.finish().expect("a directory").into_inner();
     let case = Case::new();
     case.run(&archive).expect("unpacked");
-    assert_eq!(fs::read_to_string(case.into().join("bin/setup.sh")).expect("file"), "#!");
-    assert_eq!(fs::read(case.into().join("read me")).expect("file").len(), 1000);
-    assert_eq!(fs::metadata(case.into().join("bin/setup.sh")).expect("metadata").mode() & 0o777, 0o755);
+    assert_eq!(fs::read_to_string(case.place().join("bin/setup.sh")).expect("file"), "#!");
+    assert_eq!(fs::read(case.place().join("read me")).expect("file").len(), 1000);
+    assert_eq!(fs::metadata(case.place().join("bin/setup.sh")).expect("metadata").mode() & 0o777, 0o755);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn hostile_archives_leave_nothing_anywhere() {
 #[test]
 fn a_damaged_archive_leaves_nothing() {
     let case = Case::new();
-    let content: String = (0..50_000).map(|n| format!("{n} ")).collect();
+    let content = (0..50_000).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
     let archive = Tar::new().file("a", 0o644, &content).file("b", 0o644, &content).bytes();
     let mut flipped = archive.clone();
     let last = flipped.len() - 6;
@@ -222,7 +222,7 @@ fn an_archive_that_inflates_too_far_leaves_nothing() {
     let archive = Tar::new().file("a", 0o644, "small").file("b", 0o644, &"0".repeat(2 << 20)).bytes();
     let limits = ArchiveLimits { unpacked_floor: 1 << 20, unpacked_ratio: 2, ..ArchiveLimits::DEFAULT };
     let size = archive.len() as u64;
-    let error = unpack_reader(Cursor::new(archive), size, &case.into(), OsFamily::Linux, &limits);
+    let error = unpack_reader(Cursor::new(archive), size, &case.place(), OsFamily::Linux, &limits);
     assert_eq!(error.expect_err("too large").result_code().as_str(), "ERR_BUILD");
     case.assert_untouched("a bomb");
 }
@@ -230,12 +230,12 @@ fn an_archive_that_inflates_too_far_leaves_nothing() {
 #[test]
 fn what_stands_in_the_directory_is_removed_first_and_not_followed() {
     let case = Case::new();
-    fs::create_dir_all(case.into().join("old/deep")).expect("directory");
-    fs::File::create(case.into().join("old/deep/file")).expect("file");
-    symlink(case.outside(), case.into().join("lib")).expect("link");
-    symlink(case.outside().join("x"), case.into().join("setup.sh")).expect("link");
+    fs::create_dir_all(case.place().join("old/deep")).expect("directory");
+    File::create(case.place().join("old/deep/file")).expect("file");
+    symlink(case.outside(), case.place().join("lib")).expect("link");
+    symlink(case.outside().join("x"), case.place().join("setup.sh")).expect("link");
     let kept = case.outside().join("kept");
-    fs::File::create(&kept).expect("file");
+    File::create(&kept).expect("file");
     case.run(&Tar::new().file("lib/a", 0o644, "1").file("setup.sh", 0o755, "2").bytes()).expect("unpacked");
     assert_eq!(case.unpacked(), "lib: 755 directory\nlib/a: 644 1\nsetup.sh: 755 2");
     assert_eq!(fs::read_dir(case.outside()).expect("directory").count(), 1);
@@ -245,8 +245,8 @@ fn what_stands_in_the_directory_is_removed_first_and_not_followed() {
 #[test]
 fn a_directory_that_is_a_link_is_refused() {
     let case = Case::new();
-    symlink(case.outside(), case.into()).expect("link");
-    fs::File::create(case.outside().join("kept")).expect("file");
+    symlink(case.outside(), case.place()).expect("link");
+    File::create(case.outside().join("kept")).expect("file");
     let error = case.run(&Tar::new().file("a", 0o644, "1").bytes()).expect_err("a link");
     assert_eq!(error.result_code().as_str(), "ERR_UNZIP");
     assert!(case.outside().join("kept").is_file() && !case.outside().join("a").exists());
@@ -276,14 +276,15 @@ fn a_link_planted_while_unpacking_is_not_followed() {
             self.inner.entry(path, kind, content)
         }
     }
-    let archive = Tar::new().directory("lib", 0o755).file("lib/sub/a", 0o644, "1").file("b", 0o644, "2").bytes();
+    let directories = Tar::new().directory("lib", 0o755).directory("lib/sub", 0o755);
+    let archive = directories.file("lib/sub/a", 0o644, "1").file("b", 0o644, "2").bytes();
     let size = archive.len() as u64;
     for (planted, target) in [("lib", "."), ("lib/sub", "."), ("lib/sub/a", "file"), ("b", "file")] {
         let case = Case::new();
-        let root = open_empty(&case.into()).expect("a directory");
+        let root = open_empty(&case.place()).expect("a directory");
         let done = Cell::new(false);
         let plant = || {
-            let path = case.into().join(planted);
+            let path = case.place().join(planted);
             if !done.get() && path.parent().is_some_and(Path::is_dir) {
                 symlink(case.outside().join(target), path).expect("planted");
                 done.set(true);
@@ -304,7 +305,7 @@ fn an_empty_archive_is_an_empty_directory() {
     let case = Case::new();
     case.run(&Tar::new().bytes()).expect("unpacked");
     assert_eq!(case.unpacked(), "");
-    assert!(case.into().is_dir());
+    assert!(case.place().is_dir());
 }
 
 #[test]
@@ -316,7 +317,7 @@ fn proof_is_all_that_the_door_takes() {
     let file = tempfile::tempfile().expect("a file");
     let verified = archive::assemble(FragmentCount(1), &[digest], |_| Ok(archive.as_slice()), file).expect("verified");
     let case = Case::new();
-    unpack(verified, archive.len() as u64, &case.into(), OsFamily::Linux, &ArchiveLimits::DEFAULT).expect("unpacked");
+    unpack(verified, archive.len() as u64, &case.place(), OsFamily::Linux, &ArchiveLimits::DEFAULT).expect("unpacked");
     assert_eq!(case.unpacked(), "setup.sh: 755 #!");
 }
 
@@ -349,7 +350,7 @@ fn a_disk_that_fills_up_on_the_way_leaves_nothing() {
         .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(std::env::current_exe().expect("this program"))
         .arg(name)
-        .env(PLACE, case.into())
+        .env(PLACE, case.place())
         .output()
         .expect("the shell");
     let text = String::from_utf8_lossy(&output.stdout);
