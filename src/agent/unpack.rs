@@ -10,11 +10,11 @@
 //! ```
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::beneath::{Directory, is_out_of_space};
+use super::beneath::{self, Directory, is_out_of_space};
 use crate::archive::{self, ArchiveError, EntryKind, EntryPath, Verified, Visitor};
 use crate::model::limits::ArchiveLimits;
 use crate::model::{OsFamily, ResultCode};
@@ -75,15 +75,13 @@ pub(crate) fn unpack(
 }
 
 fn unpack_reader(
-    mut archive: impl Read + Seek,
+    archive: impl Read + Seek,
     size: u64,
     into: &Path,
     os: OsFamily,
     limits: &ArchiveLimits,
 ) -> Result<(), UnpackError> {
     let prepare = |source| UnpackError::Directory { directory: into.to_owned(), source };
-    // Whoever wrote the archive left the cursor at its end.
-    archive.rewind().map_err(prepare)?;
     let root = open_empty(into).map_err(prepare)?;
     let mut writer = TreeWriter::new(root);
     let walked = archive::walk(archive, size, os, limits, &mut writer);
@@ -101,10 +99,7 @@ fn unpack_reader(
 }
 
 fn open_empty(into: &Path) -> io::Result<Directory> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(into) {
+    match beneath::builder(0o700).create(into) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
@@ -238,3 +233,6 @@ fn split(path: &EntryPath) -> io::Result<(&[String], &OsStr)> {
 fn spell(path: &EntryPath) -> String {
     path.components().join("/")
 }
+
+#[cfg(all(test, unix))]
+mod tests;

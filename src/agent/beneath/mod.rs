@@ -17,9 +17,9 @@ use std::ffi::OsString;
 use std::io;
 
 #[cfg(not(unix))]
-pub(crate) use portable::Directory;
+pub(crate) use portable::{Directory, builder};
 #[cfg(unix)]
-pub(crate) use unix::Directory;
+pub(crate) use unix::{Directory, builder};
 
 /// What a name in a directory is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,7 +62,7 @@ impl Directory {
             match directory.status(&name) {
                 Ok(status) if status.kind == Kind::Directory => {
                     let child = directory.child(&name)?;
-                    // What an archive made unreadable must still go.
+                    // What an archive made read-only must still go.
                     child.set_mode(0o700)?;
                     let names = child.names()?;
                     stack.push((child, names, Some(name)));

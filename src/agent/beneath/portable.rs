@@ -1,7 +1,7 @@
 //! [`Directory`] over paths, for systems without `openat`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -27,6 +27,7 @@ impl Directory {
     }
 
     /// The same directory.
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
     pub(crate) fn reopen(&self) -> io::Result<Self> {
         Ok(Self(self.0.clone()))
     }
@@ -57,6 +58,7 @@ impl Directory {
     }
 
     /// There are none.
+    #[expect(clippy::unused_self, reason = "the same signature as on Unix")]
     pub(crate) fn symlink(&self, _target: &OsStr, _name: &OsStr) -> io::Result<()> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
@@ -140,4 +142,9 @@ impl Directory {
             _ => Err(io::Error::from(io::ErrorKind::InvalidFilename)),
         }
     }
+}
+
+/// Makes directories by path; there are no modes.
+pub(crate) fn builder(_mode: u32) -> DirBuilder {
+    DirBuilder::new()
 }

@@ -1,10 +1,11 @@
 //! [`Directory`] over file descriptors.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode};
@@ -140,6 +141,13 @@ impl Directory {
         rustix::fs::sync();
         Ok(())
     }
+}
+
+/// Makes directories by path, with a mode.
+pub(crate) fn builder(mode: u32) -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(mode);
+    builder
 }
 
 /// A name is one component, or nothing that this module promises would hold.

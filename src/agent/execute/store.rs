@@ -7,22 +7,18 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::DirBuilder;
 use std::io;
 use std::path::Path;
 
 use super::ExecuteError;
-use crate::agent::beneath::{Directory, Kind, Status};
+use crate::agent::beneath::{self, Directory, Kind, Status};
 use crate::model::PackageId;
 
 /// Copies what is in `from` to `to`, making `to` and what is missing above it (0755).
 pub(super) fn store(from: &Path, to: &Path, package: PackageId, stop: &dyn Fn() -> bool) -> Result<(), ExecuteError> {
     let failed = |source| ExecuteError::Store { path: to.to_owned(), source };
     let source = Directory::open(from).map_err(failed)?;
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
-    builder.recursive(true).create(to).map_err(failed)?;
+    beneath::builder(0o755).recursive(true).create(to).map_err(failed)?;
     let target = Directory::open_following(to).map_err(failed)?;
     let mut copy =
         Copy { root: target.reopen().map_err(failed)?, temporary: temporary(package), shared: HashMap::new(), stop };
