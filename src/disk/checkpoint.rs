@@ -1,57 +1,51 @@
-//! Where a crash test ends the process.
-//!
-//! `DRIPFEED_CHECKPOINT=name` aborts at the first pass of the checkpoint of that name, `name:3` at the third.
-//! `DRIPFEED_CHECKPOINT_LOG=file` appends each name as it is passed, so that a test can enumerate them. Only in builds
-//! with debug assertions; elsewhere this is nothing.
+//! Places where a crash test may end the process.
 
-/// A boundary between two writes, by name.
-#[cfg(not(debug_assertions))]
+/// Passes a named place between two writes; see the module's list.
+///
+/// Ends the process, without a word and without running any destructor, if a crash test asked for this place.
 #[inline]
-pub fn checkpoint(_name: &str) {}
-
-/// A boundary between two writes, by name.
-#[cfg(debug_assertions)]
 pub fn checkpoint(name: &str) {
-    testing::pass(name);
+    #[cfg(debug_assertions)]
+    plan::pass(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
 }
 
 #[cfg(debug_assertions)]
-mod testing {
-    use std::collections::HashMap;
+mod plan {
     use std::fs::OpenOptions;
-    use std::io::Write as _;
-    use std::sync::{LazyLock, Mutex, PoisonError};
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static PLAN: LazyLock<Plan> = LazyLock::new(Plan::from_environment);
 
     struct Plan {
-        end_at: Option<(String, u32)>,
-        log: Option<String>,
-        passed: Mutex<HashMap<String, u32>>,
+        name: String,
+        /// How often it is still passed before the end, this time included.
+        left: AtomicU32,
+        log: Option<PathBuf>,
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test talks to its child through the environment")]
-    static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-        let end_at = std::env::var("DRIPFEED_CHECKPOINT").ok().map(|text| match text.rsplit_once(':') {
-            Some((name, count)) if count.parse::<u32>().is_ok() => (name.to_owned(), count.parse().unwrap_or(1)),
-            _ => (text, 1),
-        });
-        let log = std::env::var("DRIPFEED_CHECKPOINT_LOG").ok();
-        Plan { end_at, log, passed: Mutex::default() }
-    });
+    impl Plan {
+        #[expect(clippy::disallowed_methods, reason = "a switch of debug builds, so not a part of the configuration")]
+        fn from_environment() -> Self {
+            let wish = std::env::var("DRIPFEED_CHECKPOINT").unwrap_or_default();
+            let log = std::env::var("DRIPFEED_CHECKPOINT_LOG").ok().map(PathBuf::from);
+            // Names contain colons themselves: only a number behind the last one is a count.
+            let counted = wish.rsplit_once(':').and_then(|(name, count)| Some((name, count.parse().ok()?)));
+            let (name, count) = counted.unwrap_or((&wish, 1));
+            Self { name: name.to_owned(), left: AtomicU32::new(count), log }
+        }
+    }
 
     pub(super) fn pass(name: &str) {
-        let plan = &*PLAN;
-        if plan.end_at.is_none() && plan.log.is_none() {
-            return;
+        if let Some(path) = &PLAN.log {
+            let log = OpenOptions::new().append(true).create(true).open(path);
+            log.and_then(|mut log| log.write_all(format!("{name}\n").as_bytes())).expect("the test's log is writable");
         }
-        let mut passed = plan.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = passed.entry(name.to_owned()).or_default();
-        *count += 1;
-        if let Some(log) = &plan.log
-            && let Ok(mut file) = OpenOptions::new().append(true).create(true).open(log)
-        {
-            let _ = writeln!(file, "{name}:{count}");
-        }
-        if plan.end_at.as_ref().is_some_and(|(at, nth)| at == name && nth == count) {
+        if PLAN.name == name && PLAN.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             std::process::abort();
         }
     }

@@ -1,85 +1,63 @@
-//! Locks between processes: held by the kernel, so they end with the process, however it ends.
+//! One process at a time.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Why a lock was not taken.
+/// Why a lock was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("{} is held by {}", path.display(), holder(*pid))]
+    #[error("{} is held by another process ({}): stop it first, or use another directory", path.display(), whom(*pid))]
     Held {
-        /// Which lock.
+        /// The lock.
         path: PathBuf,
-        /// By whom, if the file says so.
+        /// Its process, if the file says so.
         pid: Option<u32>,
     },
-    /// The file could not be opened.
-    #[error("the lock {} could not be opened", path.display())]
-    Open {
-        /// Which lock.
+    /// The file could not be opened, locked or written.
+    #[error("failed to lock {}", path.display())]
+    Io {
+        /// The lock.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
 }
 
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+fn whom(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "of unknown number".to_owned(), |pid| format!("process {pid}"))
 }
 
-/// An exclusive lock, with this process's id in the file.
+/// A lock on a file that holds the number of its process. The system gives it back when the process ends, however it
+/// ends; the file stays, because removing it would let two processes lock two files of one name.
 #[derive(Debug)]
 pub struct LockFile {
+    // Closing it unlocks it; children do not inherit it.
     _file: File,
 }
 
 impl LockFile {
-    /// Takes the lock now, or says who has it.
+    /// Takes the lock at once or not at all.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
-        let mut file = open(path)?;
-        let failed = |source| LockError::Open { path: path.to_owned(), source };
-        if file.try_lock().map_err(io::Error::from).is_ok() {
-            file.set_len(0).map_err(failed)?;
-            write!(file, "{}", std::process::id()).map_err(failed)?;
-            return Ok(Self { _file: file });
+        let failed = |source| LockError::Io { path: path.to_owned(), source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Whoever has it may be about to write its number.
+                let pid = file.take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(LockError::Held { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut text = String::new();
-        let _ = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
-        Err(LockError::Held { path: path.to_owned(), pid: text.trim().parse().ok() })
+        let pid = format!("{}\n", std::process::id());
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
+        written.map_err(failed)?;
+        Ok(Self { _file: file })
     }
-}
-
-/// A lock that several hold together, or one alone.
-#[derive(Debug)]
-pub struct Shared {
-    _file: File,
-}
-
-/// Waits until nobody holds the lock alone, then holds it together with others.
-pub fn shared(path: &Path) -> Result<Shared, LockError> {
-    let file = open(path)?;
-    file.lock_shared().map_err(|source| LockError::Open { path: path.to_owned(), source })?;
-    Ok(Shared { _file: file })
-}
-
-/// Holds the lock alone, or gives `None` if anybody holds it.
-pub fn try_exclusive(path: &Path) -> Result<Option<Shared>, LockError> {
-    let file = open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Shared { _file: file })),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(source)) => Err(LockError::Open { path: path.to_owned(), source }),
-    }
-}
-
-fn open(path: &Path) -> Result<File, LockError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| LockError::Open { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -87,24 +65,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_told_who_has_the_lock() {
+    fn a_lock_is_had_once_and_tells_by_whom() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("lock");
         let first = LockFile::acquire(&path).expect("free");
-        let error = LockFile::acquire(&path).expect_err("held").to_string();
-        assert!(error.ends_with(&format!("is held by process {}", std::process::id())), "{error}");
+        let error = LockFile::acquire(&path).expect_err("held");
+        let text = error.to_string().replace(&path.display().to_string(), "LOCK");
+        let text = text.replace(&std::process::id().to_string(), "PID");
+        insta::assert_snapshot!(text, @"LOCK is held by another process (process PID): stop it first, or use another directory");
         drop(first);
         LockFile::acquire(&path).expect("free again");
     }
 
     #[test]
-    fn several_share_or_one_is_alone() {
+    fn what_a_dead_process_left_is_no_lock() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("lock");
-        let one = shared(&path).expect("shared");
-        let two = shared(&path).expect("shared");
-        assert!(try_exclusive(&path).expect("asked").is_none());
-        drop((one, two));
-        assert!(try_exclusive(&path).expect("asked").is_some());
+        File::create(&path).and_then(|mut file| file.write_all(b"4194304000\nrubbish")).expect("a file");
+        let lock = LockFile::acquire(&path).expect("nobody holds it");
+        drop(lock);
+        assert_eq!(std::fs::read_to_string(&path).expect("the file"), format!("{}\n", std::process::id()));
+        let error = LockFile::acquire(&directory.path().join("absent/lock")).expect_err("no directory");
+        assert!(matches!(error, LockError::Io { .. }));
     }
 }

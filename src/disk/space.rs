@@ -1,17 +1,27 @@
-//! How full a disk is.
+//! How much is left.
 
 use std::io;
 use std::path::Path;
 
-/// Bytes that this process may still write to the file system of `path`.
+/// Bytes that an ordinary user can still write to the file system of `path`.
 #[cfg(unix)]
 pub fn free(path: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let state = rustix::fs::statvfs(path)?;
+    Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
-/// Bytes that this process may still write to the file system of `path`: not known here, so never too few.
+/// Not known on this system.
 #[cfg(not(unix))]
-pub fn free(_path: &Path) -> io::Result<u64> {
-    Ok(u64::MAX)
+pub fn free(_: &Path) -> io::Result<u64> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #[test]
+    fn a_directory_has_some_space_and_a_missing_one_is_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert!(super::free(directory.path()).expect("known") > 0);
+        assert!(super::free(&directory.path().join("absent")).is_err());
+    }
 }
