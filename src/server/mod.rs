@@ -1,1 +1,337 @@
 //! The server program: listeners, routes, the agents' door, the tree. Floor 4.
+//!
+//! ```text
+//! listen.rs      places and shares, accept loops, TLS handshakes
+//!   connection.rs  phases and deadlines of one connection          sendfile.rs  mapped files → socket
+//!     middleware.rs  request number, access log, net under panics
+//!       router.rs      every route
+//!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
+//!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
+//! ```
+//!
+//! Handlers call `service` for everything that has a rule; nothing here knows a table.
+
+mod body;
+mod connection;
+mod listen;
+mod middleware;
+mod ocs;
+mod pages;
+mod range;
+mod reply;
+mod router;
+mod sendfile;
+mod tree;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use self::body::Patience;
+use self::connection::{Deadlines, Signal, Stage};
+use self::listen::{Door, Places};
+use self::middleware::RequestIds;
+use self::tree::Files;
+use crate::config::server::{Certificate, ServerConfig};
+use crate::service::App;
+use crate::tls::server::{ServerTls, TlsError, machine_names};
+
+/// Between two looks at files that are mapped but no longer published.
+const SWEEP: Duration = Duration::from_mins(1);
+/// Between two looks at our own certificate's end.
+const RENEWAL: Duration = Duration::from_hours(24);
+/// What cut connections are given to notice.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+/// One of the two listeners.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Listener {
+    /// Unencrypted: agents and fragments.
+    Http,
+    /// Encrypted: everything.
+    Https,
+}
+
+impl Listener {
+    /// The option that chooses its address.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Http => "--http (http in dripfeed.toml)",
+            Self::Https => "--https (https in dripfeed.toml)",
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+        })
+    }
+}
+
+/// The addresses that are really listened on: a configured port 0 is a number here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Addresses {
+    /// The HTTP listener's.
+    pub http: SocketAddr,
+    /// The HTTPS listener's.
+    pub https: SocketAddr,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address could not be listened on.
+    #[error("{}", bind_sentence(*listener, *address, source))]
+    Bind {
+        /// For which listener.
+        listener: Listener,
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No certificate to serve with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> String {
+    let option = listener.option();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the {listener} listener cannot use {address}: another program listens there; end it or choose another address \
+             with {option}"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "the {listener} listener may not use {address}: ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); \
+             choose a higher port with {option}"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "the {listener} listener cannot use {address}: this machine has no such address; choose another with {option}"
+        ),
+        _ => format!("the {listener} listener cannot use {address}; choose another address with {option}"),
+    }
+}
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+struct Remote(SocketAddr);
+
+/// What handlers have.
+#[derive(Clone)]
+struct Site {
+    app: App,
+    files: Arc<Files>,
+    tls: ServerTls,
+    addresses: Addresses,
+    patience: Patience,
+    public_name: String,
+    data_dir: Arc<Path>,
+    download: Arc<Path>,
+}
+
+/// A server that listens but does not answer yet: its addresses can be told before the first request.
+#[expect(missing_debug_implementations, reason = "sockets, tables and keys have nothing to print")]
+pub struct Server {
+    site: Site,
+    config: ServerConfig,
+    http: TcpListener,
+    https: TcpListener,
+}
+
+impl Server {
+    /// Opens both listeners, and makes the certificates if there are none.
+    ///
+    /// Must be called inside a tokio runtime.
+    pub fn bind(config: ServerConfig, app: App) -> Result<Self, ServeError> {
+        let http = listen::bind(Listener::Http, config.http)?;
+        let https = listen::bind(Listener::Https, config.https)?;
+        let tls = match &config.certificate {
+            Certificate::Own { chain, key } => ServerTls::from_files(chain, key, app.clock.now())?,
+            Certificate::Issued { directory } => {
+                ServerTls::issued(directory, &certificate_names(&config), app.clock.now())?
+            }
+        };
+        let local = |listener, socket: &TcpListener, address| {
+            socket.local_addr().map_err(|source| ServeError::Bind { listener, address, source })
+        };
+        let addresses = Addresses {
+            http: local(Listener::Http, &http, config.http)?,
+            https: local(Listener::Https, &https, config.https)?,
+        };
+        let site = Site {
+            files: Arc::new(Files::new(app.tree.clone())),
+            app,
+            tls,
+            addresses,
+            patience: Patience {
+                total: config.timeouts.body,
+                grace: config.timeouts.body_grace,
+                rate: config.limits.body_rate,
+            },
+            public_name: in_url(&config.public_name),
+            data_dir: config.data_dir.clone().into(),
+            download: config.download_dir().into(),
+        };
+        Ok(Self { site, config, http, https })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.site.addresses
+    }
+
+    /// The certificate, to be reloaded from outside.
+    pub fn tls(&self) -> ServerTls {
+        self.site.tls.clone()
+    }
+
+    /// Answers until `stop` is ready, then lets running requests end within `timeouts.stop`.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { site, config, http, https } = self;
+        listen::raise_file_limit(config.limits.connections);
+        let (signal, _) = watch::channel(Signal::default());
+        let places = Arc::new(Places::new(config.limits.connections, config.limits.connections_per_peer));
+        let door = Door {
+            listener: Listener::Http,
+            tls: None,
+            router: router::router(site.clone()),
+            ids: Arc::new(RequestIds::new()),
+            deadlines: Deadlines {
+                header: config.timeouts.header,
+                idle: config.timeouts.idle,
+                write: config.timeouts.write,
+            },
+            handshake: config.timeouts.handshake,
+            places: Arc::clone(&places),
+            signal: signal.clone(),
+        };
+        let secure = Door { listener: Listener::Https, tls: Some(site.tls.clone()), ..door.clone() };
+        let loops = [tokio::spawn(listen::accept(door, http)), tokio::spawn(listen::accept(secure, https))];
+        tokio::select! {
+            () = stop => {}
+            never = chores(&site, &config) => match never {},
+        }
+        signal.send_modify(|signal| signal.stage = Stage::Draining);
+        for accepting in loops {
+            // It ends at the signal; a panic in it has been told by its hook.
+            let _ = accepting.await;
+        }
+        if timeout(config.timeouts.stop, places.empty()).await.is_err() {
+            tracing::warn!("{} connections did not end within timeouts.stop and are cut", places.taken());
+            signal.send_modify(|signal| signal.stage = Stage::Cut);
+            let _ = timeout(LAST_MOMENT, places.empty()).await;
+        }
+    }
+}
+
+/// Listens, announces where, and answers until `stop` is ready.
+pub async fn run(
+    config: ServerConfig,
+    app: App,
+    stop: impl Future<Output = ()>,
+    announce: impl FnOnce(Addresses),
+) -> Result<(), ServeError> {
+    let server = Server::bind(config, app)?;
+    announce(server.addresses());
+    server.run(stop).await;
+    Ok(())
+}
+
+/// A host as a URL has it.
+fn in_url(name: &str) -> String {
+    if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() }
+}
+
+/// The names and addresses that the server's own certificate stands for.
+fn certificate_names(config: &ServerConfig) -> Vec<String> {
+    let mut names = machine_names();
+    if !names.contains(&config.public_name) {
+        names.push(config.public_name.clone());
+    }
+    names
+}
+
+/// What a server does besides answering: lets go of withdrawn files, renews and reloads its certificate.
+async fn chores(site: &Site, config: &ServerConfig) -> std::convert::Infallible {
+    let mut sweep = interval(SWEEP);
+    let mut renewal = interval(RENEWAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hangup = Hangup::new();
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => {
+                let files = Arc::clone(&site.files);
+                // A stat for each kept file: beside the workers.
+                let _ = tokio::task::spawn_blocking(move || files.sweep()).await;
+            }
+            _ = renewal.tick() => {
+                if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
+                    tracing::error!("the certificate was not renewed: {:#}", anyhow::Error::from(error));
+                }
+            }
+            () = hangup.wait() => match site.tls.reload(site.app.clock.now()) {
+                Ok(()) => tracing::info!("the certificate was reloaded"),
+                Err(error) => tracing::error!(
+                    "the certificate was not reloaded, the present one stays: {:#}",
+                    anyhow::Error::from(error)
+                ),
+            },
+        }
+    }
+}
+
+/// SIGHUP, where there is one.
+struct Hangup {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangup {
+    fn new() -> Self {
+        Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+                .inspect_err(|error| tracing::warn!("SIGHUP will not reload the certificate: {error}"))
+                .ok(),
+        }
+    }
+
+    async fn wait(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_a_sentence_with_the_option() {
+        let address: SocketAddr = "127.0.0.1:80".parse().expect("an address");
+        let sentence = |kind: io::ErrorKind| {
+            ServeError::Bind { listener: Listener::Http, address, source: kind.into() }.to_string()
+        };
+        insta::assert_snapshot!(sentence(io::ErrorKind::AddrInUse), @"the HTTP listener cannot use 127.0.0.1:80: another program listens there; end it or choose another address with --http (http in dripfeed.toml)");
+        insta::assert_snapshot!(sentence(io::ErrorKind::PermissionDenied), @"the HTTP listener may not use 127.0.0.1:80: ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); choose a higher port with --http (http in dripfeed.toml)");
+    }
+}

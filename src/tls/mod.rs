@@ -1,1 +1,4 @@
 //! Certificates: our own authority, the server's reloadable certificate, the roots that an agent trusts. Floor 2.
+
+#[cfg(feature = "server")]
+pub mod server;
