@@ -1,1 +1,3 @@
 //! Files that appear whole, locks, the published tree. Floor 2; only this room renames or deletes.
+pub mod atomic;
+pub mod published;
