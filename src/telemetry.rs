@@ -73,13 +73,14 @@ mod subscriber {
 
         fn from_str(text: &str) -> Result<Self, Self::Err> {
             const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+            let parts: Vec<&str> = text.split(',').map(str::trim).collect();
             // A bare word that is no level would be taken for a module's name and silence everything.
-            let bare = text.split(',').map(str::trim).find(|part| !part.contains('=') && !LEVELS.contains(part));
-            if let Some(part) = bare {
+            if let Some(part) = parts.iter().find(|part| !part.contains('=') && !LEVELS.contains(part)) {
                 return Err(InvalidFilter(format!("\"{part}\" is no level")));
             }
-            EnvFilter::try_new(text).map_err(|error| InvalidFilter(error.to_string()))?;
-            Ok(Self(text.to_owned()))
+            let text = parts.join(",");
+            EnvFilter::try_new(&text).map_err(|error| InvalidFilter(error.to_string()))?;
+            Ok(Self(text))
         }
     }
 

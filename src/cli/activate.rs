@@ -23,24 +23,23 @@ pub(super) fn run(place: &Place, options: Activate, output: &mut Output) -> Done
         Some(Client::new(&ClientOptions { ca_file, user_agent, ..ClientOptions::default() })?)
     };
     let bar = Bar::new("checking");
-    let activation = activate(
-        &context.app,
-        options.id,
-        info_location,
-        fragment_location,
-        client.as_ref(),
-        &mut |done, total| bar.of("checking", done, total),
-    );
+    let activation =
+        activate(&context.app, options.id, info_location, fragment_location, client.as_ref(), &mut |done, total| {
+            bar.of("checking", done, total)
+        });
     bar.clear();
-    let activation = activation.map_err(|error| match error {
-        ActivateError::Store(_) => Failure::Failed(error.into()),
-        ActivateError::Unknown(_) | ActivateError::NotAvailable(..) => Failure::Refused(error.into()),
-        error => Failure::Refused(anyhow::Error::from(error).context(
-            "not activated (start the server, or name other locations; --no-check activates all the same)",
-        )),
-    })?;
+    let activation =
+        activation.map_err(|error| match error {
+            ActivateError::Store(_) => Failure::Failed(error.into()),
+            ActivateError::Unknown(_) | ActivateError::NotAvailable(..) => Failure::Refused(error.into()),
+            error => Failure::Refused(anyhow::Error::from(error).context(
+                "not activated (start the server, or name other locations; --no-check activates all the same)",
+            )),
+        })?;
     if options.no_check {
-        warn("not checked: if agents cannot fetch it from there, they report ERR_DOWNLOAD_INFO and are not offered it again");
+        warn(
+            "not checked: if agents cannot fetch it from there, they report ERR_DOWNLOAD_INFO and are not offered it again",
+        );
     }
     if options.json {
         #[derive(Serialize)]

@@ -8,10 +8,16 @@ use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostComm
 
 /// Hands software packages to fleets of computers, a fragment at a time.
 #[derive(Debug, Parser)]
-#[command(name = "dripfeed", version, arg_required_else_help = true, max_term_width = 100, after_help = "\
+#[command(
+    name = "dripfeed",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
 Start here:
   dripfeed demo          the whole tour in a temporary directory
-  dripfeed serve         a server in this directory; prints what to do next")]
+  dripfeed serve         a server in this directory; prints what to do next"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) place: Place,

@@ -164,7 +164,14 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
         ("user", or_dash(&computer.user_name)),
         ("tag", or_dash(&computer.tag)),
         ("agent", or_dash(&computer.user_agent)),
-        ("contact", format!("{} (first {})", clock::local_text(computer.last_contact), clock::local_text(computer.first_contact))),
+        (
+            "contact",
+            format!(
+                "{} (first {})",
+                clock::local_text(computer.last_contact),
+                clock::local_text(computer.first_contact)
+            ),
+        ),
         ("inventory", computer.last_inventory.map_or("never".to_owned(), clock::local_text)),
     ];
     fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>10}  {value}")))?;
@@ -245,5 +252,9 @@ fn delete(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
         }
         return output.json(&View { deleted: computer.device_id.to_string() });
     }
-    output.line(format_args!("forgot {} ({}); it comes back with its next inventory", printable(&computer.name), computer.device_id))
+    output.line(format_args!(
+        "forgot {} ({}); it comes back with its next inventory",
+        printable(&computer.name),
+        computer.device_id
+    ))
 }

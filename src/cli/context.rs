@@ -137,4 +137,3 @@ pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> S
 pub(super) fn administrator() -> String {
     crate::config::server::account_name().unwrap_or_else(|| "command line".to_owned())
 }
-

@@ -71,7 +71,14 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     let package = build(&app, root)?;
     detail(
         output,
-        format_args!("package    {} \"{} {}\", {} in {} fragments", package.id, package.name, package.version, ByteSize(package.size), package.fragments),
+        format_args!(
+            "package    {} \"{} {}\", {} in {} fragments",
+            package.id,
+            package.name,
+            package.version,
+            ByteSize(package.size),
+            package.fragments
+        ),
     )?;
     detail(output, format_args!("MD5        {}", text(package.md5)))?;
     detail(output, format_args!("SHA-256    {}", text(package.sha256)))?;
@@ -85,7 +92,8 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
 
     step(output, 5, "assign", "the package is meant for that computer")?;
     super::assign::run(&place, assign_arguments(package.id, &computer), output)?;
-    let settings = crate::model::settings::resolve(&app.configured, &[], &crate::model::settings::SettingsLayer::default());
+    let settings =
+        crate::model::settings::resolve(&app.configured, &[], &crate::model::settings::SettingsLayer::default());
     let pace = check_pace(&settings.download(), package.priority, package.fragments)?;
 
     step(output, 6, "run", &format!("the agent fetches a fragment a cycle and executes: about {}", duration(pace)))?;
@@ -109,7 +117,11 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     if options.exit {
         return running.stop();
     }
-    output.line(format_args!("Look around at https://{}/ ({}). Ctrl-C ends it and removes everything.", running.https, running.sign_in()))?;
+    output.line(format_args!(
+        "Look around at https://{}/ ({}). Ctrl-C ends it and removes everything.",
+        running.https,
+        running.sign_in()
+    ))?;
     output.flush()?;
     running.wait()
 }
@@ -212,7 +224,8 @@ fn wait(child: &mut Child, what: &str) -> Done {
 }
 
 fn result(app: &App, package: PackageId) -> Result<(JobState, String), Failure> {
-    let found = app.store.read_now(move |conn| -> Result<_, StoreError> { jobs::list(conn, Some(package), None, None, 1) })?;
+    let found =
+        app.store.read_now(move |conn| -> Result<_, StoreError> { jobs::list(conn, Some(package), None, None, 1) })?;
     let job = found.first().ok_or_else(|| anyhow::anyhow!("the job is gone"))?;
     let code = job.job.result.as_ref().map_or("no result yet".to_owned(), ToString::to_string);
     Ok((job.job.state, code))

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{Build, PackageVerb, Place};
-use super::context::open;
+use super::context::{open, open_or_make};
 use super::output::{Output, printable, warn};
 use super::progress::Bar;
 use super::{Done, Failure};
@@ -20,7 +20,8 @@ use crate::store::packages::NewPackage;
 use crate::store::{StoreError, activations, jobs, packages};
 
 pub(super) fn run(place: &Place, verb: PackageVerb, output: &mut Output) -> Done {
-    let app = open(place)?.app;
+    let making = matches!(verb, PackageVerb::Build(_));
+    let app = if making { open_or_make(place)? } else { open(place)? }.app;
     match verb {
         PackageVerb::Build(options) => build(&app, *options, output),
         PackageVerb::List { json } => list(&app, json, output),
@@ -278,7 +279,9 @@ fn show(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
     }
     let jobs: Vec<String> = JobState::ALL
         .iter()
-        .filter_map(|state| counts.iter().find(|(_, of, _)| of == state).map(|(_, _, count)| format!("{count} {state}")))
+        .filter_map(|state| {
+            counts.iter().find(|(_, of, _)| of == state).map(|(_, _, count)| format!("{count} {state}"))
+        })
         .collect();
     fields.push(("jobs", if jobs.is_empty() { "none".to_owned() } else { jobs.join(", ") }));
     fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>12}  {value}")))
@@ -289,7 +292,9 @@ fn show_info(app: &App, id: PackageId, output: &mut Output) -> Done {
     match app.tree.open_file(TreeKey::Info { package: id }) {
         Ok(file) => file.take(1 << 20).read_to_end(&mut text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::refused(format!("package {id} has no info file in the tree: it is unknown or withdrawn")));
+            return Err(Failure::refused(format!(
+                "package {id} has no info file in the tree: it is unknown or withdrawn"
+            )));
         }
         Err(error) => return Err(error.into()),
     };
@@ -363,7 +368,12 @@ fn verify_tree(app: &App, id: Option<PackageId>, json: bool, output: &mut Output
         }
         let files: usize = results.iter().map(|result| result.files).sum();
         let bytes: u64 = results.iter().map(|result| result.bytes).sum();
-        output.line(format_args!("{} packages, {files} files, {}: {} problems", results.len(), ByteSize(bytes), problems.len()))?;
+        output.line(format_args!(
+            "{} packages, {files} files, {}: {} problems",
+            results.len(),
+            ByteSize(bytes),
+            problems.len()
+        ))?;
     }
     if problems.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("the tree is not what was built").into()) }
 }

@@ -146,7 +146,10 @@ impl Running {
         if self.password.is_some() {
             output.line(format_args!("  sign in    {}", self.sign_in()))?;
         }
-        output.line(format_args!("  agents     https://{}/ocsinventory (or http://{}/ocsinventory)", self.https, self.http))?;
+        output.line(format_args!(
+            "  agents     https://{}/ocsinventory (or http://{}/ocsinventory)",
+            self.https, self.http
+        ))?;
         let ca = self.ca_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
         if let Some(ca) = &ca {
             output.line(format_args!("  CA file    {} (also http://{}/ca.pem)", ca.display(), self.http))?;
@@ -160,7 +163,9 @@ impl Running {
     pub(super) fn sign_in(&self) -> String {
         match &self.password {
             Some(password) => format!("{FIRST_ADMINISTRATOR} with the one-time password {password}"),
-            None => format!("{FIRST_ADMINISTRATOR} (dripfeed user password {FIRST_ADMINISTRATOR} makes a new one-time password)"),
+            None => format!(
+                "{FIRST_ADMINISTRATOR} (dripfeed user password {FIRST_ADMINISTRATOR} makes a new one-time password)"
+            ),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use serde::Serialize;
 
 use super::args::{Place, UserVerb};
-use super::context::open;
+use super::context::{open, open_or_make};
 use super::output::Output;
 use super::{Done, Failure};
 use crate::clock;
@@ -13,7 +13,7 @@ use crate::service::accounts::{self, AccountError};
 use crate::store::users;
 
 pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
-    let app = open(place)?.app;
+    let app = if matches!(verb, UserVerb::Add { .. }) { open_or_make(place)? } else { open(place)? }.app;
     let refuse = |error: AccountError| match error {
         AccountError::Store(_) | AccountError::Hash(_) => Failure::Failed(error.into()),
         _ => Failure::Refused(error.into()),

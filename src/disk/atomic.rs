@@ -61,6 +61,16 @@ pub fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a directory that everybody may look into (0755), and those above it; one that is there stays as it is.
+pub fn create_dir(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
+    builder.create(directory)?;
+    sync_dir(parent(directory))
+}
+
 /// Makes a directory that only its owner may look into (0700), and those above it; one that is there stays as it is.
 pub fn create_dir_private(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();

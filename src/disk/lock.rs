@@ -41,8 +41,7 @@ impl LockFile {
     /// Takes the lock at once or not at all.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+        let mut file = open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -60,6 +59,34 @@ impl LockFile {
     }
 }
 
+/// A lock that several hold together, or one alone; given back when it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Held {
+    _file: File,
+}
+
+/// Waits until nobody holds the lock alone, then holds it together with others.
+pub fn shared(path: &Path) -> Result<Held, LockError> {
+    let file = open(path)?;
+    file.lock_shared().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+    Ok(Held { _file: file })
+}
+
+/// Holds the lock alone; `None` if anybody has it.
+pub fn try_alone(path: &Path) -> Result<Option<Held>, LockError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Held { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(LockError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn open(path: &Path) -> Result<File, LockError> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(|source| LockError::Io { path: path.to_owned(), source })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +102,17 @@ mod tests {
         insta::assert_snapshot!(text, @"LOCK is held by another process (process PID): stop it first, or use another directory");
         drop(first);
         LockFile::acquire(&path).expect("free again");
+    }
+
+    #[test]
+    fn several_share_or_one_is_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lock");
+        let one = shared(&path).expect("shared");
+        let two = shared(&path).expect("shared");
+        assert!(try_alone(&path).expect("asked").is_none());
+        drop((one, two));
+        assert!(try_alone(&path).expect("asked").is_some());
     }
 
     #[test]

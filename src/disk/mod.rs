@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`atomic`] | write beside, fsync, rename, fsync the directory |
-//! | [`lock`] | one process at a time |
+//! | [`lock`] | one process at a time, or several that agree |
+//! | [`PositionedReader`] | one file read from several places at once |
 //! | [`published`] | the tree that agents fetch from: staged, then published with one rename |
 //! | [`space`] | how much is left |
 //!
@@ -23,9 +24,11 @@
 pub mod atomic;
 mod checkpoint;
 pub mod lock;
+mod positioned;
 pub mod published;
 pub mod space;
 
 pub use checkpoint::checkpoint;
 pub use lock::{LockError, LockFile};
+pub use positioned::PositionedReader;
 pub use published::{FragmentWriter, PublishedTree, Spool, Staged, TreeError};

@@ -72,6 +72,8 @@ impl TreeError {
     }
 }
 
+const BUILD_LOCK: &str = "build.lock";
+
 /// Both directories of the tree. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PublishedTree(Arc<Directories>);
@@ -131,14 +133,15 @@ impl PublishedTree {
         Ok(true)
     }
 
-    /// Removes what a crash left in staging, but for the names that `keep` wants; says how many there were.
-    pub fn clear_staging(&self, keep: impl Fn(&str) -> bool) -> Result<u32, TreeError> {
+    /// Removes what a crash left in staging; says how many things there were. The caller holds the build lock alone.
+    pub fn clear_staging(&self) -> Result<u32, TreeError> {
+        let keep = |name: &str| name == BUILD_LOCK;
         let staging = &self.0.staging;
         let clear = || {
             let mut count = 0;
             for entry in fs::read_dir(staging)? {
                 let entry = entry?;
-                if !entry.file_name().to_str().is_some_and(&keep) {
+                if !entry.file_name().to_str().is_some_and(keep) {
                     remove_tree(&entry.path())?;
                     count += 1;
                 }
@@ -186,6 +189,11 @@ impl PublishedTree {
     /// The directory of what is being built.
     pub fn staging(&self) -> &Path {
         &self.0.staging
+    }
+
+    /// The lock that builds share and that clean-up takes alone, so that it never takes a running build for a dead one.
+    pub fn build_lock(&self) -> PathBuf {
+        self.0.staging.join(BUILD_LOCK)
     }
 
     /// Bytes that are left where packages are built and published.

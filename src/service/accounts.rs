@@ -63,7 +63,8 @@ pub fn set_password(app: &App, name: &str, password: &str, must_change: bool) ->
 /// Is this the user's password? Takes the same time for a user that does not exist.
 pub fn verify(app: &App, name: &str, password: &str) -> Result<bool, AccountError> {
     // Argon2id of nothing anybody types.
-    const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let owned = name.to_owned();
     let user = app.store.read_now(move |conn| users::find(conn, &owned))?;
     let stored = user.as_ref().map_or(NOBODY, |user| user.password_hash.as_str());

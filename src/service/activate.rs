@@ -35,7 +35,9 @@ pub enum ActivateError {
         source: InfoError,
     },
     /// Something else is there.
-    #[error("{url} gives other bytes than were built: the location serves another tree, or a copy that is not complete yet")]
+    #[error(
+        "{url} gives other bytes than were built: the location serves another tree, or a copy that is not complete yet"
+    )]
     Other {
         /// What was asked for.
         url: String,
@@ -57,8 +59,7 @@ pub fn activate(
     check_with: Option<&Client>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Activation, ActivateError> {
-    let package =
-        app.store.read_now(move |conn| packages::find(conn, id))?.ok_or(ActivateError::Unknown(id))?;
+    let package = app.store.read_now(move |conn| packages::find(conn, id))?.ok_or(ActivateError::Unknown(id))?;
     if package.state != PackageState::Available {
         return Err(ActivateError::NotAvailable(id, package.state.as_str()));
     }

@@ -180,12 +180,7 @@ fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
 }
 
 impl Changes {
-    fn write(
-        &self,
-        conn: &mut Conn,
-        computer: &Computer,
-        contact: &computers::Contact,
-    ) -> Result<(), StoreError> {
+    fn write(&self, conn: &mut Conn, computer: &Computer, contact: &computers::Contact) -> Result<(), StoreError> {
         let now = contact.at;
         computers::touch(conn, computer.id, contact)?;
         let event = |kind, job, package, text: &str| Event {
@@ -201,7 +196,9 @@ impl Changes {
         if !self.offered.is_empty() {
             let ids: Vec<JobId> = self.offered.iter().map(|(job, _)| *job).collect();
             jobs::mark_offered(conn, &ids, now)?;
-            happened.extend(self.offered.iter().map(|(job, package)| event(EventKind::Offered, *job, *package, "NOTIFIED")));
+            happened.extend(
+                self.offered.iter().map(|(job, package)| event(EventKind::Offered, *job, *package, "NOTIFIED")),
+            );
         }
         let code = ResultCode::already_in_history();
         for (job, package) in &self.already_in_history {

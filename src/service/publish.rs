@@ -13,8 +13,7 @@ use super::App;
 use crate::archive::{
     ArchiveError, ArchiveFormat, PackEntry, PackError, SplitError, SplitSummary, Summary, inspect, pack, split,
 };
-use crate::disk::published::TreeError;
-use crate::disk::{PositionedReader, lock};
+use crate::disk::{LockError, PositionedReader, Spool, Staged, TreeError, lock};
 use crate::model::{
     Action, ByteSize, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package, PackageId,
     PackageState,
@@ -116,6 +115,9 @@ pub enum PublishError {
     /// The tree could not be written.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The lock that keeps builds and clean-up apart.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,7 +131,7 @@ impl PublishError {
             Self::Archive(error) => !matches!(error, ArchiveError::Io(_)),
             Self::Pack(error) => !matches!(error, PackError::Write(_)),
             Self::Split(error) => matches!(error, SplitError::TooMany { .. }),
-            Self::Tree(_) | Self::Store(_) => false,
+            Self::Tree(_) | Self::Lock(_) | Self::Store(_) => false,
         }
     }
 }
@@ -138,7 +140,7 @@ impl PublishError {
 pub fn build(app: &App, request: BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
     check(&request)?;
     // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
-    let _building = lock::shared(&app.tree.build_lock()).map_err(TreeError::from)?;
+    let _building = lock::shared(&app.tree.build_lock())?;
     let content = open(app, &request, progress)?;
     let new = request.package.clone();
     let now = app.clock.now();
@@ -219,9 +221,38 @@ fn check_launch_name(command: &str, os: OsFamily) -> Result<(), PublishError> {
 
 /// An archive to be cut: a file that can be read from several places at once.
 struct Content {
-    file: File,
+    bytes: Bytes,
     size: u64,
     name: String,
+}
+
+enum Bytes {
+    Named(File),
+    Spooled(Spool),
+}
+
+impl Content {
+    fn new(bytes: Bytes, name: String) -> Result<Self, PublishError> {
+        let file = bytes.file();
+        let size = file.metadata().map_err(|source| PublishError::Input { path: name.clone(), source })?.len();
+        if size == 0 {
+            return Err(PublishError::Refused(format!("{name} is empty: nothing to build from")));
+        }
+        Ok(Self { bytes, size, name })
+    }
+
+    fn reader(&self) -> PositionedReader<'_> {
+        PositionedReader::new(self.bytes.file())
+    }
+}
+
+impl Bytes {
+    fn file(&self) -> &File {
+        match self {
+            Self::Named(file) => file,
+            Self::Spooled(spool) => spool.file(),
+        }
+    }
 }
 
 fn open(
@@ -233,16 +264,18 @@ fn open(
     match &request.source {
         Source::Nothing => Ok(None),
         Source::Stdin => {
-            let mut spool = app.tree.spool()?;
-            let mut input = Counting { inner: io::stdin().lock(), done: 0, told: &mut |done| progress(Progress::Packing(done)) };
-            io::copy(&mut input, &mut spool).map_err(|source| TreeError::write("the spool", source))?;
-            content(spool, "standard input").map(Some)
+            let mut spool = spool(app)?;
+            let mut input =
+                Counting { inner: io::stdin().lock(), done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+            io::copy(&mut input, &mut spool).map_err(|source| TreeError::of(app.tree.staging(), source))?;
+            Content::new(Bytes::Spooled(spool), "standard input".to_owned()).map(Some)
         }
         Source::Path(path) => {
             let input = |source| PublishError::Input { path: path.display().to_string(), source };
             let metadata = std::fs::metadata(path).map_err(input)?;
             if metadata.is_file() && has_archive_name(path) {
-                return content(File::open(path).map_err(input)?, &path.display().to_string()).map(Some);
+                let file = File::open(path).map_err(input)?;
+                return Content::new(Bytes::Named(file), path.display().to_string()).map(Some);
             }
             if !metadata.is_file() && !metadata.is_dir() {
                 return Err(PublishError::Refused(format!(
@@ -250,7 +283,7 @@ fn open(
                     path.display()
                 )));
             }
-            let spool = app.tree.spool()?;
+            let spool = spool(app)?;
             let mut done = 0;
             let entries = list(path)?.into_iter().map(|entry| {
                 let entry = entry.open();
@@ -261,17 +294,13 @@ fn open(
                 entry
             });
             let spool = pack(ArchiveFormat::for_os(os), entries, spool)?;
-            content(spool, &path.display().to_string()).map(Some)
+            Content::new(Bytes::Spooled(spool), path.display().to_string()).map(Some)
         }
     }
 }
 
-fn content(file: File, name: &str) -> Result<Content, PublishError> {
-    let size = file.metadata().map_err(|source| PublishError::Input { path: name.to_owned(), source })?.len();
-    if size == 0 {
-        return Err(PublishError::Refused(format!("{name} is empty: nothing to build from")));
-    }
-    Ok(Content { file, size, name: name.to_owned() })
+fn spool(app: &App) -> Result<Spool, TreeError> {
+    app.tree.spool().map_err(|source| TreeError::of(app.tree.staging(), source))
 }
 
 /// Archives are told by their name: a `.jar` is a ZIP inside, but somebody who deploys one wants the file.
@@ -301,12 +330,8 @@ fn cut_and_publish(
             let (found, cut) = inspect_and_cut(app, new.os, content, &plan, &staged, progress)?;
             check_content(new, &found, content)?;
             warnings.extend(warnings_after(new, &found));
-            let built = BuiltContent {
-                size: cut.size,
-                md5: Some(cut.md5),
-                sha256: Some(cut.sha256),
-                fragments: cut.fragments,
-            };
+            let built =
+                BuiltContent { size: cut.size, md5: Some(cut.md5), sha256: Some(cut.sha256), fragments: cut.fragments };
             (Some(found), built)
         }
     };
@@ -331,7 +356,8 @@ fn cut_and_publish(
         packages::set_state(conn, id, PackageState::Available)?;
         packages::find(conn, id)
     })?;
-    let package = package.ok_or_else(|| PublishError::Refused(format!("package {id} was removed while it was built")))?;
+    let package =
+        package.ok_or_else(|| PublishError::Refused(format!("package {id} was removed while it was built")))?;
     Ok(Built { package, warnings })
 }
 
@@ -341,15 +367,15 @@ fn inspect_and_cut(
     os: OsFamily,
     content: &Content,
     plan: &FragmentPlan,
-    staged: &crate::disk::published::Staged,
+    staged: &Staged,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<((ArchiveFormat, Summary), SplitSummary), PublishError> {
     let total = content.size;
     thread::scope(|scope| {
         let limits = &app.archive_limits;
-        let looking = scope.spawn(move || inspect(PositionedReader::new(&content.file), total, os, limits));
+        let looking = scope.spawn(move || inspect(content.reader(), total, os, limits));
         let cut = split(
-            PositionedReader::new(&content.file).take(total),
+            content.reader().take(total),
             plan.fragment_size(),
             |number| staged.create_fragment(number),
             |done| progress(Progress::Cutting { done, total }),
@@ -383,7 +409,11 @@ fn check_content(
         ));
     }
     if found.files.is_empty() && !matches!(new.action, Action::Execute { .. }) {
-        return refuse(format!("{} holds no files: action {} would have nothing to do", content.name, new.action.as_str()));
+        return refuse(format!(
+            "{} holds no files: action {} would have nothing to do",
+            content.name,
+            new.action.as_str()
+        ));
     }
     if let Action::Launch { command } = &new.action {
         let file = launched_file(command);
@@ -421,10 +451,13 @@ fn warnings_before(request: &BuildRequest) -> Vec<String> {
 fn warnings_after(new: &NewPackage, (_, found): &(ArchiveFormat, Summary)) -> Vec<String> {
     let mut warnings = Vec::new();
     if new.os != OsFamily::Windows && matches!(new.action, Action::Store { .. }) {
-        let hidden = found.files.iter().filter(|(path, _)| path.components().first().is_some_and(|part| part.starts_with('.')));
+        let hidden =
+            found.files.iter().filter(|(path, _)| path.components().first().is_some_and(|part| part.starts_with('.')));
         let hidden = hidden.count();
         if hidden > 0 {
-            warnings.push(format!("stock Unix agents do not copy files whose name begins with a dot ({hidden} at the top)"));
+            warnings.push(format!(
+                "stock Unix agents do not copy files whose name begins with a dot ({hidden} at the top)"
+            ));
         }
     }
     warnings
@@ -478,7 +511,11 @@ fn list(root: &Path) -> Result<Vec<Found>, PublishError> {
             let entry = entry.map_err(|source| input(&directory, source))?;
             let path = entry.path();
             let file_name = entry.file_name().into_string().map_err(|name| {
-                PublishError::Refused(format!("the name {} in {} is not UTF-8: rename it", name.to_string_lossy(), directory.display()))
+                PublishError::Refused(format!(
+                    "the name {} in {} is not UTF-8: rename it",
+                    name.to_string_lossy(),
+                    directory.display()
+                ))
             })?;
             let name = format!("{prefix}{file_name}");
             let metadata = entry.metadata().map_err(|source| input(&path, source))?;

@@ -5,8 +5,7 @@
 //! is still there is removed from it.
 
 use super::App;
-use crate::disk::lock;
-use crate::disk::published::TreeError;
+use crate::disk::{LockError, TreeError, lock};
 use crate::model::{PackageId, PackageState};
 use crate::store::{StoreError, packages};
 
@@ -31,6 +30,9 @@ pub enum ReconcileError {
     /// The tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The lock that keeps builds and clean-up apart.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -38,7 +40,7 @@ pub enum ReconcileError {
 
 /// Heals tree and database. Safe beside running builds: while one holds the build lock, nothing is touched.
 pub fn run(app: &App) -> Result<Healed, ReconcileError> {
-    let Some(_alone) = lock::try_exclusive(&app.tree.build_lock()).map_err(TreeError::from)? else {
+    let Some(_alone) = lock::try_alone(&app.tree.build_lock())? else {
         return Ok(Healed { skipped: true, ..Healed::default() });
     };
     let mut healed = Healed::default();

@@ -46,7 +46,9 @@ pub fn package(app: &App, package: &Package, progress: &mut dyn FnMut(u64)) -> R
             progress(verified.bytes);
         }) {
             Ok(true) => verified.files += 1,
-            Ok(false) => verified.problems.push(format!("{key} is not the fragment that was built: restore it from a back-up or build the package again")),
+            Ok(false) => verified.problems.push(format!(
+                "{key} is not the fragment that was built: restore it from a back-up or build the package again"
+            )),
             Err(error) => verified.problems.push(format!("{key}: {error}")),
         }
     }

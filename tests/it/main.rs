@@ -3,6 +3,7 @@
 mod agent;
 mod backends;
 mod floors;
+mod http;
 mod jobs;
 mod publish;
 mod util;

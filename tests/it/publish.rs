@@ -27,10 +27,13 @@ fn a_build_publishes_fragments_and_info_and_nothing_else() {
     assert_eq!(built.package.id.to_string(), "1795168800");
     let mut joined = Vec::new();
     for number in built.package.fragments.numbers() {
-        joined.extend(std::fs::read(test.path().join(format!("download/1795168800/1795168800-{number}"))).expect("a fragment"));
+        joined.extend(
+            std::fs::read(test.path().join(format!("download/1795168800/1795168800-{number}"))).expect("a fragment"),
+        );
     }
     assert_eq!(joined, std::fs::read(archive).expect("the archive"), "an archive is taken as it is");
-    let lines: Vec<String> = test.listing().lines().map(|line| line.split(' ').next().expect("a path").to_owned()).collect();
+    let lines: Vec<String> =
+        test.listing().lines().map(|line| line.split(' ').next().expect("a path").to_owned()).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     download/1795168800/1795168800-1
     download/1795168800/1795168800-2
@@ -101,13 +104,20 @@ fn what_could_not_work_is_refused_with_a_sentence() {
         refusal(&test, request(Source::Path(test.path().join("absent")), "store", "/opt")),
         refusal(&test, request(archive("nothing.tar.gz", &tar_gz(&[])), "store", "/opt")),
         refusal(&test, request(archive("cut.tar.gz", &good[..good.len() - 9]), "store", "/opt")),
-        refusal(&test, BuildRequest {
-            fragmenting: Fragmenting::Count(1_000_000),
-            ..request(archive("a.tar.gz", &good), "store", "/opt")
-        }),
+        refusal(
+            &test,
+            BuildRequest {
+                fragmenting: Fragmenting::Count(1_000_000),
+                ..request(archive("a.tar.gz", &good), "store", "/opt")
+            },
+        ),
     ];
     insta::assert_snapshot!(sentences.join("\n"));
-    assert_eq!(test.listing().lines().filter(|line| line.starts_with("download/")).count(), 0, "a refused build left something");
+    assert_eq!(
+        test.listing().lines().filter(|line| line.starts_with("download/")).count(),
+        0,
+        "a refused build left something"
+    );
 }
 
 #[test]

@@ -1,0 +1,391 @@
+//! One connection: its phases, its deadlines, its end.
+//!
+//! hyper has a timer for request heads only, so the stream below it keeps the time: it sees every byte, and the service
+//! tells it where a request begins and where its answer ends.
+//!
+//! ```text
+//! Fresh ──first byte──▶ Head ──head complete──▶ Answering ──answer written──▶ Idle ──first byte──▶ Head …
+//!   header time-out       header time-out         body time-outs, write       idle time-out
+//! ```
+//!
+//! One timer a connection, moved only when it would ring too late: most requests cost it nothing.
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::server::TlsStream;
+
+use super::middleware::{Observed, Record};
+use super::sendfile::Socket;
+
+/// How long a connection may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// Until a request's head is there, from the connection's start or its first byte.
+    pub(super) header: Duration,
+    /// Between two requests.
+    pub(super) idle: Duration,
+    /// While the peer takes nothing of an answer.
+    pub(super) write: Duration,
+}
+
+/// What the listeners tell all connections.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Signal {
+    pub(super) stage: Stage,
+    /// Counted up when every place is taken: who waits for a next request gives way.
+    pub(super) pressure: u64,
+}
+
+/// The way of a server.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Stage {
+    #[default]
+    Running,
+    /// What runs is finished; what waits is closed.
+    Draining,
+    /// The deadline has passed.
+    Cut,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// By either side, in order.
+    Closed,
+    /// By an error of the peer or the network.
+    Failed,
+    /// It waited for a request and was told to go.
+    Dismissed,
+    /// The server's stop did not wait any longer.
+    Cut,
+    /// No complete head came.
+    HeaderTimeout,
+    /// No next request came.
+    IdleTimeout,
+    /// The peer stopped reading.
+    WriteTimeout,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Fresh,
+    Idle,
+    Head,
+    Answering,
+}
+
+/// What a connection is doing; shared by its stream, its service and the bodies it sends. All live in one task, so the
+/// lock is never waited for.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// When the peer last took something, if it is taking nothing now.
+    blocked: Option<Instant>,
+    /// Bytes given to the socket (below it, for TLS: before encryption).
+    written: u64,
+    /// The body of the present answer has been handed over whole, or given up.
+    handed_over: bool,
+    record: Option<Record>,
+    /// The connection is to be reset: closed, it would keep what the peer does not take in the kernel's memory.
+    reset: bool,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(State {
+            phase: Phase::Fresh,
+            since: Instant::now(),
+            blocked: None,
+            written: 0,
+            handed_over: false,
+            record: None,
+            reset: false,
+        }))
+    }
+
+    /// A request's head is complete.
+    pub(super) fn request(&self) {
+        let mut state = self.lock();
+        state.settle(true);
+        state.enter(Phase::Answering);
+        state.handed_over = false;
+    }
+
+    /// Its answer's head is known.
+    pub(super) fn answer(&self, record: Record) {
+        let mut state = self.lock();
+        let written = state.written;
+        state.record = Some(record.starting_at(written));
+    }
+
+    /// Its answer's body has been handed over, or dropped.
+    pub(super) fn handed_over(&self) {
+        self.lock().handed_over = true;
+    }
+
+    fn waiting(&self) -> bool {
+        let state = self.lock();
+        state.phase != Phase::Answering && state.blocked.is_none()
+    }
+
+    fn idle(&self) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Idle && state.blocked.is_none()
+    }
+
+    fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, End)> {
+        let state = self.lock();
+        if let Some(since) = state.blocked {
+            return Some((since + deadlines.write, End::WriteTimeout));
+        }
+        match state.phase {
+            Phase::Fresh | Phase::Head => Some((state.since + deadlines.header, End::HeaderTimeout)),
+            Phase::Idle => Some((state.since + deadlines.idle, End::IdleTimeout)),
+            Phase::Answering => None,
+        }
+    }
+
+    fn received(&self, bytes: usize) {
+        let mut state = self.lock();
+        if bytes > 0 && state.phase == Phase::Idle {
+            state.enter(Phase::Head);
+        }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        let mut state = self.lock();
+        match result {
+            Poll::Ready(Ok(bytes)) => {
+                state.written += *bytes as u64;
+                state.blocked = None;
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => state.block(),
+        }
+    }
+
+    fn flushed(&self, result: &Poll<io::Result<()>>) {
+        let mut state = self.lock();
+        match result {
+            Poll::Ready(Ok(())) => {
+                state.blocked = None;
+                // hyper flushes only when it holds nothing any more, so the answer is out.
+                if state.handed_over && state.phase == Phase::Answering {
+                    state.settle(true);
+                    state.enter(Phase::Idle);
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => state.block(),
+        }
+    }
+
+    /// The connection is about to go.
+    fn close(&self, reset: bool) {
+        let mut state = self.lock();
+        state.reset = reset;
+        state.settle(false);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.since = Instant::now();
+    }
+
+    fn block(&mut self) {
+        if self.blocked.is_none() {
+            self.blocked = Some(Instant::now());
+        }
+    }
+
+    /// Writes the log line of the last answer, unless it is written.
+    fn settle(&mut self, complete: bool) {
+        if let Some(record) = self.record.take() {
+            record.log(self.written, complete);
+        }
+    }
+}
+
+/// A stream that keeps its connection's time.
+pub(super) struct Watched {
+    stream: Stream,
+    activity: Arc<Activity>,
+}
+
+/// Plain or encrypted.
+pub(super) enum Stream {
+    Plain(Socket),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.activity.lock().reset {
+            let socket = match &self.stream {
+                Stream::Plain(stream) => SockRef::from(stream.tcp()),
+                Stream::Tls(stream) => SockRef::from(stream.get_ref().0),
+            };
+            // Without it the kernel gives up later, by itself.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+        };
+        self.activity.received(buffer.filled().len() - before);
+        result
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = self.stream.writer().poll_write(cx, bytes);
+        self.activity.wrote(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = self.stream.writer().poll_write_vectored(cx, slices);
+        self.activity.wrote(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.stream.writer().poll_flush(cx);
+        self.activity.flushed(&result);
+        result
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.stream.writer().poll_shutdown(cx);
+        if result.is_pending() {
+            self.activity.lock().block();
+        }
+        result
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    stream: Stream,
+    service: Observed,
+    deadlines: Deadlines,
+    mut signal: watch::Receiver<Signal>,
+) {
+    let activity = service.activity();
+    let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // Heads are timed here, see above: hyper's timer cannot tell a wait for a next request from a slow one.
+    builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
+    let mut timer = pin!(sleep_until(Instant::now() + deadlines.header));
+    let mut seen = *signal.borrow_and_update();
+    let mut draining = false;
+    if seen.stage >= Stage::Draining {
+        return;
+    }
+    let end = loop {
+        let driven = std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(match result {
+                    Ok(()) => End::Closed,
+                    Err(error) => {
+                        tracing::debug!("a connection failed: {error}");
+                        End::Failed
+                    }
+                });
+            }
+            if draining && activity.waiting() {
+                return Poll::Ready(End::Dismissed);
+            }
+            overdue(&activity, &deadlines, timer.as_mut(), cx)
+        });
+        tokio::select! {
+            biased;
+            end = driven => break end,
+            // An error would mean that the listeners are gone, which they never are before us.
+            _ = signal.changed() => {}
+        }
+        let now = *signal.borrow_and_update();
+        if now.stage == Stage::Cut {
+            break End::Cut;
+        }
+        if now.pressure != seen.pressure && activity.idle() {
+            break End::Dismissed;
+        }
+        seen = now;
+        if now.stage == Stage::Draining && !draining {
+            draining = true;
+            if activity.waiting() {
+                break End::Dismissed;
+            }
+            connection.as_mut().graceful_shutdown();
+        }
+    };
+    activity.close(matches!(end, End::WriteTimeout | End::Cut));
+    match end {
+        End::Closed | End::Failed | End::Dismissed => {}
+        End::Cut => tracing::warn!("a request did not end before the stop's deadline and was cut"),
+        End::HeaderTimeout | End::IdleTimeout | End::WriteTimeout => {
+            tracing::debug!("a connection was closed: {end:?}");
+        }
+    }
+}
+
+/// Ready when the connection has done nothing for too long.
+fn overdue(activity: &Activity, deadlines: &Deadlines, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    loop {
+        let Some((deadline, end)) = activity.deadline(deadlines) else { return Poll::Pending };
+        if deadline < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(deadline);
+        }
+        ready!(timer.as_mut().poll(cx));
+        if deadline <= Instant::now() {
+            return Poll::Ready(end);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What happens around every request: its number, its log line, the net under panics.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tower::{Service, ServiceExt as _};
+use tracing::Instrument as _;
+
+use super::connection::Activity;
+use super::{Listener, Remote, reply};
+
+/// Characters of a path or a user agent that a log line shows.
+const SHOWN: usize = 120;
+
+/// A request's number: unique in this process, and told apart from other runs in a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestId {
+    run: u32,
+    number: u64,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.run, self.number)
+    }
+}
+
+/// Gives out request numbers.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    run: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let mut run = [0; 4];
+        // Without randomness the numbers are merely not told apart from those of another run.
+        let _ = getrandom::fill(&mut run);
+        Self { run: u32::from_ne_bytes(run), next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> RequestId {
+        RequestId { run: self.run, number: self.next.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// The line of the access log: never a body, a cookie or a query.
+#[derive(Debug)]
+pub(super) struct Record {
+    id: RequestId,
+    listener: Listener,
+    peer: SocketAddr,
+    method: Method,
+    path: String,
+    agent: String,
+    status: StatusCode,
+    started: Instant,
+    written_before: u64,
+}
+
+impl Record {
+    pub(super) fn starting_at(mut self, written: u64) -> Self {
+        self.written_before = written;
+        self
+    }
+
+    /// Writes the line. `complete` is false when the connection went before its answer.
+    pub(super) fn log(self, written: u64, complete: bool) {
+        let Self { id, listener, peer, method, path, agent, status, started, written_before } = self;
+        let peer = peer.ip().to_canonical();
+        let (status, sent_bytes) = (status.as_u16(), written - written_before);
+        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(
+            target: "dripfeed::access",
+            { request.id = %id, listener = %listener, peer = %peer, method = %method, path, status, sent_bytes,
+                duration_us, complete, user_agent = agent },
+            "{method} {path} {status}"
+        );
+    }
+}
+
+/// Text of the network, fit for a line: cut, without control characters.
+fn shown(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The router, as one connection uses it.
+#[derive(Clone)]
+pub(super) struct Observed {
+    router: Router,
+    ids: Arc<RequestIds>,
+    listener: Listener,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+}
+
+impl Observed {
+    pub(super) fn new(router: Router, ids: Arc<RequestIds>, listener: Listener, peer: SocketAddr) -> Self {
+        Self { router, ids, listener, peer, activity: Arc::new(Activity::new()) }
+    }
+
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    fn record(&self, id: RequestId, method: &Method, uri: &Uri, headers: &HeaderMap) -> Record {
+        Record {
+            id,
+            listener: self.listener,
+            peer: self.peer,
+            method: method.clone(),
+            path: shown(uri.path().as_bytes()),
+            agent: shown(headers.get(USER_AGENT).map_or(b"".as_slice(), |value| value.as_bytes())),
+            status: StatusCode::OK,
+            started: Instant::now(),
+            written_before: 0,
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Observed {
+    type Response = Response<Observable>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        self.activity.request();
+        let id = self.ids.next();
+        let mut record = self.record(id, request.method(), request.uri(), request.headers());
+        request.extensions_mut().insert(Remote(self.peer));
+        request.extensions_mut().insert(self.listener);
+        let span = tracing::info_span!("request", id = %id);
+        let router = self.router.clone();
+        let activity = Arc::clone(&self.activity);
+        let answered = async move {
+            let response = match Caught(Box::pin(router.oneshot(request))).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(panic) => {
+                    tracing::error!(request.id = %id, "request {id} panicked: {}", panic_text(panic.as_ref()));
+                    let sentence = format!("the server failed to answer request {id}; its log says why");
+                    reply::text(StatusCode::INTERNAL_SERVER_ERROR, &sentence)
+                }
+            };
+            record.status = response.status();
+            activity.answer(record);
+            Ok(response.map(|body| Observable { body, activity }))
+        };
+        Box::pin(answered.instrument(span))
+    }
+}
+
+/// A body that tells its connection when it has been handed over.
+pub(super) struct Observable {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl http_body::Body for Observable {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Observable {
+    fn drop(&mut self) {
+        self.activity.handed_over();
+    }
+}
+
+/// A future whose panic is a value.
+struct Caught<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Unwind safe: after a panic the future is dropped and never polled again; what it shares with others (store,
+        // tree, caches) guards itself against poisoning.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_network_says_cannot_forge_a_log_line() {
+        assert_eq!(shown(b"curl\r\nERROR all is lost\x1b[31m"), "curl??ERROR all is lost?[31m");
+        assert_eq!(shown(&[b'x'; 500]).len(), SHOWN);
+        assert_eq!(shown(b"\xff"), "\u{fffd}");
+    }
+}

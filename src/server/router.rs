@@ -1,0 +1,27 @@
+//! Every route, grouped by caller: the table of contents.
+
+use axum::Router;
+use axum::routing::{any, get};
+
+use super::{Site, ocs, pages, tree};
+
+/// Both listeners have all of these; what differs by listener is decided in the handler, which answers with a sentence.
+pub(super) fn router(site: Site) -> Router {
+    Router::new()
+        // Agents. The path below the door means nothing; QUERY decides.
+        .route("/ocsinventory", any(ocs::receive))
+        .route("/ocsinventory/", any(ocs::receive))
+        .route("/ocsinventory/{*below}", any(ocs::receive))
+        // Agents and mirrors: the published tree. `info` over HTTPS only.
+        .route("/download/{*key}", any(tree::serve))
+        // People.
+        .route("/", get(pages::landing))
+        .route("/style.css", get(pages::style))
+        .route("/ca.pem", get(pages::authority))
+        // Operators, on this machine.
+        .route("/healthz", get(pages::alive))
+        .route("/readyz", get(pages::ready))
+        .fallback(pages::nothing)
+        .method_not_allowed_fallback(pages::wrong_method)
+        .with_state(site)
+}

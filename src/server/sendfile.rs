@@ -1,0 +1,300 @@
+//! Mapped files, and a socket that sends them without touching their bytes.
+//!
+//! A published file is mapped and travels through axum and hyper as ordinary [`Bytes`]. hyper hands the very slices of a
+//! body to `poll_write_vectored`, so [`Socket`] can recognise an address inside a live mapping and let the kernel send
+//! that range of the file (`sendfile(2)`); whatever it does not recognise it writes as usual. A miss is slower, never
+//! wrong. TLS reads the mapping. Routing, authorisation and ranges stay where they are readable.
+//!
+//! Why an address can never name another file's bytes:
+//!
+//! - a mapping is entered in the table after `mmap` and leaves it *before* `munmap` ([`Mapping`]'s `Drop`), so every
+//!   range in the table is mapped by us at that moment and no other memory can lie in it;
+//! - the slice being written belongs to a `Bytes` that owns its [`Mapping`], and hyper keeps that `Bytes` until the slice
+//!   is written, so the entry that is found for it is its own;
+//! - the table hands out the open file, not a path: withdrawing, renaming or unlinking it changes nothing for a transfer
+//!   that runs.
+
+use std::fs::File;
+use std::io;
+
+use bytes::Bytes;
+#[cfg(target_os = "linux")]
+pub(super) use linux::Socket;
+#[cfg(not(target_os = "linux"))]
+pub(super) use plain::Socket;
+
+/// Maps a published file of `length` bytes, more than none.
+#[expect(unsafe_code, reason = "mapping a file is unsafe because another program could cut it under us")]
+pub(super) fn map(file: File, length: usize) -> io::Result<Bytes> {
+    // SAFETY: files of the download tree are immutable from publication (DESIGN.md, promise 1): they are written under
+    // another name, renamed into place, never written again, and withdrawn by rename and unlink, which leave a mapping
+    // valid. An operator who truncates one by hand gets SIGBUS on the TLS listener, as with every mapped file.
+    let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file)? };
+    Ok(Bytes::from_owner(Mapping::new(map, file)))
+}
+
+/// A mapping that is known to the table for exactly as long as it exists.
+#[cfg(target_os = "linux")]
+struct Mapping {
+    map: memmap2::Mmap,
+}
+
+#[cfg(target_os = "linux")]
+impl Mapping {
+    fn new(map: memmap2::Mmap, file: File) -> Self {
+        linux::enter(&map, file);
+        Self { map }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // Before the field is dropped, which unmaps: see the module's text.
+        linux::leave(&self.map);
+    }
+}
+
+/// Elsewhere a mapping is only memory.
+#[cfg(not(target_os = "linux"))]
+struct Mapping {
+    map: memmap2::Mmap,
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Mapping {
+    fn new(map: memmap2::Mmap, _file: File) -> Self {
+        Self { map }
+    }
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Where there is no `sendfile` that suits us, a mapping is written like any memory.
+#[cfg(not(target_os = "linux"))]
+mod plain {
+    use std::io::{self, IoSlice};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tokio::net::TcpStream;
+
+    /// A TCP connection.
+    #[derive(Debug)]
+    pub(in crate::server) struct Socket(TcpStream);
+
+    impl From<TcpStream> for Socket {
+        fn from(stream: TcpStream) -> Self {
+            Self(stream)
+        }
+    }
+
+    impl Socket {
+        /// The connection itself.
+        pub(in crate::server) fn tcp(&self) -> &TcpStream {
+            &self.0
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.0.is_write_vectored()
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl AsyncRead for Socket {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+    use std::io::{self, IoSlice};
+    use std::os::fd::AsFd as _;
+    use std::pin::Pin;
+    use std::sync::{Arc, PoisonError, RwLock};
+    use std::task::{Context, Poll, ready};
+
+    use rustix::net::{SendAncillaryBuffer, SendFlags};
+    use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+    use tokio::net::TcpStream;
+
+    /// Below this a copy costs less than the look-up and a second system call.
+    const WORTH_IT: usize = 16 << 10;
+    /// Bytes that one call may send, so that a fast reader of a large file leaves the worker to others.
+    const TURN: usize = 1 << 20;
+
+    /// Live mappings by address: length and file.
+    static MAPPINGS: RwLock<BTreeMap<usize, (usize, Arc<File>)>> = RwLock::new(BTreeMap::new());
+
+    pub(super) fn enter(map: &[u8], file: File) {
+        let mut mappings = MAPPINGS.write().unwrap_or_else(PoisonError::into_inner);
+        mappings.insert(map.as_ptr().addr(), (map.len(), Arc::new(file)));
+    }
+
+    pub(super) fn leave(map: &[u8]) {
+        let entry = MAPPINGS.write().unwrap_or_else(PoisonError::into_inner).remove(&map.as_ptr().addr());
+        drop(entry); // closes the file, outside the lock
+    }
+
+    /// The file and the offset in it that the slice is a mapping of.
+    fn find(slice: &[u8]) -> Option<(Arc<File>, u64)> {
+        if slice.len() < WORTH_IT {
+            return None;
+        }
+        let address = slice.as_ptr().addr();
+        let mappings = MAPPINGS.read().unwrap_or_else(PoisonError::into_inner);
+        let (start, (length, file)) = mappings.range(..=address).next_back()?;
+        let offset = address - start;
+        (offset + slice.len() <= *length).then(|| (Arc::clone(file), offset as u64))
+    }
+
+    /// A TCP connection that sends mapped files from the file.
+    #[derive(Debug)]
+    pub(in crate::server) struct Socket(TcpStream);
+
+    impl From<TcpStream> for Socket {
+        fn from(stream: TcpStream) -> Self {
+            Self(stream)
+        }
+    }
+
+    impl Socket {
+        /// The connection itself.
+        pub(in crate::server) fn tcp(&self) -> &TcpStream {
+            &self.0
+        }
+
+        /// Sends what stands before the mapped slice, or some of that slice.
+        fn send(&self, slices: &[IoSlice<'_>], mapped: usize, file: &File, mut offset: u64) -> io::Result<usize> {
+            if slices[..mapped].iter().any(|slice| !slice.is_empty()) {
+                // The response's head: MORE keeps it back for the first bytes of the file, as one segment.
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                let sent =
+                    rustix::net::sendmsg(&self.0, &slices[..mapped], &mut SendAncillaryBuffer::default(), flags)?;
+                return Ok(sent);
+            }
+            let length = slices[mapped].len().min(TURN);
+            match rustix::fs::sendfile(self.0.as_fd(), file.as_fd(), Some(&mut offset), length)? {
+                // Somebody cut a published file: end the connection rather than spin.
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                sent => Ok(sent),
+            }
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let found = slices.iter().enumerate().find_map(|(index, slice)| Some((index, find(slice)?)));
+            let Some((mapped, (file, offset))) = found else {
+                return Pin::new(&mut self.0).poll_write_vectored(cx, slices);
+            };
+            loop {
+                ready!(self.0.poll_write_ready(cx))?;
+                match self.0.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return Poll::Ready(result),
+                }
+            }
+        }
+
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if find(bytes).is_some() {
+                return self.poll_write_vectored(cx, &[IoSlice::new(bytes)]);
+            }
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl AsyncRead for Socket {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::io::Write as _;
+
+        use super::*;
+
+        fn mapped(length: usize) -> bytes::Bytes {
+            let mut file = tempfile::tempfile().expect("a temporary file");
+            file.write_all(&vec![7; length]).expect("written");
+            super::super::map(file, length).expect("mapped")
+        }
+
+        #[test]
+        fn a_slice_is_found_at_its_offset_and_only_while_it_is_mapped() {
+            let bytes = mapped(100_000);
+            let (_, offset) = find(&bytes[1000..60_000]).expect("known");
+            assert_eq!(offset, 1000);
+            assert!(find(&bytes[..100]).is_none(), "too short to be worth it");
+            let start = bytes.as_ptr().addr();
+            let part = bytes.slice(50_000..);
+            drop(bytes);
+            assert!(MAPPINGS.read().expect("sound").contains_key(&start), "a slice keeps the whole mapping");
+            drop(part);
+        }
+
+        #[test]
+        fn memory_that_is_no_mapping_is_not_found() {
+            let _near = mapped(100_000);
+            assert!(find(&vec![7; 100_000]).is_none());
+        }
+
+        #[test]
+        fn an_entry_goes_with_its_last_slice() {
+            let bytes = mapped(32_768);
+            let file = Arc::downgrade(&find(&bytes).expect("known").0);
+            drop(bytes);
+            assert!(file.upgrade().is_none(), "the file is closed, so the entry is gone");
+        }
+    }
+}
