@@ -106,7 +106,7 @@ impl Target {
             config.application_name("dripfeed");
         }
         // A server that vanished without a word is noticed within minutes, not hours.
-        config.keepalives_idle(Duration::from_secs(60));
+        config.keepalives_idle(Duration::from_mins(1));
         Ok(Self { config, trust, root_certificate: root_certificate.map(PathBuf::from), shown: String::new() })
     }
 
