@@ -13,6 +13,7 @@ use super::{Conn, StoreError};
 use super::{activations, computers, deployments, events, installations, jobs, packages, settings, users};
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
+use crate::protocol::ComputerFacts;
 
 #[derive(QueryableByName)]
 struct Step {
@@ -75,7 +76,9 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
     plans.of("computers::find_by_device_id", |conn| computers::find_by_device_id(conn, &device_id));
     plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact));
-    plans.of("computers::take_facts", |conn| computers::take_facts(conn, &device_id, &Default::default(), &contact));
+    plans.of("computers::take_facts", |conn| {
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)
+    });
     plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
     plans.of("settings::layer", |conn| settings::layer(conn, settings::Scope::Computer(COMPUTER)));

@@ -106,7 +106,7 @@ impl Target {
             config.application_name("dripfeed");
         }
         // A server that vanished without a word is noticed within minutes, not hours.
-        config.keepalives_idle(Duration::from_secs(60));
+        config.keepalives_idle(Duration::from_mins(1));
         Ok(Self { config, trust, root_certificate: root_certificate.map(PathBuf::from), shown: String::new() })
     }
 
@@ -277,5 +277,52 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In `tests/it` it would take ten seconds; whether there was a PostgreSQL is said there, aloud.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the gate says it in the environment")]
+    fn a_lock_that_is_not_let_go_is_told_as_busy() {
+        let Some(address) = std::env::var("DRIPFEED_TEST_POSTGRES").ok().filter(|address| !address.is_empty()) else {
+            return;
+        };
+        let target = Target::parse(&address).ok().expect("an address");
+        let (mut one, mut other) = (target.connect().expect("connects"), target.connect().expect("connects"));
+        one.begin_write().expect("nobody else writes there");
+        other.execute_batch("SET lock_timeout = '1ms'").expect("a setting");
+        assert!(matches!(other.begin_write(), Err(StoreError::Busy(_))));
+        other.rollback().expect("a transaction");
+        one.commit().expect("a transaction");
+        other.begin_write().expect("free again");
+    }
+
+    #[test]
+    fn sslmode_means_what_it_means_to_libpq() {
+        let read = |parameters: &str| {
+            let target = Target::parse(&format!("postgres://db/df?{parameters}")).ok()?;
+            Some((target.config.get_ssl_mode(), target.trust, target.root_certificate))
+        };
+        let ca = || Some(PathBuf::from("/a b/ca.pem"));
+        for (parameters, expected) in [
+            ("", Some((SslMode::Prefer, Trust::Anyone, None))),
+            ("sslmode=disable", Some((SslMode::Disable, Trust::Anyone, None))),
+            ("sslmode=require", Some((SslMode::Require, Trust::Anyone, None))),
+            ("sslrootcert=/a%20b/ca.pem&sslmode=require", Some((SslMode::Require, Trust::Authority, ca()))),
+            ("sslmode=verify-ca", Some((SslMode::Require, Trust::Authority, None))),
+            ("sslmode=verify-full&connect_timeout=3", Some((SslMode::Require, Trust::Name, None))),
+            ("sslmode=allow", None),
+            ("sslmode=", None),
+            ("sslrootcert=", None),
+            ("sslrootcert=%2", None),
+            ("sslrootcert=%ff", None),
+            ("colour=red", None),
+        ] {
+            assert_eq!(read(parameters), expected, "{parameters}");
+        }
     }
 }

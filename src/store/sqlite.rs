@@ -140,8 +140,19 @@ fn prepare_file(path: &Path) -> Result<(), StoreError> {
     if !parent.is_dir() {
         return refuse(path, format!("the directory {} does not exist; make it first", parent.display()));
     }
-    match new_file(path, false) {
-        Ok(_) => Ok(()),
+    let is_new = !path.exists();
+    let made = new_file(path, false);
+    match made {
+        Ok(_) => {
+            // SQLite syncs the names of its logs, but takes ours for an old one.
+            #[cfg(unix)]
+            if is_new {
+                File::open(parent).and_then(|directory| directory.sync_all()).or_else(|error| {
+                    refuse(path, format!("its directory {} cannot be synced: {error}", parent.display()))
+                })?;
+            }
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             refuse(path, "this user may not read and write it; change its owner or run as its owner")
         }

@@ -193,9 +193,10 @@ impl Writer {
         let conn = match begin(&self.open, &mut self.conn, Conn::begin_write) {
             Ok(conn) => conn,
             Err(error) => {
-                // Whoever waits here has waited as long; one by one they would wait for minutes.
-                first(Err(error.clone()));
-                while let Ok(unit) = self.units.try_recv() {
+                // Whoever waits here has waited as long; one by one they would wait for minutes. They are taken out
+                // before the first is told, because who comes after that is to be tried anew.
+                let waiting: Vec<Unit> = std::iter::from_fn(|| self.units.try_recv().ok()).collect();
+                for unit in std::iter::once(first).chain(waiting) {
                     unit(Err(error.clone()));
                 }
                 return 0;
@@ -296,4 +297,107 @@ fn begin<'a>(
         *held = Some(conn);
     }
     held.as_mut().ok_or(StoreError::Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use diesel::connection::SimpleConnection as _;
+
+    use super::super::connection::Backend;
+    use super::super::sqlite::Sqlite;
+    use super::super::{users, wait};
+    use super::*;
+
+    fn open(directory: &tempfile::TempDir) -> Arc<Sqlite> {
+        Arc::new(Sqlite::open(&directory.path().join("writer.db")).expect("opens"))
+    }
+
+    /// Ten seconds are too long for a test, so this writer is an impatient one.
+    fn impatient(sqlite: &Arc<Sqlite>) -> Opener {
+        let sqlite = Arc::clone(sqlite);
+        Box::new(move || {
+            let mut conn = sqlite.writer()?;
+            conn.execute_batch("PRAGMA busy_timeout = 1")?;
+            Ok(conn)
+        })
+    }
+
+    fn lock(sqlite: &Sqlite) -> diesel::SqliteConnection {
+        let Backend::Sqlite(mut other) = sqlite.writer().expect("opens").0 else { unreachable!("it is SQLite") };
+        other.batch_execute("BEGIN IMMEDIATE").expect("a lock");
+        other
+    }
+
+    type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
+
+    fn list(conn: &mut Conn) -> Result<usize, StoreError> {
+        Ok(users::list(conn)?.len())
+    }
+
+    #[test]
+    fn a_lock_that_is_not_let_go_is_told_and_the_writer_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sqlite = open(&directory);
+        let writer = Workers::writer(impatient(&sqlite)).expect("a thread");
+        let mut other = lock(&sqlite);
+        for _ in 0..2 {
+            let error = wait(writer.run(list)).expect_err("it is locked");
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(error, @"the database is busy: another program has kept it locked for 10 seconds");
+            }
+        }
+        other.batch_execute("COMMIT").expect("it was ours");
+        assert_eq!(wait(writer.run(list)).expect("free again"), 0);
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_opened_is_told_and_tried_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sqlite = open(&directory);
+        let tries = Mutex::new(0);
+        let opener: Opener = Box::new(move || {
+            let mut tries = tries.lock().expect("no panic");
+            *tries += 1;
+            if *tries == 1 {
+                Err(StoreError::Open { url: "x".to_owned(), problem: "y".to_owned() })
+            } else {
+                sqlite.writer()
+            }
+        });
+        let writer = Workers::writer(opener).expect("a thread");
+        assert!(matches!(wait(writer.run(list)), Err(StoreError::Open { .. })));
+        assert_eq!(wait(writer.run(list)).expect("the second time"), 0);
+    }
+
+    #[test]
+    fn who_waits_at_the_same_time_shares_a_commit() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sqlite = open(&directory);
+        let writer = Workers::writer(impatient(&sqlite)).expect("a thread");
+        let (let_go, gate) = std::sync::mpsc::channel::<()>();
+        let first = writer.run(move |_| gate.recv().map_err(|_| StoreError::Closed));
+        let others = (0..50).map(|n: i64| {
+            writer
+                .run(move |conn| conn.execute_batch(&format!("INSERT INTO counters (name, value) VALUES ('{n}', {n})")))
+        });
+        // All are queued while the first holds the writer up.
+        let mut waiting: Vec<_> = std::iter::once(Box::pin(first) as Waiting<'_>)
+            .chain(others.map(|other| Box::pin(other) as Waiting<'_>))
+            .collect();
+        let mut context = Context::from_waker(Waker::noop());
+        for unit in &mut waiting {
+            assert!(matches!(unit.as_mut().poll(&mut context), Poll::Pending));
+        }
+        let frames = || std::fs::metadata(directory.path().join("writer.db-wal")).map_or(0, |file| file.len()) / 4096;
+        let before = frames();
+        let_go.send(()).expect("it waits");
+        for unit in waiting {
+            wait(unit).expect("made");
+        }
+        // Fifty commits of their own would have written the same page fifty times.
+        let written = frames() - before;
+        assert!((1..=15).contains(&written), "{written} pages were written");
+    }
 }

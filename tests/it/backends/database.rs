@@ -11,12 +11,10 @@ use dripfeed::store::{Conn, DatabaseUrl, Store, StoreError};
 /// An empty database that goes away with this value.
 pub(crate) struct Database {
     pub(crate) url: DatabaseUrl,
-    place: Place,
-}
-
-enum Place {
-    Directory(tempfile::TempDir),
-    Schema(String),
+    /// Gone with its files when this is dropped.
+    _directory: Option<tempfile::TempDir>,
+    /// Dropped by hand.
+    schema: Option<String>,
 }
 
 /// The address of the PostgreSQL to test with.
@@ -35,7 +33,7 @@ impl Database {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let url = DatabaseUrl::Sqlite(directory.path().join("dripfeed.db"));
-        Self { url, place: Place::Directory(directory) }
+        Self { url, _directory: Some(directory), schema: None }
     }
 
     /// `None` when there is no PostgreSQL to test with; `postgres_was_tested_or_said_so` says it aloud, once.
@@ -47,7 +45,7 @@ impl Database {
         query_postgres(&address, &format!("CREATE SCHEMA {schema}")).expect("a schema");
         let mark = if address.contains('?') { '&' } else { '?' };
         let url = format!("{address}{mark}options=-csearch_path%3D{schema}");
-        Some(Self { url: url.parse().expect("an address"), place: Place::Schema(schema) })
+        Some(Self { url: url.parse().expect("an address"), _directory: None, schema: Some(schema) })
     }
 
     pub(crate) fn open(&self) -> Store {
@@ -55,7 +53,7 @@ impl Database {
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
-        matches!(self.place, Place::Directory(_))
+        self.schema.is_none()
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -93,7 +91,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let (Place::Schema(schema), Some(address)) = (&self.place, postgres_address()) {
+        if let (Some(schema), Some(address)) = (&self.schema, postgres_address()) {
             query_postgres(&address, &format!("DROP SCHEMA {schema} CASCADE")).ok();
         }
     }

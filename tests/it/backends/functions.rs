@@ -262,17 +262,17 @@ fn an_activation_replaces_the_earlier_one(database: &Database) {
 fn an_inventory_makes_the_computer_once(database: &Database) {
     let store = database.open();
     let mut first = facts("WS-1");
-    first.user_name = "alice".to_owned();
-    first.tag = "paris".to_owned();
-    first.serial = "a\0b".to_owned();
+    first.user_name = String::from("alice");
+    first.tag = String::from("paris");
+    first.serial = String::from("a\0b");
     let (id, is_new) =
         write(&store, move |conn| computers::take_facts(conn, &device_id("ws-1"), &first, &contact(NOW)));
     assert!(is_new);
     for (user_name, stays) in [("", "alice"), ("NT-System", "alice"), ("bob", "bob")] {
         let mut next = facts("WS-1b");
-        next.user_name = user_name.to_owned();
-        next.tag = "lyon".to_owned();
-        next.ip_address = "10.0.0.1".to_owned();
+        next.user_name = String::from(user_name);
+        next.tag = String::from("lyon");
+        next.ip_address = String::from("10.0.0.1");
         let taken =
             write(&store, move |conn| computers::take_facts(conn, &device_id("ws-1"), &next, &contact(later(60))));
         assert_eq!(taken, (id, false));
@@ -288,7 +288,7 @@ fn an_inventory_makes_the_computer_once(database: &Database) {
     assert_eq!(read(&store, computers::count), 1);
     // A system's own name is better than none; and text that PostgreSQL would refuse is kept as far as it goes.
     let mut other = facts("b\0c");
-    other.user_name = "SYSTEM".to_owned();
+    other.user_name = String::from("SYSTEM");
     let other = write(&store, move |conn| {
         let (id, _) = computers::take_facts(conn, &device_id("ws-2"), &other, &contact(NOW))?;
         computers::find(conn, id)
@@ -301,7 +301,7 @@ fn a_contact_is_written_without_an_inventory(database: &Database) {
     let store = database.open();
     let id = write(&store, |conn| add_computer(conn, "ws-1"));
     let mut touched = contact(later(10));
-    touched.user_agent = "dripfeed-agent/0.1".to_owned();
+    touched.user_agent = String::from("dripfeed-agent/0.1");
     let seen = touched.clone();
     write(&store, move |conn| computers::touch(conn, id, &seen));
     let found = read(&store, move |conn| computers::find(conn, id)).expect("it is there");
@@ -570,7 +570,7 @@ fn events_are_kept_verbatim_and_for_ever(database: &Database) {
         job,
         text: text.to_owned(),
     };
-    let all = vec![
+    let all = [
         event(later(2), Some(computer), Some(package), Some(job), "SUCCESS_ü\n"),
         event(later(1), None, Some(package), None, ""),
         Event { kind: EventKind::Offered, ..event(later(3), Some(computer), None, None, "offered") },

@@ -4,11 +4,12 @@ use std::pin::pin;
 use std::sync::mpsc::channel;
 use std::task::{Context, Waker};
 
-use dripfeed::model::UnixTime;
 use dripfeed::model::settings::SettingKey;
+use dripfeed::model::{ComputerId, UnixTime};
+use dripfeed::protocol::Network;
 use dripfeed::store::settings::Scope;
 use dripfeed::store::users::{self, User};
-use dripfeed::store::{Conn, Store, StoreError, settings};
+use dripfeed::store::{Conn, Store, StoreError, computers, settings};
 
 use super::database::{Database, read, write};
 
@@ -165,7 +166,7 @@ fn a_query_that_panics_leaves_the_store_in_order(database: &Database) {
     for _ in 0..20 {
         let store = store.clone();
         let panicked = std::thread::spawn(move || {
-            read(&store, |_| -> Result<(), StoreError> { std::panic::resume_unwind(Box::new("quietly")) })
+            read(&store, |_| -> Result<(), StoreError> { std::panic::resume_unwind(Box::new("quietly")) });
         });
         assert!(panicked.join().is_err());
     }
@@ -228,22 +229,8 @@ fn a_swallowed_error_is_never_told_as_saved(database: &Database) {
     let store = database.open();
     let result = store.write_now(|conn| {
         add(conn, "x")?;
-        let negative = settings::set(conn, Scope::Computer(dripfeed::model::ComputerId(1)), SettingKey::Timeout, 1);
-        negative?;
-        // A package whose id is taken.
-        let package = super::functions::new_package("tool");
-        let id = dripfeed::store::packages::reserve(conn, &package, UnixTime::from_seconds(1_800_000_000))?;
-        let refused = dripfeed::store::activations::set(
-            conn,
-            &dripfeed::model::Activation {
-                package: dripfeed::model::PackageId::new(id.number() - 1).expect("an id"),
-                info_location: "host/download".parse().expect("a location"),
-                fragment_location: "host/download".parse().expect("a location"),
-                activated_at: UnixTime::from_seconds(1),
-                checked_at: None,
-            },
-        );
-        assert!(refused.is_err(), "there is no such package");
+        let refused = computers::set_networks(conn, ComputerId(999_999), &[Network::default()]);
+        assert!(refused.is_err(), "there is no such computer");
         Ok::<_, StoreError>(())
     });
     let there = names(&store) == ["x"];
