@@ -243,14 +243,16 @@ fn when_there<'a>(case: &'a Case, names: &'a [&'a str]) -> impl Fn() -> bool + '
 #[cfg(target_os = "linux")]
 #[test]
 fn a_stop_ends_the_whole_tree() {
-    // A child, a grandchild in a session of its own, a double fork that has lost its parents, one that ignores TERM.
+    // A child, a grandchild in a session of its own, one that has cleared its environment too, a double fork that has
+    // lost its parents, one that ignores TERM.
     let script = "sleep 50 & echo $! > child
         (setsid sh -c 'echo $$ > session; exec sleep 50' &)
+        setsid env -i /bin/sh -c 'echo $$ > bare; exec /bin/sleep 50' &
         setsid sh -c '(sh -c \"echo \\$\\$ > orphan; exec sleep 50\" &)'
         sh -c 'trap \"\" TERM; echo $$ > stubborn; while :; do sleep 50; done' &
         wait";
     let case = Case::new();
-    let names = ["child", "session", "orphan", "stubborn"];
+    let names = ["child", "session", "bare", "orphan", "stubborn"];
     let code = case.run_for(&Action::Execute { command: script.to_owned() }, LONG, &when_there(&case, &names));
     assert_eq!(code, "ERR_EXECUTE_INTERRUPTED");
     for name in names {
