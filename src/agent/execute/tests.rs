@@ -263,12 +263,14 @@ fn a_stop_ends_the_whole_tree() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_time_out_ends_the_command_with_its_own_word() {
-    let case = Case::new().with("setup.sh", "#!/bin/sh\ntrap '' TERM\necho $$ > leader\nsleep 50 & wait\nsleep 50\n");
+    let case = Case::new()
+        .with("setup.sh", "#!/bin/sh\ntrap '' TERM\necho $$ > leader\necho working\nsleep 50 & wait\nsleep 50\n");
     let command = Action::Launch { command: "setup.sh".to_owned() };
     // The clock of the time-out starts at once; the file only has to be there for the check below.
     let code = case.run_for(&command, Duration::from_secs(1), &|| false);
     assert_eq!(code, "ERR_EXECUTE_TIMEOUT");
     assert!(!lives(case.process("leader")));
+    assert_eq!(case.output(), "working\n");
 }
 
 #[cfg(target_os = "linux")]
