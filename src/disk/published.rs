@@ -645,14 +645,15 @@ mod tests {
     }
 
     #[test]
-    fn staging_is_cleared_but_for_what_is_kept() {
+    fn staging_is_cleared_but_for_the_lock() {
         let root = tempfile::tempdir().expect("a directory");
         let tree = open(root.path());
-        for name in ["7.build-1-1", "upload", "kept"] {
+        for name in ["7.build-1-1", "upload"] {
             fs::create_dir_all(root.path().join("staging").join(name).join("below")).expect("made");
         }
-        assert_eq!(tree.clear_staging(|name| name == "kept").expect("cleared"), 2);
-        assert_eq!(listing(root.path()), "download/\nstaging/\nstaging/kept/\nstaging/kept/below/");
+        File::create(tree.build_lock()).expect("made");
+        assert_eq!(tree.clear_staging().expect("cleared"), 2);
+        assert_eq!(listing(root.path()), "download/\nstaging/\nstaging/build.lock (0)");
     }
 
     #[test]
@@ -743,7 +744,7 @@ mod tests {
             let tree = open(root.path());
             let there = tree.list().expect("listed");
             assert_eq!(tree.strangers().expect("listed"), Vec::<String>::new());
-            tree.clear_staging(|_| false).expect("cleared");
+            tree.clear_staging().expect("cleared");
             let after = listing(root.path());
             assert_eq!(after, if there.is_empty() { NOTHING } else { WHOLE }, "after {name}");
             let outcome = if there.is_empty() { "nothing" } else { "whole" };

@@ -26,7 +26,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::capture::Capture;
 pub(crate) use self::post::run_post_command;
@@ -197,11 +197,13 @@ fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> boo
     let mut command = Prepared { command, text };
     command.command.env("DRIPFEED_PACKAGE_ID", request.package.to_string());
     command.command.env("DRIPFEED_ACTION", request.action.wire_name());
-    let (code, capture) = command.run(request.directory, patience, stop)?;
+    let mut capture = Capture::default();
+    let result = command.run(request.directory, patience, stop, &mut capture);
+    // Above all what ran too long is asked what it was doing.
     if let Err(error) = capture.write(request.output) {
         warn!(package.id = %request.package, %error, "failed to keep the output of package {}", request.package);
     }
-    Ok(code)
+    result
 }
 
 /// A command and how it is named to people.
@@ -216,13 +218,14 @@ impl Prepared {
         directory: &Path,
         patience: Patience,
         stop: &dyn Fn() -> bool,
-    ) -> Result<(ResultCode, Capture), ExecuteError> {
+        capture: &mut Capture,
+    ) -> Result<ResultCode, ExecuteError> {
         prepare_environment(&mut self.command);
         self.command.current_dir(directory).stdin(Stdio::null());
-        let mut capture = Capture::default();
         let command = words::shorten(&self.text);
-        match system::supervise(self.command, patience, stop, &mut capture) {
-            Ok(Ending::Exited(status)) => Ok((system::result_code(status), capture)),
+        debug!("running \"{command}\"");
+        match system::supervise(self.command, patience, stop, capture) {
+            Ok(Ending::Exited(status)) => Ok(system::result_code(status)),
             Ok(Ending::TimedOut) => Err(ExecuteError::TimedOut { command, timeout: patience.timeout }),
             Ok(Ending::Stopped) => Err(ExecuteError::Stopped { command }),
             Err(source) => Err(ExecuteError::Start { command, source }),

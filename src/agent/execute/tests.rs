@@ -243,14 +243,16 @@ fn when_there<'a>(case: &'a Case, names: &'a [&'a str]) -> impl Fn() -> bool + '
 #[cfg(target_os = "linux")]
 #[test]
 fn a_stop_ends_the_whole_tree() {
-    // A child, a grandchild in a session of its own, a double fork that has lost its parents, one that ignores TERM.
+    // A child, a grandchild in a session of its own, one that has cleared its environment too, a double fork that has
+    // lost its parents, one that ignores TERM.
     let script = "sleep 50 & echo $! > child
         (setsid sh -c 'echo $$ > session; exec sleep 50' &)
+        setsid env -i /bin/sh -c 'echo $$ > bare; exec /bin/sleep 50' &
         setsid sh -c '(sh -c \"echo \\$\\$ > orphan; exec sleep 50\" &)'
         sh -c 'trap \"\" TERM; echo $$ > stubborn; while :; do sleep 50; done' &
         wait";
     let case = Case::new();
-    let names = ["child", "session", "orphan", "stubborn"];
+    let names = ["child", "session", "bare", "orphan", "stubborn"];
     let code = case.run_for(&Action::Execute { command: script.to_owned() }, LONG, &when_there(&case, &names));
     assert_eq!(code, "ERR_EXECUTE_INTERRUPTED");
     for name in names {
@@ -261,12 +263,14 @@ fn a_stop_ends_the_whole_tree() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_time_out_ends_the_command_with_its_own_word() {
-    let case = Case::new().with("setup.sh", "#!/bin/sh\ntrap '' TERM\necho $$ > leader\nsleep 50 & wait\nsleep 50\n");
+    let case = Case::new()
+        .with("setup.sh", "#!/bin/sh\ntrap '' TERM\necho $$ > leader\necho working\nsleep 50 & wait\nsleep 50\n");
     let command = Action::Launch { command: "setup.sh".to_owned() };
     // The clock of the time-out starts at once; the file only has to be there for the check below.
     let code = case.run_for(&command, Duration::from_secs(1), &|| false);
     assert_eq!(code, "ERR_EXECUTE_TIMEOUT");
     assert!(!lives(case.process("leader")));
+    assert_eq!(case.output(), "working\n");
 }
 
 #[cfg(target_os = "linux")]

@@ -6,9 +6,7 @@
 //! group *and* loses its parents escapes; only a control group could hold that (decision 0152). Without /proc only the
 //! group is ended.
 
-use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -193,92 +191,97 @@ struct Tree {
     group: Option<Pid>,
     /// A handle on the leader that becomes readable when it ends (Linux 5.3).
     leader: Option<OwnedFd>,
+    #[cfg(target_os = "linux")]
     mark: String,
+    /// What was seen to belong to it and has not ended: a process whose parents have ended meanwhile still counts.
+    #[cfg(target_os = "linux")]
+    known: Vec<Member>,
 }
 
 impl Tree {
     fn new(child: &Child, mark: String) -> Self {
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         #[cfg(target_os = "linux")]
-        let leader = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+        return Self { group, leader: group.and_then(handle), mark, known: Vec::new() };
         #[cfg(not(target_os = "linux"))]
-        let leader = None;
-        Self { group, leader, mark }
+        {
+            drop(mark);
+            Self { group, leader: None }
+        }
     }
 
     /// Asks everything to end, waits, then ends it by force.
     ///
     /// The leader is not waited for before all is done: as long as it is a zombie, nobody else can get its number.
-    fn end(&self, child: &mut Child, grace: Duration, mut meanwhile: impl FnMut()) {
-        let mut wait_until_empty = |time: Duration, signal: Option<Signal>| {
-            let started = Instant::now();
-            loop {
-                meanwhile();
-                if let Some(signal) = signal {
-                    self.signal(signal);
-                }
-                if self.is_empty() || started.elapsed() >= time {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        };
+    fn end(mut self, child: &mut Child, grace: Duration, mut meanwhile: impl FnMut()) {
         self.signal(Signal::TERM);
         // What is stopped cannot hear it.
         self.signal(Signal::CONT);
-        wait_until_empty(grace, None);
+        self.wait(grace, None, &mut meanwhile);
         // Again and again: what forks faster than it is ended is still ended.
-        wait_until_empty(VANISH, Some(Signal::KILL));
+        self.wait(VANISH, Some(Signal::KILL), &mut meanwhile);
         // Reaped if it can be; a process that hangs in the kernel must not hold the agent.
         let _ = child.try_wait();
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Waits until nothing is left or the time is over, giving a signal in each turn.
+    fn wait(&mut self, time: Duration, signal: Option<Signal>, meanwhile: &mut impl FnMut()) {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(2);
+        while !self.is_empty() && started.elapsed() < time {
+            if let Some(signal) = signal {
+                self.signal(signal);
+            }
+            meanwhile();
+            std::thread::sleep(pause);
+            // Looking through /proc has its price: ten seconds of it would be felt.
+            pause = (2 * pause).min(LOOK);
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        // Whoever has lost its parents belongs to the tree only if it was seen before they end.
+        #[cfg(target_os = "linux")]
+        {
+            self.look();
+            self.known.iter().for_each(|member| member.signal(signal));
+        }
         if let Some(group) = self.group {
             let _ = rustix::process::kill_process_group(group, signal);
         }
-        #[cfg(target_os = "linux")]
-        {
-            // Handles first, then the check: a number may change hands in between, a handle does not. What does not fit
-            // into a round (file descriptors are limited) has its turn in the next.
-            let open = |pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok();
-            let handles: Vec<(Pid, OwnedFd)> =
-                self.members().into_iter().take(256).filter_map(|pid| Some((pid, open(pid)?))).collect();
-            let members = self.members();
-            for (_, handle) in handles.into_iter().filter(|(pid, _)| members.contains(pid)) {
-                let _ = rustix::process::pidfd_send_signal(handle, signal);
-            }
-        }
     }
 
     #[cfg(target_os = "linux")]
-    fn is_empty(&self) -> bool {
-        self.members().is_empty()
+    fn is_empty(&mut self) -> bool {
+        self.look();
+        self.known.is_empty()
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn is_empty(&self) -> bool {
+    fn is_empty(&mut self) -> bool {
         self.group.is_none_or(|group| rustix::process::test_kill_process_group(group).is_err())
     }
 
-    /// Every living process of the tree, as /proc shows it now.
+    /// Forgets what has ended and finds what is new.
     #[cfg(target_os = "linux")]
-    fn members(&self) -> Vec<Pid> {
-        let Some(group) = self.group else { return Vec::new() };
+    fn look(&mut self) {
+        let Some(group) = self.group else { return };
         let leader = group.as_raw_nonzero().get();
         let processes = process_list();
+        self.known.retain(|member| processes.iter().any(|process| process.alive && member.is(process)));
         let parent_of = |pid: i32| processes.iter().find(|process| process.pid == pid).map(|process| process.parent);
-        let descends = |pid: i32| {
-            // Bounded: the list is not one moment, so it may hold a circle.
-            std::iter::successors(Some(pid), |pid| parent_of(*pid)).take(256).any(|pid| pid == leader)
-        };
+        let is_root = |pid: i32| pid == leader || self.known.iter().any(|member| member.pid == pid);
+        // Bounded: the list is not one moment, so it may hold a circle.
+        let descends = |pid: i32| std::iter::successors(Some(pid), |pid| parent_of(*pid)).take(256).any(is_root);
         let own = i32::try_from(std::process::id()).unwrap_or(0);
-        processes
+        let new: Vec<Member> = processes
             .iter()
             .filter(|process| process.alive && process.pid != own)
+            .filter(|process| !self.known.iter().any(|member| member.is(process)))
             .filter(|process| process.group == leader || descends(process.pid) || self.carries_mark(process.pid))
-            .filter_map(|process| Pid::from_raw(process.pid))
-            .collect()
+            .filter_map(Member::new)
+            .collect();
+        self.known.extend(new);
     }
 
     #[cfg(target_os = "linux")]
@@ -294,12 +297,51 @@ impl Tree {
     }
 }
 
+/// A process of the tree. Number and start together name one process for ever.
+#[cfg(target_os = "linux")]
+struct Member {
+    pid: i32,
+    started: u64,
+    /// Never means another process, whatever becomes of the number.
+    handle: Option<OwnedFd>,
+}
+
+#[cfg(target_os = "linux")]
+impl Member {
+    /// Takes a process of the list, unless its number has changed hands since.
+    fn new(process: &Process) -> Option<Self> {
+        let handle = Pid::from_raw(process.pid).and_then(handle);
+        let now = read_process(process.pid)?;
+        (now.started == process.started).then_some(Self { pid: process.pid, started: process.started, handle })
+    }
+
+    fn is(&self, process: &Process) -> bool {
+        self.pid == process.pid && self.started == process.started
+    }
+
+    fn signal(&self, signal: Signal) {
+        let _ = match (&self.handle, Pid::from_raw(self.pid)) {
+            (Some(handle), _) => rustix::process::pidfd_send_signal(handle, signal),
+            // Kernels before 5.3 have no handles; the list was read a moment ago.
+            (None, Some(pid)) => rustix::process::kill_process(pid, signal),
+            (None, None) => Ok(()),
+        };
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn handle(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
 /// One line of the process list.
 #[cfg(target_os = "linux")]
 struct Process {
     pid: i32,
     parent: i32,
     group: i32,
+    /// In ticks since the system's start.
+    started: u64,
     alive: bool,
 }
 
@@ -307,22 +349,40 @@ struct Process {
 fn process_list() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers
-        .filter_map(|pid| {
-            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-            parse_stat(pid, &stat)
-        })
-        .collect()
+    numbers.filter_map(read_process).collect()
 }
 
-/// `pid (name) state parent group …`; the name may hold anything, so the last parenthesis counts.
+#[cfg(target_os = "linux")]
+fn read_process(pid: i32) -> Option<Process> {
+    parse_stat(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// `pid (name) state parent group …`, the start as the 22nd; the name may hold anything, so the last parenthesis counts.
 #[cfg(target_os = "linux")]
 fn parse_stat(pid: i32, stat: &[u8]) -> Option<Process> {
     let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let text = OsStr::from_bytes(&stat[after..]).to_str()?;
+    let text = std::str::from_utf8(&stat[after..]).ok()?;
     let mut fields = text.split_whitespace();
-    let state = fields.next()?;
+    let alive = !matches!(fields.next()?, "Z" | "X" | "x");
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    Some(Process { pid, parent, group, alive: !matches!(state, "Z" | "X" | "x") })
+    let started = fields.nth(22 - 6)?.parse().ok()?;
+    Some(Process { pid, parent, group, started, alive })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let stat = b"42 (a) R 1 (b\xff\n) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 0\n";
+        let process = parse_stat(42, stat).expect("a line of /proc");
+        assert_eq!((process.parent, process.group, process.started, process.alive), (7, 8, 123_456, true));
+        for broken in [&b""[..], b"42 (a", b"42 (a) S", b"42 (a) S x y", b"42 (a) \xff"] {
+            assert!(parse_stat(42, broken).is_none());
+        }
+        let own = read_process(i32::try_from(std::process::id()).expect("a number")).expect("this process");
+        assert!(own.alive && own.started > 0);
+    }
 }
