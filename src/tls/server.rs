@@ -129,7 +129,7 @@ impl Files {
 /// is derived from its key, so that one made again from the same key is the same authority to all who trust it.
 pub fn ensure(directory: &Path, names: &[String], now: UnixTime) -> Result<(), TlsError> {
     let files = Files::of(directory);
-    atomic::create_dir(directory).map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
+    std::fs::create_dir_all(directory).map_err(|source| TlsError::Write { path: directory.to_owned(), source })?;
     let authority_key = match (read(&files.authority_key)?, read(&files.authority)?) {
         (Some(pem), _) => pair(&files.authority_key, &pem)?,
         (None, None) => new_key(&files.authority_key)?,
