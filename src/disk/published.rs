@@ -653,7 +653,7 @@ mod tests {
         }
         File::create(tree.build_lock()).expect("made");
         assert_eq!(tree.clear_staging().expect("cleared"), 2);
-        assert_eq!(listing(root.path()), "download/\nstaging/\nstaging/build.lock (0)");
+        assert_eq!(listing(root.path()), "download/\nstaging/\nstaging/build.lock 0");
     }
 
     #[test]

@@ -145,6 +145,7 @@ fn app(config: &ServerConfig) -> App {
         clock: Clock::System,
         request_limits: RequestLimits { body: config.limits.request_bytes, ..RequestLimits::DEFAULT },
         archive_limits: ArchiveLimits::DEFAULT,
+        configured: dripfeed::model::settings::SettingsLayer::default(),
     }
 }
 
