@@ -17,7 +17,7 @@ use super::{Conn, StoreError, migrate};
 const APPLICATION_ID: i32 = 0x6472_6970;
 
 /// Readers kept open while nobody reads: as many as threads that read at once, within reason.
-const IDLE_READERS: usize = 32;
+const IDLE_READERS: usize = 16;
 
 #[derive(QueryableByName)]
 struct Header {
@@ -69,7 +69,7 @@ impl Sqlite {
         let mut conn = self.connect()?;
         // FULL: what was answered with "saved" survives a loss of power. The log is cut down again after a flood.
         conn.batch_execute(
-            "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864",
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864",
         )?;
         Ok(Conn(Backend::Sqlite(conn)))
     }
@@ -112,7 +112,7 @@ impl Sqlite {
 
     fn reader(&self) -> Result<SqliteConnection, StoreError> {
         let mut conn = self.connect()?;
-        conn.batch_execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384")?;
+        conn.batch_execute("PRAGMA query_only = ON; PRAGMA cache_size = -8192")?;
         Ok(conn)
     }
 

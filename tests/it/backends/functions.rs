@@ -432,6 +432,23 @@ fn a_job_goes_its_way(database: &Database) {
     let seen = newest(&store);
     assert_eq!((seen.state, seen.offered_at, seen.updated_at), (JobState::Offered, Some(later(6)), later(6)));
     write(&store, |conn| jobs::mark_offered(conn, &[], NOW));
+    // Few at once or many: each of them, and none twice.
+    for count in 1..=6 {
+        write(&store, move |conn| {
+            let package = add_package(conn, "many")?;
+            let deployment = add_deployment(conn, package, &JobOptions::default())?;
+            let computers: Vec<ComputerId> =
+                (0..6).map(|n| add_computer(conn, &format!("many-{n}"))).collect::<Result<_, _>>()?;
+            jobs::plan(conn, &deployment, &computers, NOW)?;
+            let planned = jobs::list(conn, Some(package), None, None, 10)?;
+            let ids: Vec<JobId> = planned.iter().take(count).map(|line| line.job.id).collect();
+            jobs::mark_offered(conn, &ids, NOW)?;
+            let offered = jobs::list(conn, Some(package), None, None, 10)?;
+            let offered = offered.iter().filter(|line| line.job.state == JobState::Offered);
+            assert_eq!(offered.map(|line| line.job.id).collect::<Vec<_>>(), ids);
+            Ok(())
+        });
+    }
 
     let code = ResultCode::from_wire("SUCCESS_3");
     let sent = code.clone();
