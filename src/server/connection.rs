@@ -28,6 +28,9 @@ use tokio_rustls::server::TlsStream;
 use super::middleware::{Observed, Record};
 use super::sendfile::Socket;
 
+/// Bytes of a request's head: agents send 300.
+const HEAD: usize = 32 << 10;
+
 /// How long a connection may do nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
@@ -43,8 +46,8 @@ pub(super) struct Deadlines {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Signal {
     pub(super) stage: Stage,
-    /// Counted up when every place is taken: who waits for a next request gives way.
-    pub(super) pressure: u64,
+    /// How many newcomers wait because every place is taken: who waits for a next request gives way to them.
+    pub(super) waiting: u32,
 }
 
 /// The way of a server.
@@ -127,10 +130,10 @@ impl Activity {
     }
 
     /// Its answer's head is known.
-    pub(super) fn answer(&self, record: Record) {
+    pub(super) fn answer(&self, record: Option<Record>) {
         let mut state = self.lock();
         let written = state.written;
-        state.record = Some(record.starting_at(written));
+        state.record = record.map(|record| record.starting_at(written));
     }
 
     /// Its answer's body has been handed over, or dropped.
@@ -320,12 +323,12 @@ pub(super) async fn serve(
     let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let mut builder = hyper::server::conn::http1::Builder::new();
     // Heads are timed here, see above: hyper's timer cannot tell a wait for a next request from a slow one.
-    builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+    builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_header_size(HEAD);
     let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
     let mut timer = pin!(sleep_until(Instant::now() + deadlines.header));
-    let mut seen = *signal.borrow_and_update();
+    let mut told = *signal.borrow_and_update();
     let mut draining = false;
-    if seen.stage >= Stage::Draining {
+    if told.stage >= Stage::Draining {
         return;
     }
     let end = loop {
@@ -339,7 +342,7 @@ pub(super) async fn serve(
                     }
                 });
             }
-            if draining && activity.waiting() {
+            if (draining && activity.waiting()) || (told.waiting > 0 && activity.idle()) {
                 return Poll::Ready(End::Dismissed);
             }
             overdue(&activity, &deadlines, timer.as_mut(), cx)
@@ -350,15 +353,11 @@ pub(super) async fn serve(
             // An error would mean that the listeners are gone, which they never are before us.
             _ = signal.changed() => {}
         }
-        let now = *signal.borrow_and_update();
-        if now.stage == Stage::Cut {
+        told = *signal.borrow_and_update();
+        if told.stage == Stage::Cut {
             break End::Cut;
         }
-        if now.pressure != seen.pressure && activity.idle() {
-            break End::Dismissed;
-        }
-        seen = now;
-        if now.stage == Stage::Draining && !draining {
+        if told.stage == Stage::Draining && !draining {
             draining = true;
             if activity.waiting() {
                 break End::Dismissed;

@@ -171,8 +171,10 @@ async fn next(
         permit
     } else {
         trouble.say(|| tracing::warn!("all {} connections are taken; new ones wait", door.places.total));
-        door.signal.send_modify(|signal| signal.pressure += 1);
-        Arc::clone(&door.places.all).acquire_owned().await.ok()?
+        door.signal.send_modify(|signal| signal.waiting += 1);
+        let permit = Arc::clone(&door.places.all).acquire_owned().await.ok();
+        door.signal.send_modify(|signal| signal.waiting -= 1);
+        permit?
     };
     Some((stream, peer, share, permit))
 }
@@ -183,7 +185,7 @@ fn refuse(listener: Listener, stream: &TcpStream) {
         Content-Length: 50\r\nConnection: close\r\n\r\nthis address has too many connections open already";
     if listener == Listener::Http {
         // A fresh socket's buffer is empty; whoever does not get it sees a closed connection.
-        let _ = stream.try_write(BUSY);
+        let _ = SockRef::from(stream).send(BUSY);
     }
 }
 

@@ -147,7 +147,8 @@ impl Service<Request<Incoming>> for Observed {
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.activity.request();
         let id = self.ids.next();
-        let mut record = self.record(id, request.method(), request.uri(), request.headers());
+        let mut record = tracing::enabled!(target: "dripfeed::access", tracing::Level::INFO)
+            .then(|| self.record(id, request.method(), request.uri(), request.headers()));
         request.extensions_mut().insert(Remote(self.peer));
         request.extensions_mut().insert(self.listener);
         let span = tracing::info_span!("request", id = %id);
@@ -163,7 +164,9 @@ impl Service<Request<Incoming>> for Observed {
                     reply::text(StatusCode::INTERNAL_SERVER_ERROR, &sentence)
                 }
             };
-            record.status = response.status();
+            if let Some(record) = &mut record {
+                record.status = response.status();
+            }
             activity.answer(record);
             Ok(response.map(|body| Observable { body, activity }))
         };

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::body::Patience;
@@ -137,7 +137,9 @@ struct Site {
     tls: ServerTls,
     addresses: Addresses,
     patience: Patience,
-    public_name: String,
+    public_name: Arc<str>,
+    /// Large requests that are read at a time.
+    heavy: Arc<Semaphore>,
     data_dir: Arc<Path>,
     download: Arc<Path>,
 }
@@ -181,7 +183,8 @@ impl Server {
                 grace: config.timeouts.body_grace,
                 rate: config.limits.body_rate,
             },
-            public_name: in_url(&config.public_name),
+            public_name: in_url(&config.public_name).into(),
+            heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
             data_dir: config.data_dir.clone().into(),
             download: config.download_dir().into(),
         };

@@ -70,6 +70,8 @@ async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Respo
     let limits = site.app.request_limits;
     let (head, body) = request.into_parts();
     let body = body::read(&head.headers, body, limits.body, site.patience).await?;
+    // Each may hold its inflated document until it is committed: so many at a time, however many come.
+    let _turn = if body.len() < HEAVY { None } else { site.heavy.acquire().await.ok() };
     let (container, document, request) = understand(body, limits).await?;
     answer(&site.app, peer, container, document, request).await
 }

