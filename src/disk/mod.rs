@@ -1,7 +1,1 @@
 //! Files that appear whole, locks, the published tree. Floor 2; only this room renames or deletes.
-
-pub mod atomic;
-pub mod lock;
-
-/// placeholder
-pub fn checkpoint(_name: &str) {}
