@@ -78,7 +78,9 @@ pub fn assemble<R: Read, W: Write>(
         let mut pool = Pool::new();
         let joined = join_fragments(count, &mut open, &mut output, &mut pool, |block| {
             // A hasher ends only when its inlet does.
-            inlets.iter().for_each(|inlet| drop(inlet.send(Arc::clone(block))));
+            for inlet in &inlets {
+                let _ = inlet.send(Arc::clone(block));
+            }
         });
         drop(inlets);
         let actual: Vec<Digest> = hashers.into_iter().map(join).collect();

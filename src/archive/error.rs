@@ -52,11 +52,21 @@ pub enum ArchiveError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Two entries of one name, or a file where a directory is needed.
+    /// Two entries of one name.
     #[error("\"{entry}\" stands twice in the archive, with different content")]
     Twice {
         /// The entry.
         entry: String,
+    },
+    /// Something that is said in two ways, or in a way that not every reader knows.
+    #[error(
+        "\"{entry}\" is described in a way that systems understand differently ({problem}): build the archive anew"
+    )]
+    Ambiguous {
+        /// The entry.
+        entry: String,
+        /// What is unclear.
+        problem: &'static str,
     },
     /// A bound was passed.
     #[error("the archive {what}, more than the limit of {limit}")]

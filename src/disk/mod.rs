@@ -1,1 +1,31 @@
 //! Files that appear whole, locks, the published tree. Floor 2; only this room renames or deletes.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`atomic`] | write beside, fsync, rename, fsync the directory |
+//! | [`lock`] | one process at a time |
+//! | [`published`] | the tree that agents fetch from: staged, then published with one rename |
+//! | [`space`] | how much is left |
+//!
+//! # Checkpoints
+//!
+//! [`checkpoint`] names the places between two writes. A crash test sets `DRIPFEED_CHECKPOINT=name` (or `name:3` for the
+//! third time it is passed) and the process aborts there; with `DRIPFEED_CHECKPOINT_LOG=path` every name that is passed
+//! is appended to that file, so that a test can find out which there are. Builds without debug assertions ignore both.
+//! Those of this room, in their order:
+//!
+//! - [`atomic::write`]: `atomic:written` `atomic:synced` `atomic:renamed` `atomic:done`
+//! - [`atomic::rename`]: `rename:renamed` `rename:done`
+//! - [`Staged::publish`]: `publish:info-written` (in [`Staged::write_info`]) `publish:files-synced`
+//!   `publish:directory-synced` `publish:renamed` `publish:done`
+//! - [`PublishedTree::withdraw`]: `withdraw:renamed` `withdraw:synced` `withdraw:done`
+
+pub mod atomic;
+mod checkpoint;
+pub mod lock;
+pub mod published;
+pub mod space;
+
+pub use checkpoint::checkpoint;
+pub use lock::{LockError, LockFile};
+pub use published::{FragmentWriter, PublishedTree, Spool, Staged, TreeError};
