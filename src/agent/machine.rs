@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::disk;
 use crate::model::UnixTime;
 
 /// The machine, or a test's.
@@ -111,16 +112,8 @@ impl Machine for SystemMachine {
         Duration::from_millis(number % millis)
     }
 
-    #[cfg(unix)]
     fn free_space(&self, path: &Path) -> io::Result<u64> {
-        let space = rustix::fs::statvfs(path)?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
-    }
-
-    #[cfg(not(unix))]
-    fn free_space(&self, _path: &Path) -> io::Result<u64> {
-        // A full disk is then found out by writing.
-        Ok(u64::MAX)
+        disk::space::free(path)
     }
 
     #[cfg(unix)]

@@ -26,6 +26,7 @@
 //! `agent.execute.journalled`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
 //! `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`, `agent.forget.removed`.
 
+mod beneath;
 pub mod cli;
 mod contact;
 mod driver;

@@ -108,8 +108,12 @@ impl WorkDir {
         })
     }
 
-    /// Ends the removals that a crash cut. Only with the lock.
+    /// Ends the removals and the writing that a crash cut. Only with the lock.
     pub(crate) fn sweep(&self) -> Result<(), WorkDirError> {
+        let packages = self.packages()?.into_iter().map(|package| self.package(package).path);
+        for directory in [self.state.clone(), self.download.clone()].into_iter().chain(packages) {
+            disk::atomic::remove_leftovers(&directory).map_err(at(&directory))?;
+        }
         for name in self.names()? {
             if name.starts_with(".gone-") {
                 let path = self.download.join(name);
@@ -122,11 +126,6 @@ impl WorkDir {
     /// Where identity and account lie.
     pub(crate) fn state(&self) -> &Path {
         &self.state
-    }
-
-    /// Where packages lie: for the room that is left.
-    pub(crate) fn download(&self) -> &Path {
-        &self.download
     }
 
     /// What the server last said of the pace; the defaults if it never did.
@@ -416,6 +415,14 @@ impl PackageDir<'_> {
             disk::atomic::write_private(&flag, b"").map_err(at(&flag))?;
         }
         disk::checkpoint("agent.task.stored");
+        Ok(())
+    }
+
+    /// Removes what an attempt to execute left, for the room that it takes.
+    pub(crate) fn clear(&self) -> Result<(), WorkDirError> {
+        for path in [self.path.join("build"), self.unpacked()] {
+            disk::atomic::remove_tree(&path).map_err(at(&path))?;
+        }
         Ok(())
     }
 
