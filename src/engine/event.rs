@@ -84,9 +84,10 @@ pub enum Action {
 /// What happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// A reply named a package that is new here.
+    /// A reply named this package. One that is known already only learns that there was a contact: its info file is
+    /// tried again, a delay by the person is over.
     Offered(TaskSeed),
-    /// A contact brought settings; they hold from the next pause on.
+    /// A contact brought settings; they hold at once, only a pause that has begun keeps its length.
     Settings(DownloadSettings),
     /// The info file is on the disk.
     InfoStored {
@@ -102,7 +103,8 @@ pub enum Event {
         /// How.
         failure: Failure,
     },
-    /// The package cannot go on and this result is kept already (a wrong id, a bad parameter).
+    /// The package cannot go on and this result is kept already (a wrong id, a bad parameter). May answer any action of
+    /// a package that has no result yet.
     GaveUp {
         /// Which package.
         package: PackageId,

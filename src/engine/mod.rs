@@ -63,14 +63,14 @@ pub struct Engine {
     pace: Pace,
     /// Is there a period? Without anybody to serve there is none, and the next one begins with cycle 1.
     running: bool,
+    /// Whose turn it is or was: the report that follows an execution is part of it.
+    turn: Option<PackageId>,
     in_flight: Option<InFlight>,
 }
 
 #[derive(Debug)]
 struct InFlight {
     action: Action,
-    /// Part of the cycle: time stands still in the period until it is over.
-    is_turn: bool,
     is_retry: bool,
 }
 
@@ -93,7 +93,7 @@ impl Engine {
         for seed in seeds {
             tasks.entry(seed.package).or_insert_with(|| Task::new(seed, now));
         }
-        Self { settings, tasks, now, pace: Pace::new(now), running: false, in_flight: None }
+        Self { settings, tasks, now, pace: Pace::new(now), running: false, turn: None, in_flight: None }
     }
 
     /// The next thing to do. After an action is handed out there is none until its event came.
@@ -105,7 +105,7 @@ impl Engine {
             task.give_up_if_due(&self.settings, self.now);
         }
         if let Some(action) = self.urgent() {
-            return Some(self.hand_out(action, false, false));
+            return Some(self.hand_out(action, false));
         }
         if !self.running && self.tasks.values().any(|task| task.claim(&self.settings).is_some()) {
             self.pace.restart(self.now);
@@ -116,7 +116,8 @@ impl Engine {
         let action = self.tasks.get(&turn.package)?.action(turn.package, turn.work)?;
         self.pace = turn.pace;
         self.pace.take_turn(turn.rank);
-        Some(self.hand_out(action, true, turn.is_retry))
+        self.turn = Some(turn.package);
+        Some(self.hand_out(action, turn.is_retry))
     }
 
     /// When to call [`Engine::handle_timeout`] next, if there is nothing to do now.
@@ -194,21 +195,35 @@ impl Engine {
         })
     }
 
-    fn hand_out(&mut self, action: Action, is_turn: bool, is_retry: bool) -> Action {
-        self.in_flight = Some(InFlight { action: action.clone(), is_turn, is_retry });
+    fn hand_out(&mut self, action: Action, is_retry: bool) -> Action {
+        self.in_flight = Some(InFlight { action: action.clone(), is_retry });
         action
     }
 
     /// Lets the cycles that went by without anybody's turn go by.
     fn settle(&mut self) {
-        if !self.running || self.in_flight.as_ref().is_some_and(|in_flight| in_flight.is_turn) {
+        if !self.running || self.is_turn_open() {
             return;
         }
+        self.turn = None;
         match self.next_turn() {
             Some(turn) if turn.pace.opens() <= self.now => self.pace = turn.pace,
-            None if self.tasks.values().all(|task| !task.is_over()) => self.running = false,
+            None if self.tasks.values().all(|task| !task.is_over()) => {
+                self.pace.stop(&self.settings);
+                self.running = false;
+            }
             _ => self.pace.skip_past(self.now, &self.settings),
         }
+    }
+
+    /// Is a turn going on? Then the period stands still until it is over.
+    fn is_turn_open(&self) -> bool {
+        let Some(package) = self.turn else { return false };
+        if let Some(in_flight) = &self.in_flight {
+            return package_of(&in_flight.action) == package;
+        }
+        let urgent = self.tasks.get(&package).and_then(|task| task.urgent(package));
+        matches!(urgent, Some(Action::Report { .. }))
     }
 
     fn next_turn(&self) -> Option<Turn> {
@@ -241,7 +256,8 @@ impl Engine {
     }
 
     fn offered(&mut self, seed: TaskSeed) {
-        let asked = matches!(&self.in_flight, Some(InFlight { action: Action::FetchInfo(package), .. }) if *package == seed.package);
+        let in_flight = self.in_flight.as_ref().map(|in_flight| &in_flight.action);
+        let asked = in_flight == Some(&Action::FetchInfo(seed.package));
         match self.tasks.get_mut(&seed.package) {
             // The answer that is under way says more than this.
             Some(_) if asked => {}

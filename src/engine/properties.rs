@@ -128,6 +128,40 @@ fn check_latency(world: &World, settings: &DownloadSettings) -> Result<(), TestC
     Ok(())
 }
 
+/// One turn a cycle: two turns of a package are at least a fragment latency and a cycle latency apart.
+fn check_turns(world: &World, settings: &DownloadSettings) -> Result<(), TestCaseError> {
+    struct Last {
+        end: UnixTime,
+        retry: bool,
+        executed: bool,
+    }
+    let mut last: BTreeMap<PackageId, Last> = BTreeMap::new();
+    let pause = Duration::from_secs(u64::from(settings.fragment_latency) + u64::from(settings.cycle_latency));
+    for (step, action, answer) in actions(world) {
+        let package = package_of(action);
+        let before = last.get(&package);
+        let same_turn = match action {
+            Action::FetchFragment { .. } => before.is_some_and(|last| last.retry),
+            Action::Execute(_) => false,
+            // After an execution, or out of turn after a time-out.
+            Action::Report { .. } => before.is_none_or(|last| last.executed),
+            Action::Keep { .. } => {
+                last.remove(&package);
+                continue;
+            }
+            Action::FetchInfo(_) | Action::Forget(_) => continue,
+        };
+        let early = before.is_some_and(|last| step.begin < last.end.plus(pause));
+        prop_assert!(same_turn || !early, "{step:?} in\n{}", world.trace());
+        let retry = !same_turn && matches!(answer, Some(Event::FragmentFailed { failure: Failure::Transient, .. }));
+        let executed = matches!(answer, Some(Event::Executed { .. }));
+        if !same_turn || before.is_some() {
+            last.insert(package, Last { end: step.end, retry, executed });
+        }
+    }
+    Ok(())
+}
+
 fn check_once(world: &World) -> Result<(), TestCaseError> {
     let mut may_store: BTreeMap<(PackageId, FragmentNumber), u32> = BTreeMap::new();
     for (_, action, answer) in actions(world) {
@@ -171,6 +205,11 @@ proptest! {
     fn same_inputs_same_actions(scenario in rough_scenario()) {
         let (one, other) = (run(&scenario), run(&scenario));
         prop_assert_eq!(one.log(), other.log());
+    }
+
+    #[test]
+    fn a_package_has_one_turn_in_a_cycle(scenario in scenario(4)) {
+        check_turns(&run(&scenario), &scenario.settings)?;
     }
 
     #[test]
@@ -410,6 +449,10 @@ proptest! {
                     in_flight = in_flight.or(action);
                     if in_flight.is_none() {
                         prop_assert_eq!(engine.poll_action(), None, "asking twice changes nothing");
+                        // Later than now, or a driver would turn in circles; at the end of time nothing is later.
+                        let end_of_time = engine.now.millis() > i64::MAX / 2;
+                        let later = engine.poll_timeout().is_none_or(|time| time > engine.now);
+                        prop_assert!(later || end_of_time, "{:?}", engine);
                         prop_assert!(engine.is_idle() || engine.poll_timeout().is_some(), "{:?}", engine);
                     }
                 }

@@ -57,6 +57,25 @@ fn pauses_count_from_the_end_of_what_went_before() {
 }
 
 #[test]
+fn a_report_is_part_of_its_turn() {
+    let scenario = "takes execute=5 report=100
+                    package 100 pri=1 frags=0
+                    package 200 pri=2 frags=1
+                    refuse 100 times=1";
+    insta::assert_snapshot!(traced(scenario, DAY), @r"
+    t+0    info 100, info 200, execute 100
+    t+5    report 100 SUCCESS (refused)
+    t+175  report 100 SUCCESS
+    t+275  forget 100
+    t+285  fetch 200-1
+    t+415  execute 200
+    t+420  report 200 SUCCESS
+    t+520  forget 200
+    end    nothing left
+    ");
+}
+
+#[test]
 fn a_command_without_files_is_executed_in_its_first_turn() {
     insta::assert_snapshot!(traced("package 100 pri=2 frags=0 code=ERR_EXIT_CODE_3", DAY), @r"
     t+0   info 100
@@ -223,6 +242,25 @@ fn an_absolute_package_that_only_waits_blocks_nobody() {
     t+49  fetch 200-5
     t+60  contact, execute 120, report 120 SUCCESS, forget 120
     t+61  execute 200, report 200 SUCCESS, forget 200
+    end   nothing left
+    ");
+}
+
+#[test]
+fn results_do_not_wait_for_an_absolute_package() {
+    let scenario = "settings frag=1 cycle=10 length=3
+                    package 100 pri=1 frags=0
+                    package 200 pri=0 frags=3 at=2
+                    refuse 100 times=2";
+    insta::assert_snapshot!(traced(scenario, DAY), @r"
+    t+0   info 100, execute 100, report 100 SUCCESS (refused)
+    t+2   contact, info 200
+    t+11  fetch 200-1
+    t+12  report 100 SUCCESS (refused)
+    t+23  fetch 200-2
+    t+24  report 100 SUCCESS, forget 100
+    t+35  fetch 200-3
+    t+46  execute 200, report 200 SUCCESS, forget 200
     end   nothing left
     ");
 }
@@ -624,6 +662,45 @@ fn a_month_of_a_busy_computer_takes_no_time() {
     assert!(world.is_over(), "{}", last_lines(&world, 3));
     assert!(world.taken().values().all(|codes| codes.len() == 1 && codes[0] == ResultCode::success()));
     assert_eq!(world.executions().len(), 30);
+}
+
+#[test]
+fn a_scenario_that_cannot_be_read_says_where() {
+    let refusals: Vec<String> = [
+        "packages 100",
+        "package 0",
+        "package 100 pri",
+        "package 100 pri=fast",
+        "package 100\npackage 100",
+        "package 100\n\n  fail 200 info",
+        "package 100\nfail 100 0",
+        "package 100\nrefuse 100 twice",
+        "at 5 reboot",
+        "at soon contact",
+        "settings fragment=1",
+        "down 5",
+        "takes sleep=1",
+        "contact daily=1",
+    ]
+    .iter()
+    .map(|scenario| scenario.parse::<Scenario>().expect_err(scenario).to_string())
+    .collect();
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    line 1 of the scenario, "packages 100": expected settings, package, takes, contact, down, at, fail, refuse, delay or lose
+    line 1 of the scenario, "package 0": "0" is not a package id: expected a decimal number from 1 to 2147483647, as `dripfeed package list` shows it
+    line 1 of the scenario, "package 100 pri": "pri" is not KEY=VALUE
+    line 1 of the scenario, "package 100 pri=fast": "fast" is not a whole number
+    line 2 of the scenario, "package 100": this package is there already
+    line 3 of the scenario, "fail 200 info": this package is not there; its line must come first
+    line 2 of the scenario, "fail 100 0": "0" is not a fragment number: expected 1, 2, 3 …
+    line 2 of the scenario, "refuse 100 twice": "twice" is not known here; expected times=N
+    line 1 of the scenario, "at 5 reboot": "reboot" is not known here; expected contact, restart or settings KEY=VALUE
+    line 1 of the scenario, "at soon contact": "soon" is not a whole number
+    line 1 of the scenario, "settings fragment=1": "fragment" is not known here; expected frag, cycle, period, length, timeout or on
+    line 1 of the scenario, "down 5": expected settings, package, takes, contact, down, at, fail, refuse, delay or lose
+    line 1 of the scenario, "takes sleep=1": "sleep" is not known here; expected info, fetch, execute or report
+    line 1 of the scenario, "contact daily=1": "daily" is not known here; expected every
+    "#);
 }
 
 fn first_lines(world: &World, count: usize) -> String {
