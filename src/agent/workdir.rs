@@ -24,6 +24,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -43,6 +44,10 @@ use crate::protocol::{Info, InfoError, Offer};
 
 /// The largest of our own small files: a task list of 100,000 names of 17 bytes.
 const MAX_FILE: u64 = 4 << 20;
+
+/// How often the lock is tried for, and what lies between: 200 ms in all.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the work directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +99,15 @@ impl WorkDir {
         Ok(())
     }
 
-    /// One agent at a time.
+    /// One agent at a time. A little patience, for one that is just ending.
     pub(crate) fn lock(&self) -> Result<LockFile, WorkDirError> {
         let path = self.download.join("lock");
+        for _ in 0..LOCK_TRIES {
+            if let Ok(lock) = LockFile::acquire(&path) {
+                return Ok(lock);
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
         LockFile::acquire(&path).map_err(|error| {
             let mut problem = error.to_string();
             let mut source = std::error::Error::source(&error);
