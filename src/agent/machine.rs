@@ -102,7 +102,7 @@ impl Machine for SystemMachine {
 
     fn wait(&self, until: UnixTime) {
         // A clock that is set, or a computer that slept, is noticed within a minute.
-        self.stop.wait(until.since(self.clock.now()).min(Duration::from_secs(60)));
+        self.stop.wait(until.since(self.clock.now()).min(Duration::from_mins(1)));
     }
 
     fn random(&self, below: Duration) -> Duration {
@@ -135,7 +135,7 @@ mod tests {
     fn a_stop_ends_every_wait_at_once_and_a_second_one_is_urgent() {
         let stop = Stop::new();
         let other = stop.clone();
-        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(600)));
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_mins(10)));
         stop.stop();
         waiter.join().expect("the waiter came back");
         assert!(stop.is_asked() && !stop.is_urgent());

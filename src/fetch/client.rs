@@ -72,8 +72,8 @@ impl Default for ClientOptions {
             proxy: None,
             basic_auth: None,
             connect_timeout: Duration::from_secs(30),
-            read_timeout: Duration::from_secs(120),
-            deadline: Duration::from_secs(3600),
+            read_timeout: Duration::from_mins(2),
+            deadline: Duration::from_hours(1),
         }
     }
 }
