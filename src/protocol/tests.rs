@@ -2,6 +2,7 @@
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::envelope::{self, Container, EnvelopeError};
 use super::xml::{self, XmlError};
@@ -51,7 +52,7 @@ fn settings() -> impl Strategy<Value = DownloadSettings> {
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
-    let schedule = prop::option::of("20[0-9]{2}/0[1-9]/[12][0-9] [01][0-9]:[0-5][0-9]");
+    let schedule = prop::option::of("20[0-9]{2}/0[1-9]/[12][0-8] [01][0-9]:[0-5][0-9]");
     let post_command = prop::option::of(prop_oneof!["REBOOT", "SHUTDOWN", "[a-z&<\"']( [a-z&<\"']{1,8}){0,3}"]);
     (package_id(), location(), location(), schedule, post_command, any::<bool>()).prop_map(
         |(package, info_location, fragment_location, schedule, post_command, force)| Offer {
@@ -131,7 +132,13 @@ fn request(document: &str) -> Request {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    // A fixed seed: a failure is everybody's, every time.
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(20_261_120),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_prolog_is_read_as_it_was_written(device_id in device_id()) {
@@ -259,32 +266,31 @@ fn a_billion_laughs_are_refused() {
 #[test]
 fn hostile_documents_meet_a_bound() {
     // The bound of elements is too high for a quick test.
-    let limits = RequestLimits { elements: 100_000, ..LIMITS };
+    let limits = RequestLimits { elements: 20_000, ..LIMITS };
     let refusal = |document: String| match Request::parse(document.as_bytes(), &limits) {
         Err(RequestError::Xml(XmlError::TooMany { what, limit })) => format!("{limit} {what}"),
         other => panic!("{other:?}"),
     };
-    let attributes: Vec<String> = (0..800_000).map(|n| format!(" a{n}=''")).collect();
-    assert_eq!(refusal(format!("<REQUEST{}/>", attributes.concat())), "256 attributes in one element");
-    assert_eq!(refusal("<a>".repeat(1_000_000)), "16 levels of elements");
-    assert_eq!(refusal(format!("<REQUEST>{}</REQUEST>", "<a/>".repeat(2_000_000))), "100000 elements");
-    let networks = "<NETWORKS/>".repeat(60_000);
-    assert_eq!(
-        refusal(format!("<REQUEST><CONTENT>{networks}</CONTENT></REQUEST>")),
-        "50000 elements in the sections that are read"
-    );
+    let attributes: Vec<String> = (0..300).map(|n| format!(" a{n}=''")).collect();
+    let attributes = attributes.concat() + &" again=''".repeat(800_000);
+    assert_eq!(refusal(format!("<REQUEST{attributes}/>")), "256 attributes in one element");
+    assert_eq!(refusal("<a>".repeat(500_000)), "16 levels of elements");
+    assert_eq!(refusal(format!("<REQUEST>{}</REQUEST>", "<a/>".repeat(500_000))), "20000 elements");
+    let networks = format!("<REQUEST><CONTENT>{}</CONTENT></REQUEST>", "<NETWORKS/>".repeat(60_000));
+    let error = Request::parse(networks.as_bytes(), &LIMITS).expect_err("too many to keep").to_string();
+    assert_eq!(error, "the document has more than 50000 elements in the sections that are read");
 }
 
 #[test]
 fn documents_that_make_readers_slow_are_read_in_one_go() {
     let document = |inside: &str| format!("<DOWNLOAD ID='7' ACT='EXECUTE' COMMAND='{inside}'/>");
-    let ampersands = "&".repeat(1 << 20);
+    let ampersands = "&".repeat(1 << 18);
     // References that do not end: quadratic for who looks ahead for their ends.
     assert!(matches!(Info::parse(document(&ampersands).as_bytes()), Err(InfoError::Action(_))));
     assert!(xml::parse(format!("<a>{ampersands}</a>").as_bytes(), &LIMITS).is_err());
-    assert!(xml::parse(format!("<a>{}</a>", "&amp;".repeat(1 << 18)).as_bytes(), &LIMITS).is_ok());
-    assert!(xml::parse(format!("<a>{}</a>", "<!--".repeat(1 << 20)).as_bytes(), &LIMITS).is_err());
-    assert!(xml::parse(format!("<a>{}</a>", "<![CDATA[".repeat(1 << 20)).as_bytes(), &LIMITS).is_err());
+    assert!(xml::parse(format!("<a>{}</a>", "&amp;".repeat(1 << 16)).as_bytes(), &LIMITS).is_ok());
+    assert!(xml::parse(format!("<a>{}</a>", "<!--".repeat(1 << 18)).as_bytes(), &LIMITS).is_err());
+    assert!(xml::parse(format!("<a>{}</a>", "<![CDATA[".repeat(1 << 18)).as_bytes(), &LIMITS).is_err());
     // What a message quotes of a document is cut.
     let error = xml::parse(format!("<{}></b>", "a".repeat(1 << 20)).as_bytes(), &LIMITS).expect_err("refused");
     assert!(error.to_string().len() < 400);

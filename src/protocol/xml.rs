@@ -407,6 +407,14 @@ pub(super) enum Place {
 
 /// Writes text so that a reader gets it back; characters that XML cannot carry are written as U+FFFD.
 pub(super) fn push_escaped(out: &mut String, text: &str, place: Place) {
+    // Most texts have nothing in them that needs a look: ids, numbers, addresses.
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' '..=b'!' | b'#'..=b'%' | b'\''..=b'/' | b':'))
+    {
+        out.push_str(text);
+        return;
+    }
     let mut written = 0;
     for (position, character) in text.char_indices() {
         let escaped = match character {
