@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use super::driver::chain;
-use super::{Agent, AgentError, Ended, Status, Stop, SystemMachine};
+use super::{Agent, Ended, Status, Stop, SystemMachine};
 use crate::clock::Clock;
 use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
 
@@ -40,9 +40,15 @@ enum Command {
     },
 }
 
+#[derive(Clone, Copy, Debug)]
+enum HowLong {
+    Once,
+    ForEver,
+}
+
 #[derive(Args, Debug)]
 struct Options {
-    /// The server: https://HOST:PORT/ocsinventory (a bare HOST means http://HOST/ocsinventory, as for a stock agent).
+    /// The server: `https://HOST:PORT/ocsinventory` (a bare HOST means `http://HOST/ocsinventory`, as for a stock agent).
     #[arg(long, global = true, env = "DRIPFEED_AGENT_SERVER", value_name = "URL")]
     server: Option<String>,
     /// PEM file of the authority that signed the server's certificate; it replaces the system's store.
@@ -110,8 +116,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.quiet;
     start_log(&cli.options, is_live);
     match cli.command {
-        Command::Once => agent(&cli.options, is_live, |agent| agent.once()),
-        Command::Run => agent(&cli.options, is_live, |agent| agent.run()),
+        Command::Once => agent(&cli.options, is_live, HowLong::Once),
+        Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
         Command::Status { json } => status(&cli.options, json),
     }
 }
@@ -131,7 +137,7 @@ fn status(options: &Options, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn agent(options: &Options, is_live: bool, work: impl Fn(&Agent<'_>) -> Result<Ended, AgentError>) -> ExitCode {
+fn agent(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
     let stop = Stop::new();
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
@@ -149,7 +155,11 @@ fn agent(options: &Options, is_live: bool, work: impl Fn(&Agent<'_>) -> Result<E
             // The CA file, the proxy: named in the configuration, so its fault.
             Err(error) => return refuse(&error),
         };
-        match work(&agent) {
+        let ended = match how_long {
+            HowLong::Once => agent.once(),
+            HowLong::ForEver => agent.run(),
+        };
+        match ended {
             Ok(Ended::Reload) => tracing::info!("the configuration is read again"),
             Ok(ended) => return finish(ended),
             Err(error) => return fail(&error),

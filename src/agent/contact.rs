@@ -28,7 +28,7 @@ const DEFAULT_PROLOG_FREQ: u32 = 24;
 /// A year: what a server says beyond that is a mistake that would silence the computer for good.
 const MAX_PROLOG_FREQ: u32 = 8760;
 /// The first pause after a failed contact; it doubles up to the frequency.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(60);
+const FIRST_BACK_OFF: Duration = Duration::from_mins(1);
 
 /// Why a contact failed.
 #[derive(Debug, thiserror::Error)]

@@ -22,7 +22,9 @@ use crate::disk;
 use crate::engine::{Action, Engine, Event, Failure};
 use crate::fetch::{BasicAuth, Client, ClientOptions, FetchError, InvalidUrl, Secret, Url};
 use crate::model::limits::{ArchiveLimits, ReplyLimits};
-use crate::model::{FragmentCount, FragmentNumber, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime};
+use crate::model::{
+    ByteSize, FragmentCount, FragmentNumber, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime,
+};
 use crate::protocol::Info;
 
 /// The largest fragment: what a package of one fragment may have. A body without an end would fill the disk.
@@ -449,10 +451,12 @@ impl<'a> Agent<'a> {
         if !missing.is_empty() {
             return Err(NotReady::Lost(missing));
         }
+        // What an attempt before this one left takes room, too.
+        directory.clear().map_err(|error| NotReady::of_work(&error))?;
         let size = directory.archive_size(info.fragments).map_err(NotReady::of_disk)?;
         let need = size.saturating_mul(ROOM_PER_ARCHIVE);
         if self.machine.free_space(directory.path()).is_ok_and(|room| room < need) {
-            let why = format!("{} are free, {} are needed", "fewer bytes", need);
+            let why = format!("less than {} are free", ByteSize(need));
             return Err(NotReady::Failed(ResultCode::error("OUT_OF_SPACE"), why));
         }
         let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;

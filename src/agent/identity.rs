@@ -219,7 +219,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let first = Identity::load(directory.path(), "ws042.example.net", NOW).expect("a name");
         assert_eq!(first.device_id.host(), "ws042");
-        let later = NOW.plus(std::time::Duration::from_secs(86_400));
+        let later = NOW.plus(std::time::Duration::from_hours(24));
         assert_eq!(Identity::load(directory.path(), "ws042", later).expect("a name"), first);
         let renamed = Identity::load(directory.path(), "ws043", later).expect("a name");
         assert_eq!(renamed.device_id.host(), "ws043");

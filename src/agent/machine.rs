@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::disk;
 use crate::model::UnixTime;
 
 /// The machine, or a test's.
@@ -101,7 +102,7 @@ impl Machine for SystemMachine {
 
     fn wait(&self, until: UnixTime) {
         // A clock that is set, or a computer that slept, is noticed within a minute.
-        self.stop.wait(until.since(self.clock.now()).min(Duration::from_secs(60)));
+        self.stop.wait(until.since(self.clock.now()).min(Duration::from_mins(1)));
     }
 
     fn random(&self, below: Duration) -> Duration {
@@ -111,16 +112,8 @@ impl Machine for SystemMachine {
         Duration::from_millis(number % millis)
     }
 
-    #[cfg(unix)]
     fn free_space(&self, path: &Path) -> io::Result<u64> {
-        let space = rustix::fs::statvfs(path)?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
-    }
-
-    #[cfg(not(unix))]
-    fn free_space(&self, _path: &Path) -> io::Result<u64> {
-        // A full disk is then found out by writing.
-        Ok(u64::MAX)
+        disk::space::free(path)
     }
 
     #[cfg(unix)]
@@ -142,7 +135,7 @@ mod tests {
     fn a_stop_ends_every_wait_at_once_and_a_second_one_is_urgent() {
         let stop = Stop::new();
         let other = stop.clone();
-        let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(600)));
+        let waiter = std::thread::spawn(move || other.wait(Duration::from_mins(10)));
         stop.stop();
         waiter.join().expect("the waiter came back");
         assert!(stop.is_asked() && !stop.is_urgent());

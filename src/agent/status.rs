@@ -12,6 +12,7 @@ use super::identity::{Identity, IdentityError};
 use super::workdir::{Known, PackageDir, WorkDir};
 use super::{AgentError, WorkDirError};
 use crate::config::agent::AgentConfig;
+use crate::model::PackageId;
 
 /// What the agent knows of itself.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -75,7 +76,7 @@ impl Status {
             last_error: contacts.last_error,
             next_contact: local(contacts.next_contact),
             packages: packages.collect(),
-            history: work.history()?.into_iter().map(|package| package.number()).collect(),
+            history: work.history()?.into_iter().map(PackageId::number).collect(),
         })
     }
 }
@@ -143,11 +144,7 @@ impl fmt::Display for Status {
             return writeln!(f, "packages      none under way");
         }
         writeln!(f)?;
-        writeln!(
-            f,
-            "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}",
-            "package", "stage", "action", "priority", "fragments", "result"
-        )?;
+        writeln!(f, "package     stage             action   priority    fragments  result")?;
         for package in &self.packages {
             let fragments = match package.fragments {
                 0 => "-".to_owned(),

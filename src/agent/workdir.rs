@@ -24,6 +24,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -43,6 +44,10 @@ use crate::protocol::{Info, InfoError, Offer};
 
 /// The largest of our own small files: a task list of 100,000 names of 17 bytes.
 const MAX_FILE: u64 = 4 << 20;
+
+/// How often the lock is tried for, and what lies between: 200 ms in all.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the work directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +99,15 @@ impl WorkDir {
         Ok(())
     }
 
-    /// One agent at a time.
+    /// One agent at a time. A little patience, for one that is just ending.
     pub(crate) fn lock(&self) -> Result<LockFile, WorkDirError> {
         let path = self.download.join("lock");
+        for _ in 0..LOCK_TRIES {
+            if let Ok(lock) = LockFile::acquire(&path) {
+                return Ok(lock);
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
         LockFile::acquire(&path).map_err(|error| {
             let mut problem = error.to_string();
             let mut source = std::error::Error::source(&error);
@@ -108,8 +119,12 @@ impl WorkDir {
         })
     }
 
-    /// Ends the removals that a crash cut. Only with the lock.
+    /// Ends the removals and the writing that a crash cut. Only with the lock.
     pub(crate) fn sweep(&self) -> Result<(), WorkDirError> {
+        let packages = self.packages()?.into_iter().map(|package| self.package(package).path);
+        for directory in [self.state.clone(), self.download.clone()].into_iter().chain(packages) {
+            disk::atomic::remove_leftovers(&directory).map_err(at(&directory))?;
+        }
         for name in self.names()? {
             if name.starts_with(".gone-") {
                 let path = self.download.join(name);
@@ -122,11 +137,6 @@ impl WorkDir {
     /// Where identity and account lie.
     pub(crate) fn state(&self) -> &Path {
         &self.state
-    }
-
-    /// Where packages lie: for the room that is left.
-    pub(crate) fn download(&self) -> &Path {
-        &self.download
     }
 
     /// What the server last said of the pace; the defaults if it never did.
@@ -416,6 +426,14 @@ impl PackageDir<'_> {
             disk::atomic::write_private(&flag, b"").map_err(at(&flag))?;
         }
         disk::checkpoint("agent.task.stored");
+        Ok(())
+    }
+
+    /// Removes what an attempt to execute left, for the room that it takes.
+    pub(crate) fn clear(&self) -> Result<(), WorkDirError> {
+        for path in [self.path.join("build"), self.unpacked()] {
+            disk::atomic::remove_tree(&path).map_err(at(&path))?;
+        }
         Ok(())
     }
 

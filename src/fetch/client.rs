@@ -72,8 +72,8 @@ impl Default for ClientOptions {
             proxy: None,
             basic_auth: None,
             connect_timeout: Duration::from_secs(30),
-            read_timeout: Duration::from_secs(120),
-            deadline: Duration::from_secs(3600),
+            read_timeout: Duration::from_mins(2),
+            deadline: Duration::from_hours(1),
         }
     }
 }
@@ -253,6 +253,10 @@ impl Client {
                 io::ErrorKind::TimedOut => {
                     FetchError::Timeout { authority: authority(), phase: "connection".to_owned() }
                 }
+                // The system's resolver has no kind of its own for it.
+                _ if source.to_string().starts_with("failed to lookup address") => {
+                    FetchError::NameNotFound { host: url.host().to_owned() }
+                }
                 _ => FetchError::Unreachable { authority: authority(), source },
             },
             ureq::Error::Tls(problem) => FetchError::Tls { authority: authority(), problem: problem.to_owned() },
@@ -261,11 +265,17 @@ impl Client {
     }
 
     fn explain_tls(&self, authority: String, error: &rustls::Error) -> FetchError {
-        let rustls::Error::InvalidCertificate(problem) = error else {
-            return FetchError::Tls { authority, problem: error.to_string() };
+        let problem = match error {
+            rustls::Error::InvalidCertificate(problem) => problem,
+            rustls::Error::InvalidMessage(_) => {
+                let problem = "what answers there does not speak TLS: is that the http port?".to_owned();
+                return FetchError::Tls { authority, problem };
+            }
+            other => return FetchError::Tls { authority, problem: other.to_string() },
         };
         match problem {
-            CertificateError::UnknownIssuer => FetchError::UnknownCa {
+            // A new authority of the same name, as after a new installation, has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => FetchError::UnknownCa {
                 authority,
                 ca: self.roots.as_ref().map_or_else(String::new, |roots| roots.path().display().to_string()),
             },

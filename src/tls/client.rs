@@ -97,7 +97,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("cacert.pem");
         if let Some(content) = content {
-            std::io::Write::write_all(&mut File::create(&path).expect("a file"), content.as_bytes()).expect("written");
+            io::Write::write_all(&mut File::create(&path).expect("a file"), content.as_bytes()).expect("written");
         }
         let error = TrustedRoots::read(&path).expect_err("no roots").to_string();
         error.replace(&directory.path().display().to_string(), "DIR")
