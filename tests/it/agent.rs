@@ -1103,6 +1103,29 @@ fn the_program_does_a_package_over_tls_in_real_time() {
     assert!(output.stdout.is_empty());
 }
 
+#[test]
+fn a_service_ends_cleanly_when_it_is_told_to() {
+    let bench = Bench::new();
+    let ca = bench.config.ca.as_ref().expect("a CA").display().to_string();
+    let data = bench.home.path().join("data").display().to_string();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dripfeed-agent"))
+        .args(["-q", "run", "--server", &bench.config.server, "--ca", &ca, "--data-dir", &data])
+        .spawn()
+        .expect("the program");
+    while bench.server.world().log.is_empty() {
+        assert!(child.try_wait().expect("a state").is_none(), "it ended before its first contact");
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("told to read its configuration");
+    while bench.server.world().log.len() < 2 {
+        assert!(child.try_wait().expect("a state").is_none(), "it ended instead of reading its configuration");
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to stop");
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+}
+
 // -------------------------------------------------------------------------------------------------------------- crashes
 
 /// One run of the program, which may end at a checkpoint.
