@@ -44,7 +44,7 @@ echo \"installed by package ${DRIPFEED_PACKAGE_ID:-?}\" > \"$DEMO_TARGET/install
 ";
 
 /// How long a child may take before the tour gives up: far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) fn run(options: &Demo, output: &mut Output) -> Done {
     let directory = tempdir()?;
@@ -94,9 +94,9 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     super::assign::run(&place, assign_arguments(package.id, &computer), output)?;
     let settings =
         crate::model::settings::resolve(&app.configured, &[], &crate::model::settings::SettingsLayer::default());
-    let pace = check_pace(&settings.download(), package.priority, package.fragments)?;
+    let needed = check_pace(&settings.download(), package.priority, package.fragments)?;
 
-    step(output, 6, "run", &format!("the agent fetches a fragment a cycle and executes: about {}", duration(pace)))?;
+    step(output, 6, "run", &format!("the agent fetches a fragment a cycle and executes: about {}", duration(needed)))?;
     output.flush()?;
     let mut agent = agent(root, &running)?;
     wait(&mut agent, "the agent")?;
@@ -165,7 +165,7 @@ fn build(app: &App, root: &Path) -> Result<Package, Failure> {
         source: Source::Path(content),
         fragmenting: Fragmenting::Size(ByteSize(512 << 10)),
     };
-    Ok(publish::build(app, request, &mut |_| {})?.package)
+    Ok(publish::build(app, &request, &mut |_| {})?.package)
 }
 
 fn activate_arguments(id: PackageId) -> Activate {
@@ -247,10 +247,9 @@ impl TemporaryDirectory {
 }
 
 fn tempdir() -> Result<TemporaryDirectory, Failure> {
-    let mut random = [0_u8; 6];
+    let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = std::env::temp_dir().join(format!("dripfeed-demo-{name}"));
+    let path = std::env::temp_dir().join(format!("dripfeed-demo-{:016x}", u64::from_le_bytes(random)));
     crate::disk::atomic::create_dir_private(&path)?;
     Ok(TemporaryDirectory(path))
 }

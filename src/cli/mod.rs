@@ -53,15 +53,6 @@ pub(crate) type Done = Result<(), Failure>;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    // A hidden door: `dripfeed demo` runs the agent as a child of this very binary.
-    #[cfg(feature = "agent")]
-    {
-        let mut arguments = std::env::args_os();
-        let program = arguments.next().unwrap_or_default();
-        if arguments.next().is_some_and(|first| first == "agent") {
-            return crate::agent::cli::main(std::iter::once(program).chain(arguments));
-        }
-    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -83,7 +83,7 @@ fn build(app: &App, options: Build, output: &mut Output) -> Done {
     let json = options.json;
     let request = request(options)?;
     let bar = Bar::new("building");
-    let built = publish::build(app, request, &mut |progress| match progress {
+    let built = publish::build(app, &request, &mut |progress| match progress {
         Progress::Packing(done) => bar.bytes("packing", done),
         Progress::Cutting { done, total } => bar.of("building", done, total),
         Progress::Publishing => bar.say("publishing"),

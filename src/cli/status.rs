@@ -67,6 +67,13 @@ struct PackageCounts {
     jobs: BTreeMap<&'static str, u64>,
 }
 
+/// All of it as JSON.
+#[derive(Serialize)]
+struct StatusView {
+    packages: Vec<PackageCounts>,
+    jobs: Vec<JobView>,
+}
+
 /// More lines than that help nobody who has not said what they are after.
 const LINES_UNASKED: u64 = 200;
 const PAGE: usize = 1000;
@@ -94,12 +101,7 @@ pub(super) fn run(place: &Place, options: &Status, output: &mut Output) -> Done 
             views.push(JobView::from(line));
             Ok(())
         })?;
-        #[derive(Serialize)]
-        struct View {
-            packages: Vec<PackageCounts>,
-            jobs: Vec<JobView>,
-        }
-        return output.json(&View { packages: counts, jobs: views });
+        return output.json(&StatusView { packages: counts, jobs: views });
     }
     text(&app, package, computer, output)
 }
@@ -195,9 +197,9 @@ fn counts(app: &App, package: Option<PackageId>, computer: Option<ComputerId>) -
         }
         Ok(names)
     })?;
-    let named = by_package.into_iter().map(|(id, jobs)| {
+    let views = by_package.into_iter().map(|(id, jobs)| {
         let (name, version) = names.get(&id).cloned().unwrap_or_default();
         PackageCounts { package: id.number(), name, version, jobs }
     });
-    Ok(named.collect())
+    Ok(views.collect())
 }

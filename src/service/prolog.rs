@@ -175,7 +175,7 @@ fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
         (InventoryFrequency::Always, _) | (_, None) => true,
         // A minute of grace: an agent that comes every 24 hours is a second early every other day, and would then be a
         // whole day late.
-        (InventoryFrequency::Every(days), Some(last)) => now.since(last) + Duration::from_secs(60) >= days.span(),
+        (InventoryFrequency::Every(days), Some(last)) => now.since(last) + Duration::from_mins(1) >= days.span(),
     }
 }
 

@@ -137,15 +137,15 @@ impl PublishError {
 }
 
 /// Builds a package and publishes its tree. Returns when both are durable.
-pub fn build(app: &App, request: BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
-    check(&request)?;
+pub fn build(app: &App, request: &BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
+    check(request)?;
     // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
     let _building = lock::shared(&app.tree.build_lock())?;
-    let content = open(app, &request, progress)?;
+    let content = open(app, request, progress)?;
     let new = request.package.clone();
     let now = app.clock.now();
     let id = app.store.write_now(move |conn| packages::reserve(conn, &new, now))?;
-    let built = cut_and_publish(app, id, &request, content, progress);
+    let built = cut_and_publish(app, id, request, content.as_ref(), progress);
     if built.is_err() {
         // Nobody has seen it; if this fails too, `reconcile` does it at the next start.
         let _ = app.store.write_now(move |conn| packages::discard(conn, id));
@@ -314,13 +314,13 @@ fn cut_and_publish(
     app: &App,
     id: PackageId,
     request: &BuildRequest,
-    content: Option<Content>,
+    content: Option<&Content>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Built, PublishError> {
     let new = &request.package;
     let staged = app.tree.stage(id)?;
     let mut warnings = warnings_before(request);
-    let (summary, built) = match &content {
+    let (summary, built) = match content {
         None => (None, BuiltContent { size: 0, md5: None, sha256: None, fragments: Vec::new() }),
         Some(content) => {
             let plan = match request.fragmenting {

@@ -112,7 +112,21 @@ fn what_could_not_work_is_refused_with_a_sentence() {
             },
         ),
     ];
-    insta::assert_snapshot!(sentences.join("\n"));
+    insta::assert_snapshot!(sentences.join("\n"), @r###"
+    the archive has no file "install.sh" to launch (it has setup.sh, my-setup.sh): --command must begin with a file of the archive; for any other command use --action execute
+    a stock agent cuts "my-setup.sh" at the dash and looks for "my", so this would end in ERR_EXECUTE: rename the file without a dash, or use --action execute --command './my-setup.sh --quiet'
+    action launch needs files: give an archive, a directory or a file (only execute works without)
+    action store needs files: give an archive, a directory or a file (only execute works without)
+    the path "opt/x" must be absolute on linux: --path
+    …/a.tar.gz is a TAR.GZ, but Windows agents read ZIP only: pack it as a ZIP
+    …/one.zip is a ZIP with a single member, which stock Unix agents unpack to nothing (ERR_EXECUTE): pack it as a TAR.GZ, or give the file itself
+    …/empty.tar.gz is empty: nothing to build from
+    this is neither a ZIP nor a TAR.GZ archive
+    failed to read …/absent: No such file or directory (os error 2)
+    …/nothing.tar.gz holds no files: action store would have nothing to do
+    the archive is truncated: it ends after the last entry
+    1000000 fragments asked for, but the archive has only 127 bytes
+    "###);
     assert_eq!(
         test.listing().lines().filter(|line| line.starts_with("download/")).count(),
         0,
@@ -137,7 +151,7 @@ fn verify_names_the_fragment_that_was_changed() {
     let test = TestApp::new();
     let package = test.package(&noise(3000), 1000);
     let path = test.path().join(format!("download/{0}/{0}-2", package.id));
-    std::fs::write(&path, b"something else").expect("overwritten");
+    std::fs::File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, b"something else")).expect("overwritten");
     let verified = verify::package(&test.app, &package, &mut |_| {}).expect("read");
     insta::assert_snapshot!(verified.problems.join("\n"), @"1795168800/1795168800-2 is not the fragment that was built: restore it from a back-up or build the package again");
 }

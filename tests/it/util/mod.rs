@@ -7,7 +7,7 @@ use dripfeed::clock::Clock;
 use dripfeed::disk::published::PublishedTree;
 use dripfeed::model::limits::{ArchiveLimits, RequestLimits};
 use dripfeed::model::settings::SettingsLayer;
-use dripfeed::model::{Action, OsFamily, Package, PackageId, Priority, UnixTime};
+use dripfeed::model::{Action, OsFamily, Package, Priority, UnixTime};
 use dripfeed::service::publish::{self, BuildRequest, Built, Fragmenting, PublishError, Source};
 use dripfeed::service::{App, Peer};
 use dripfeed::store::packages::NewPackage;
@@ -59,7 +59,7 @@ impl TestApp {
     }
 
     pub(crate) fn build(&self, request: BuildRequest) -> Result<Built, PublishError> {
-        publish::build(&self.app, request, &mut |_| {})
+        publish::build(&self.app, &request, &mut |_| {})
     }
 
     /// A package that stores one file.
@@ -89,7 +89,7 @@ fn list(directory: &Path, name: &str, paths: &mut Vec<String>) {
         let name = format!("{name}/{}", entry.file_name().to_string_lossy());
         if entry.file_type().expect("a type").is_dir() {
             list(&entry.path(), &name, paths);
-        } else if !name.ends_with(".lock") {
+        } else if !name.ends_with("/build.lock") {
             let size = entry.metadata().expect("metadata").len();
             paths.push(format!("{name} {size}"));
         }
@@ -156,8 +156,4 @@ pub(crate) fn peer() -> Peer {
 /// Runs a future to its end.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
-pub(crate) fn id(text: &str) -> PackageId {
-    text.parse().expect("a package id")
 }
