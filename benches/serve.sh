@@ -72,8 +72,11 @@ for round in $(seq "$rounds"); do
   for case in "64KiB $small 4" "1MiB $middle 64" "10MiB $large 2"; do
     read -r name id files <<<"$case"
     [ -e "$work/data/download/$id/$id-$files" ] || files=1
-    read -r a b <<<"$(run "$theirs" $nginx "$id" "$files")"
-    read -r c d <<<"$(run "$ours" $server "$id" "$files")"
+    # By way of variables, so that a failed run ends the script.
+    baseline=$(run "$theirs" $nginx "$id" "$files")
+    result=$(run "$ours" $server "$id" "$files")
+    read -r a b <<<"$baseline"
+    read -r c d <<<"$result"
     awk -v n="$name" -v r="$round" -v a="$a" -v b="$b" -v c="$c" -v d="$d" \
       'BEGIN { printf "%-8s %6d %14.1f %14.1f %8.2f %14.0f %14.0f %8.2f\n", n, r, a, c, c / a, b, d, d / b }'
   done

@@ -176,12 +176,62 @@ pub(crate) fn spelled(span: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefMut;
+
     use super::*;
+    use crate::model::{FragmentCount, FragmentNumber, Priority, ResultCode};
+
+    impl Progress {
+        fn lines(&self) -> RefMut<'_, Lines> {
+            self.0.as_ref().expect("it is live").borrow_mut()
+        }
+    }
 
     #[test]
     fn spans_are_spelled_in_two_units_at_most() {
         let spans = [0, 1, 59, 60, 3599, 3600, 86_399, 90_000].map(|seconds| spelled(Duration::from_secs(seconds)));
         insta::assert_snapshot!(spans.join(", "), @"0 s, 1 s, 59 s, 1 min 0 s, 59 min 59 s, 1 h 0 min, 23 h 59 min, 1 d 1 h");
+    }
+
+    #[test]
+    fn a_packages_line_goes_its_whole_way() {
+        // Drawn nowhere: standard error of a test is no terminal, or is hidden by it.
+        let progress = Progress(Some(RefCell::default()));
+        progress.lines().all.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        let package = PackageId::new(7).expect("an id");
+        let number = FragmentNumber::FIRST;
+        let info = TaskInfo { priority: Priority::DEFAULT, fragments: FragmentCount(2), not_before: None };
+        let seen = |step: &str| {
+            let mut lines = progress.lines();
+            let bar = &lines.line(package).bar;
+            format!("{step}: {}/{} {}", bar.position(), bar.length().unwrap_or(0), bar.message())
+        };
+        let task = |stage| TaskSeed { package, since: crate::model::UnixTime::default(), stage };
+        let mut told = Vec::new();
+        progress.found(&task(Stage::NeedsInfo { failed_contacts: 0 }));
+        told.push(seen("found"));
+        progress.happened(&Event::InfoStored { package, info });
+        told.push(seen("info"));
+        progress.pause(Duration::from_secs(5));
+        progress.pause(Duration::ZERO);
+        progress.received(package, 0);
+        progress.happened(&Event::FragmentFailed { package, number, failure: crate::engine::Failure::Transient });
+        told.push(seen("failed"));
+        progress.happened(&Event::FragmentStored { package, number });
+        progress.happened(&Event::FragmentStored { package, number: number.next() });
+        progress.executing(package);
+        told.push(seen("executing"));
+        progress.happened(&Event::Executed { package, code: ResultCode::success() });
+        progress.happened(&Event::ReportTaken(package));
+        told.push(seen("reported"));
+        progress.finish();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        found: 0/0 waits for its info file
+        info: 0/2 priority 5
+        failed: 0/2 fragment 1 did not come, again later
+        executing: 2/2 is executed …
+        reported: 2/2 SUCCESS, reported
+        ");
     }
 
     #[test]
