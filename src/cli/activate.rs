@@ -25,7 +25,7 @@ pub(super) fn run(place: &Place, options: Activate, output: &mut Output) -> Done
     let bar = Bar::new("checking");
     let activation =
         activate(&context.app, options.id, info_location, fragment_location, client.as_ref(), &mut |done, total| {
-            bar.of("checking", done, total)
+            bar.of("checking", done, total);
         });
     bar.clear();
     let activation =

@@ -188,7 +188,7 @@ fn a_pace_that_never_ends_is_refused_with_the_arithmetic() {
     test.app.configured.0.insert("DOWNLOAD_PERIOD_LENGTH".parse().expect("a key"), 1);
     let mut slow = crate::util::request(publish::Source::Nothing, "execute", "true");
     slow.package.priority = dripfeed::model::Priority::from_number(8);
-    let slow = test.build(slow);
+    let slow = test.build(&slow);
     let slow = slow.expect("built").package.id;
     let refused = assign(&test.app, slow, Target::All, JobOptions::default(), "alice").expect_err("refused");
     assert!(refused.to_string().contains("period"), "{refused}");

@@ -8,7 +8,7 @@ use dripfeed::store::packages;
 use crate::util::{TestApp, noise, request, tar_gz, zip};
 
 /// The sentence that refuses a build.
-fn refusal(test: &TestApp, request: BuildRequest) -> String {
+fn refusal(test: &TestApp, request: &BuildRequest) -> String {
     let error = test.build(request).expect_err("refused");
     assert!(error.is_refusal(), "{error} is not called a refusal");
     error.to_string().replace(&*test.path().to_string_lossy(), "…")
@@ -22,7 +22,7 @@ fn a_build_publishes_fragments_and_info_and_nothing_else() {
         fragmenting: Fragmenting::Size(ByteSize(2000)),
         ..request(Source::Path(archive.clone()), "launch", "setup.sh --quiet")
     };
-    let built = test.build(request).expect("built");
+    let built = test.build(&request).expect("built");
     assert_eq!(built.package.state, PackageState::Available);
     assert_eq!(built.package.id.to_string(), "1795168800");
     let mut joined = Vec::new();
@@ -61,23 +61,23 @@ fn a_directory_is_packed_the_same_each_time() {
     test.input("tree/b/c.txt", b"c");
     test.input("tree/a.txt", b"a");
     let source = Source::Path(test.path().join("tree"));
-    let first = test.build(request(source.clone(), "store", "/opt/x")).expect("built").package;
-    let second = test.build(request(source.clone(), "store", "/opt/x")).expect("built").package;
+    let first = test.build(&request(source.clone(), "store", "/opt/x")).expect("built").package;
+    let second = test.build(&request(source.clone(), "store", "/opt/x")).expect("built").package;
     assert_eq!(first.sha256, second.sha256);
     let windows = |source| {
         let mut request = request(source, "store", "C:\\tools");
         request.package.os = OsFamily::Windows;
         request
     };
-    let first = test.build(windows(source.clone())).expect("built").package;
-    let second = test.build(windows(source)).expect("built").package;
+    let first = test.build(&windows(source.clone())).expect("built").package;
+    let second = test.build(&windows(source)).expect("built").package;
     assert_eq!(first.sha256, second.sha256);
 }
 
 #[test]
 fn a_command_needs_no_files() {
     let test = TestApp::new();
-    let built = test.build(request(Source::Nothing, "execute", "apt-get -y install htop")).expect("built");
+    let built = test.build(&request(Source::Nothing, "execute", "apt-get -y install htop")).expect("built");
     assert_eq!((built.package.fragments.0, built.package.md5), (0, None));
     insta::assert_snapshot!(test.listing().split(' ').next().expect("one file"), @"download/1795168800/info");
 }
@@ -92,18 +92,18 @@ fn what_could_not_work_is_refused_with_a_sentence() {
         request
     };
     let sentences = [
-        refusal(&test, request(archive("a.tar.gz", &good), "launch", "install.sh")),
-        refusal(&test, request(archive("a.tar.gz", &good), "launch", "my-setup.sh --quiet")),
-        refusal(&test, request(Source::Nothing, "launch", "setup.sh")),
-        refusal(&test, request(Source::Nothing, "store", "/opt")),
-        refusal(&test, request(archive("a.tar.gz", &good), "store", "opt/x")),
-        refusal(&test, windows(request(archive("a.tar.gz", &good), "launch", "setup.sh"))),
-        refusal(&test, request(archive("one.zip", &zip(&[("setup.sh", b"#!")])), "launch", "setup.sh")),
-        refusal(&test, request(archive("empty.tar.gz", b""), "store", "/opt")),
-        refusal(&test, request(archive("not.zip", b"hello"), "store", "/opt")),
-        refusal(&test, request(Source::Path(test.path().join("absent")), "store", "/opt")),
-        refusal(&test, request(archive("nothing.tar.gz", &tar_gz(&[])), "store", "/opt")),
-        refusal(&test, request(archive("cut.tar.gz", &good[..good.len() - 9]), "store", "/opt")),
+        refusal(&test, &request(archive("a.tar.gz", &good), "launch", "install.sh")),
+        refusal(&test, &request(archive("a.tar.gz", &good), "launch", "my-setup.sh --quiet")),
+        refusal(&test, &request(Source::Nothing, "launch", "setup.sh")),
+        refusal(&test, &request(Source::Nothing, "store", "/opt")),
+        refusal(&test, &request(archive("a.tar.gz", &good), "store", "opt/x")),
+        refusal(&test, &windows(request(archive("a.tar.gz", &good), "launch", "setup.sh"))),
+        refusal(&test, &request(archive("one.zip", &zip(&[("setup.sh", b"#!")])), "launch", "setup.sh")),
+        refusal(&test, &request(archive("empty.tar.gz", b""), "store", "/opt")),
+        refusal(&test, &request(archive("not.zip", b"hello"), "store", "/opt")),
+        refusal(&test, &request(Source::Path(test.path().join("absent")), "store", "/opt")),
+        refusal(&test, &request(archive("nothing.tar.gz", &tar_gz(&[])), "store", "/opt")),
+        refusal(&test, &request(archive("cut.tar.gz", &good[..good.len() - 9]), "store", "/opt")),
         refusal(
             &test,
             BuildRequest {
@@ -151,7 +151,9 @@ fn verify_names_the_fragment_that_was_changed() {
     let test = TestApp::new();
     let package = test.package(&noise(3000), 1000);
     let path = test.path().join(format!("download/{0}/{0}-2", package.id));
-    std::fs::File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, b"something else")).expect("overwritten");
+    std::fs::File::create(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"something else"))
+        .expect("overwritten");
     let verified = verify::package(&test.app, &package, &mut |_| {}).expect("read");
     insta::assert_snapshot!(verified.problems.join("\n"), @"1795168800/1795168800-2 is not the fragment that was built: restore it from a back-up or build the package again");
 }

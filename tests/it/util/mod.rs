@@ -58,8 +58,8 @@ impl TestApp {
         path
     }
 
-    pub(crate) fn build(&self, request: BuildRequest) -> Result<Built, PublishError> {
-        publish::build(&self.app, &request, &mut |_| {})
+    pub(crate) fn build(&self, request: &BuildRequest) -> Result<Built, PublishError> {
+        publish::build(&self.app, request, &mut |_| {})
     }
 
     /// A package that stores one file.
@@ -69,7 +69,7 @@ impl TestApp {
             fragmenting: Fragmenting::Size(dripfeed::model::ByteSize(fragment_size)),
             ..request(source, "store", "/opt/tool")
         };
-        self.build(request).expect("a package").package
+        self.build(&request).expect("a package").package
     }
 
     /// What the tree and the staging area hold, one path a line.
