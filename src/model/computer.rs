@@ -64,6 +64,16 @@ impl fmt::Display for ComputerId {
     }
 }
 
+/// A group's number in the store.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupId(pub i64);
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A managed machine, as its last inventory described it. Empty text is "not said".
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Computer {

@@ -29,7 +29,7 @@ mod time;
 mod tree;
 
 pub use activation::{Activation, InvalidLocation, Location};
-pub use computer::{Computer, ComputerId, DeviceId, InvalidDeviceId};
+pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
 pub use deployment::{
     Deployment, DeploymentId, InvalidPostCommand, InvalidSchedule, Job, JobId, JobOptions, JobState, PostCommand,
     Schedule, UnknownJobState, Withheld,

@@ -6,25 +6,29 @@ use super::connection::q;
 use super::error::corrupt;
 use super::schema::settings;
 use super::{Conn, StoreError};
-use crate::model::ComputerId;
 use crate::model::settings::{SettingKey, SettingsLayer};
+use crate::model::{ComputerId, GroupId};
 
 /// Whose layer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
     /// The server's.
     Global,
+    /// A group's.
+    Group(GroupId),
     /// A computer's own.
     Computer(ComputerId),
 }
 
-/// The word of a computer's own layer.
+/// The words of the layers that end with what they belong to.
 pub(super) const COMPUTER: &str = "computer";
+pub(super) const GROUP: &str = "group";
 
 impl Scope {
     fn columns(self) -> (&'static str, i64) {
         match self {
             Self::Global => ("global", 0),
+            Self::Group(id) => (GROUP, id.0),
             Self::Computer(id) => (COMPUTER, id.0),
         }
     }

@@ -106,7 +106,7 @@ fn what_could_not_work_is_refused_with_a_sentence() {
         refusal(&test, &request(archive("cut.tar.gz", &good[..good.len() - 9]), "store", "/opt")),
         refusal(
             &test,
-            BuildRequest {
+            &BuildRequest {
                 fragmenting: Fragmenting::Count(1_000_000),
                 ..request(archive("a.tar.gz", &good), "store", "/opt")
             },
