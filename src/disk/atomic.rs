@@ -63,20 +63,21 @@ pub fn sync_dir(_: &Path) -> io::Result<()> {
 
 /// Makes a directory that everybody may look into (0755), and those above it; one that is there stays as it is.
 pub fn create_dir(directory: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
-    builder.create(directory)?;
-    sync_dir(parent(directory))
+    create_dir_with_mode(directory, 0o755)
 }
 
 /// Makes a directory that only its owner may look into (0700), and those above it; one that is there stays as it is.
 pub fn create_dir_private(directory: &Path) -> io::Result<()> {
+    create_dir_with_mode(directory, 0o700)
+}
+
+fn create_dir_with_mode(directory: &Path, mode: u32) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
     builder.create(directory)?;
     sync_dir(parent(directory))
 }

@@ -15,16 +15,13 @@ use super::body::{self, BodyError};
 use super::{Remote, Site, reply};
 use crate::model::limits::RequestLimits;
 use crate::protocol::envelope::{self, Container, EnvelopeError};
-use crate::protocol::{Request, RequestError};
+use crate::protocol::{Request, RequestError, UPDATE_REPLY};
 use crate::service::{self, App, Peer, ServiceError};
 
 /// Bytes from which a body is inflated and read beside the workers: it takes milliseconds.
 const HEAVY: usize = 32 << 10;
 /// Characters of a `User-Agent` that are kept.
 const USER_AGENT_LENGTH: usize = 200;
-
-/// The answer to QUERY UPDATE: there is never a newer agent.
-const NO_UPDATE: &str = "<?xml version='1.0' encoding='UTF-8'?>\n<REPLY>\n  <RESPONSE>NO_UPDATE</RESPONSE>\n</REPLY>\n";
 
 /// Why an agent got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +115,7 @@ async fn answer(
             service::notify::take(app, notify, peer).await?;
             Ok(taken())
         }
-        Request::Update => Ok(sealed(container, NO_UPDATE)),
+        Request::Update => Ok(sealed(container, UPDATE_REPLY)),
         Request::Snmp { .. } => Ok(taken()),
     }
 }
