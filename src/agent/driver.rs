@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::engine::{Action, Engine, Event, Failure};
 use crate::fetch::{BasicAuth, Client, ClientOptions, FetchError, InvalidUrl, Secret, Url};
 use crate::model::limits::{ArchiveLimits, ReplyLimits};
 use crate::model::{
-    ByteSize, FragmentCount, FragmentNumber, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime,
+    ByteSize, FragmentCount, FragmentNumber, Hasher, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime,
 };
 use crate::protocol::Info;
 
@@ -364,8 +364,13 @@ impl<'a> Agent<'a> {
             Ok(Part { file, stop: &self.stop, progress: &self.progress, package: info.package })
         });
         let length = match fetched {
-            Ok((part, length)) if length > 0 => {
-                directory.fragment_came(number, &part.file)?;
+            Ok((kept, length)) if length > 0 => {
+                if !is_as_built(&part, info, number)? {
+                    // Nothing of it is worth going on from.
+                    open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
+                    return Err(CollectError::Damaged { url: url.to_string() });
+                }
+                directory.fragment_came(number, &kept.file)?;
                 length
             }
             Ok(_) => return Err(CollectError::Empty),
@@ -469,6 +474,11 @@ impl<'a> Agent<'a> {
                 return Err(NotReady::Lost(vec![number]));
             }
             Err(error @ (AssembleError::WrongDigest { .. } | AssembleError::Unproven)) => {
+                // Whole when it came, and not any more: the disk did it, and only that fragment is fetched again.
+                let damaged = damaged(directory, info);
+                if !damaged.is_empty() {
+                    return Err(NotReady::Lost(damaged));
+                }
                 return Err(NotReady::Failed(ResultCode::error("BAD_DIGEST"), chain(&error)));
             }
             Err(AssembleError::Write(error)) => return Err(NotReady::of_disk(error)),
@@ -535,6 +545,8 @@ enum CollectError {
     NoLocation,
     #[error("it is empty")]
     Empty,
+    #[error("{url} gives other bytes than were built")]
+    Damaged { url: String },
 }
 
 impl CollectError {
@@ -543,9 +555,30 @@ impl CollectError {
             Self::Fetch(error) => error.failure(),
             Self::WorkDir(_) => Failure::Transient,
             Self::NoLocation => Failure::Missing,
-            Self::Empty => Failure::Wrong,
+            Self::Empty | Self::Damaged { .. } => Failure::Wrong,
         }
     }
+}
+
+/// Are these the bytes that were built, as far as the info file says? (Only our server's says it of each fragment.)
+fn is_as_built(path: &Path, info: &Info, number: FragmentNumber) -> Result<bool, WorkDirError> {
+    let Some(expected) = info.fragment_sha256.get(number.number() as usize - 1) else { return Ok(true) };
+    let failed = |source| WorkDirError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Hasher::new(expected.algorithm());
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hasher.finish() == *expected),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// The fragments on the disk that are not what was built, as far as that can be told.
+fn damaged(directory: &PackageDir<'_>, info: &Info) -> Vec<FragmentNumber> {
+    let numbers = info.fragments.numbers();
+    numbers.filter(|number| !is_as_built(&directory.fragment(*number), info, *number).unwrap_or(false)).collect()
 }
 
 /// Why a package cannot be executed.

@@ -147,6 +147,20 @@ impl Digest {
         })
     }
 
+    /// Base64 without padding.
+    pub fn to_base64(&self) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::with_capacity(self.as_bytes().len().div_ceil(3) * 4);
+        for chunk in self.as_bytes().chunks(3) {
+            let bytes = [chunk[0], chunk.get(1).copied().unwrap_or(0), chunk.get(2).copied().unwrap_or(0)];
+            let bits = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+            for at in 0..=chunk.len() {
+                text.push(char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]));
+            }
+        }
+        text
+    }
+
     /// Which algorithm made it.
     pub fn algorithm(&self) -> DigestAlgorithm {
         self.algorithm
@@ -281,6 +295,17 @@ mod tests {
         assert_eq!(md5(DigestEncoding::Hexa, &hex.to_uppercase()).as_deref(), Ok(hex));
         assert_eq!(md5(DigestEncoding::Base64, "XrY7u+Ae7tCTyyK7j1rNww==").as_deref(), Ok(hex));
         assert_eq!(md5(DigestEncoding::Base64, "XrY7u+Ae7tCTyyK7j1rNww").as_deref(), Ok(hex));
+    }
+
+    #[test]
+    fn base64_has_no_padding_and_reads_back() {
+        let hex = "5eb63bbbe01eeed093cb22bb8f5acdc3";
+        let digest = Digest::parse(DigestAlgorithm::Md5, DigestEncoding::Hexa, hex).expect("a digest");
+        assert_eq!(digest.to_base64(), "XrY7u+Ae7tCTyyK7j1rNww");
+        for algorithm in [DigestAlgorithm::Md5, DigestAlgorithm::Sha1, DigestAlgorithm::Sha256] {
+            let digest = Hasher::new(algorithm).finish();
+            assert_eq!(Digest::parse(algorithm, DigestEncoding::Base64, &digest.to_base64()), Ok(digest));
+        }
     }
 
     #[test]

@@ -59,7 +59,13 @@ pub struct Info {
     pub done: Option<Done>,
     /// `SHA256`: ours, ignored by stock agents; our agent checks it as well as `DIGEST`.
     pub sha256: Option<Digest>,
+    /// `SHA256_FRAGS`: ours, the SHA-256 of each fragment in order, Base64 without padding, 43 characters each. Empty if it
+    /// is not said; a fragment that is damaged on its way is then found out only when the whole is put together.
+    pub fragment_sha256: Vec<Digest>,
 }
+
+/// Characters of a SHA-256 in Base64 without padding.
+const BASE64_SHA256: usize = 43;
 
 /// Why an info file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +127,10 @@ impl Info {
         if let Some(sha256) = self.sha256 {
             attribute("SHA256", &sha256.to_string());
         }
+        if !self.fragment_sha256.is_empty() {
+            let list: String = self.fragment_sha256.iter().map(Digest::to_base64).collect();
+            attribute("SHA256_FRAGS", &list);
+        }
         out.push_str(" />\n");
         out
     }
@@ -168,6 +178,7 @@ impl Info {
                 None | Some("") => None,
                 Some(text) => Some(Digest::parse(DigestAlgorithm::Sha256, DigestEncoding::Hexa, text)?),
             },
+            fragment_sha256: fragment_digests(&root, fragments)?,
         })
     }
 }
@@ -183,6 +194,17 @@ fn attribute_of(action: &Action) -> &'static str {
 fn digest(root: &Element) -> Result<Digest, InvalidDigest> {
     let value = |name| root.value(name).unwrap_or_default().trim();
     Digest::parse(value("DIGEST_ALGO").parse()?, value("DIGEST_ENCODE").parse()?, value("DIGEST"))
+}
+
+fn fragment_digests(root: &Element, fragments: FragmentCount) -> Result<Vec<Digest>, InfoError> {
+    let list = root.value("SHA256_FRAGS").unwrap_or_default().trim();
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pieces = list.as_bytes().chunks(BASE64_SHA256).map(|piece| std::str::from_utf8(piece).unwrap_or_default());
+    let digests = pieces.map(|piece| Digest::parse(DigestAlgorithm::Sha256, DigestEncoding::Base64, piece));
+    let digests = digests.collect::<Result<Vec<_>, _>>()?;
+    if digests.len() == fragments.0 as usize { Ok(digests) } else { Err(wrong(root, "SHA256_FRAGS")) }
 }
 
 fn number(root: &Element, attribute: &'static str, missing: u32) -> Result<u32, InfoError> {
@@ -232,6 +254,7 @@ mod tests {
             notify: None,
             done: None,
             sha256: None,
+            fragment_sha256: Vec::new(),
         };
         assert_eq!(info, expected);
         let blank =
@@ -268,6 +291,22 @@ mod tests {
         let written = info.to_xml();
         assert!(written.ends_with(&format!(" GARDEFOU=\"rien\" SHA256=\"{}\" />\n", "ab".repeat(32))), "{written}");
         assert_eq!(read(&written).expect("an info file"), info);
+    }
+
+    #[test]
+    fn digests_of_fragments_are_one_for_each_or_none_at_all() {
+        let mut info = read(INFO).expect("an info file");
+        let digest = |byte| Digest::from_bytes(DigestAlgorithm::Sha256, &[byte; 32]).expect("32 bytes");
+        info.fragments = FragmentCount(2);
+        info.digest = Digest::from_bytes(DigestAlgorithm::Md5, &[1; 16]);
+        info.fragment_sha256 = vec![digest(7), digest(0xff)];
+        let written = info.to_xml();
+        assert_eq!(read(&written).expect("an info file"), info);
+        for wrong in
+            [written.replace("FRAGS=\"2\"", "FRAGS=\"3\""), written.replace("SHA256_FRAGS=\"", "SHA256_FRAGS=\"AA")]
+        {
+            assert!(read(&wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -114,6 +114,8 @@ fn info() -> impl Strategy<Value = Info> {
         (digest, prop::option::of(notify), prop::option::of(words()), prop_oneof![Just(None), sha256]),
     )
         .prop_map(|((package, priority, action, fragments, https), (digest, notify, done, sha256))| Info {
+            fragment_sha256: sha256
+                .map_or_else(Vec::new, |sha256| vec![sha256; if fragments <= 50 { fragments as usize } else { 0 }]),
             package,
             priority: Priority::from_number(priority),
             action,

@@ -15,8 +15,8 @@ use crate::archive::{
 };
 use crate::disk::{LockError, PositionedReader, Spool, Staged, TreeError, lock};
 use crate::model::{
-    Action, ByteSize, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package, PackageId,
-    PackageState,
+    Action, ByteSize, Digest, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package,
+    PackageId, PackageState,
 };
 use crate::protocol::{Info, Scheme};
 use crate::store::packages::{BuiltContent, NewPackage};
@@ -348,6 +348,7 @@ fn cut_and_publish(
         notify: new.notify.clone(),
         done: new.done.clone(),
         sha256: built.sha256,
+        fragment_sha256: listed_digests(&built),
     };
     staged.write_info(&info.to_xml())?;
     app.store.write_now(move |conn| packages::set_content(conn, id, &built))?;
@@ -359,6 +360,15 @@ fn cut_and_publish(
     let package =
         package.ok_or_else(|| PublishError::Refused(format!("package {id} was removed while it was built")))?;
     Ok(Built { package, warnings })
+}
+
+/// Digests of fragments for the info file, as long as it stays a small one: agents read it whole.
+fn listed_digests(built: &BuiltContent) -> Vec<Digest> {
+    const MOST: usize = 8192;
+    if built.fragments.len() > MOST {
+        return Vec::new();
+    }
+    built.fragments.iter().map(|fragment| fragment.sha256).collect()
 }
 
 /// One pass each, side by side: what is inside, and fragments with their digests.

@@ -17,7 +17,9 @@ use dripfeed::config::agent::{AgentConfig, AgentOpts};
 use dripfeed::fetch::{Client, ClientOptions, FetchError};
 use dripfeed::model::limits::RequestLimits;
 use dripfeed::model::settings::DownloadSettings;
-use dripfeed::model::{Action, Days, DigestAlgorithm, FragmentCount, Hasher, Minutes, PackageId, Priority, UnixTime};
+use dripfeed::model::{
+    Action, Days, DigestAlgorithm, FragmentCount, FragmentNumber, Hasher, Minutes, PackageId, Priority, UnixTime,
+};
 use dripfeed::protocol::envelope::{self, Container};
 use dripfeed::protocol::{Decision, DownloadOption, Info, InventoryReply, Offer, PrologReply, Request, Scheme};
 use dripfeed::tls::client::provider;
@@ -212,6 +214,7 @@ impl Server {
             notify: None,
             done: None,
             sha256: digest(DigestAlgorithm::Sha256),
+            fragment_sha256: Vec::new(),
         };
         self.put_info(&info);
         if fragments > 0 {
@@ -733,6 +736,35 @@ fn a_wrong_digest_is_never_executed() {
     assert_eq!(bench.server.reports(), ["7 ERR_BAD_DIGEST"]);
     assert!(!mark.exists());
     assert_eq!(bench.history(), "");
+}
+
+/// The info file of a package says what each fragment is.
+fn say_each_digest(bench: &Bench, mut info: Info) {
+    let package = info.package;
+    let sha256 = |number: FragmentNumber| {
+        let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+        hasher.update(&bench.server.world().files[&format!("/download/{package}/{package}-{number}")]);
+        hasher.finish()
+    };
+    info.fragment_sha256 = info.fragments.numbers().map(sha256).collect();
+    bench.server.put_info(&info);
+}
+
+#[test]
+fn a_fragment_that_is_damaged_on_its_way_is_fetched_again_and_no_other() {
+    let bench = Bench::new();
+    let info = bench.server.publish(7, execute("true"), &tar_gz(&[("a", 0o644, "hello")]), 3);
+    say_each_digest(&bench, info);
+    let mut spoilt = false;
+    bench.server.fault(move |asked| {
+        let first = asked.path.ends_with("7-2") && !std::mem::replace(&mut spoilt, true);
+        first.then(|| ok(b"not what was built"))
+    });
+    bench.once().expect("a run");
+    assert_eq!(bench.server.reports(), ["7 SUCCESS"]);
+    let log = bench.server.take_log();
+    let count = |name: &str| log.lines().filter(|line| line.contains(name)).count();
+    assert_eq!((count("/7-1"), count("/7-2"), count("/7-3")), (1, 2, 1), "{log}");
 }
 
 #[test]
