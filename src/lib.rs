@@ -5,8 +5,8 @@
 //! adapter at the rim. A module imports anything lower, never higher:
 //!
 //! ```text
-//!  5  bin/server.rs        bin/agent.rs            arguments → config → run → exit code
-//!  4  cli/  server/        agent/                  programs; server and agent never import one another
+//!  5  bin/server.rs        bin/agent.rs  bin/mirror.rs   arguments → config → run → exit code
+//!  4  cli/  server/        agent/        mirror/         programs; they never import one another
 //!  3  service/                                     use cases: rules + transactions          [server]
 //!  2  store/ [server]      fetch/ disk/ tls/ config/ clock.rs telemetry.rs     adapters
 //!  1  protocol/  engine/  archive/                 pure: bytes ↔ values, values ↔ values
@@ -16,7 +16,7 @@
 //! Where to start: `docs/architecture.md`, then [`model`], then [`protocol`]. "Why was this package not offered?" is
 //! answered in `service/prolog.rs`, "why did the agent wait?" in [`engine`], "what bytes do we send?" in [`protocol`].
 //!
-//! Features: `server` (axum, tokio, diesel), `agent` (neither), `fetch` (the HTTP client that both use). Without any,
+//! Features: `server` (axum, tokio, diesel), `agent` and `mirror` (none of them), `fetch` (the HTTP client that all use). Without any,
 //! only the pure floors are left.
 
 #[cfg(feature = "agent")]
@@ -33,6 +33,8 @@ pub mod disk;
 pub mod engine;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+#[cfg(feature = "mirror")]
+pub mod mirror;
 pub mod model;
 pub mod protocol;
 #[cfg(feature = "server")]

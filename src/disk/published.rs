@@ -284,6 +284,18 @@ impl Staged {
         Ok(FragmentWriter(file))
     }
 
+    /// Begins a fragment's file, again if it was begun before: for what comes from several sources in turn.
+    pub fn replace_fragment(&self, number: FragmentNumber) -> io::Result<FragmentWriter> {
+        match self.create_fragment(number) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let key = TreeKey::Fragment { package: self.id, number };
+                fs::remove_file(self.directory.join(key.file_name()))?;
+                self.create_fragment(number)
+            }
+            begun => begun,
+        }
+    }
+
     /// Writes the info file.
     pub fn write_info(&self, xml: &str) -> Result<(), TreeError> {
         let key = TreeKey::Info { package: self.id };

@@ -154,6 +154,30 @@ impl Client {
         whole(url, request.call().map_err(|error| self.explain(url, error))?, limit)
     }
 
+    /// Fetches a small file unless it is still the one of that validator (`ETag`); `None` if it is. For mirrors: agents
+    /// never ask conditionally.
+    pub fn get_if_changed(
+        &self,
+        url: &Url,
+        validator: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Validated>, FetchError> {
+        self.check_roots(url)?;
+        let mut request = self.agent.get(url.as_str());
+        if let Some(value) = self.authorization(url) {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if let Some(validator) = validator {
+            request = request.header(header::IF_NONE_MATCH, validator);
+        }
+        let response = request.call().map_err(|error| self.explain(url, error))?;
+        if validator.is_some() && response.status().as_u16() == 304 {
+            return Ok(None);
+        }
+        let validator = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Some(Validated { bytes: whole(url, response, limit)?, validator }))
+    }
+
     /// Fetches a file into what `open` gives, from byte `offset` on if the source can; at most `limit` bytes in all.
     ///
     /// `open` is told where the bytes really begin: at `offset`, or at 0 when the source sends the whole file. Returns
@@ -292,6 +316,15 @@ impl Client {
             other => FetchError::Tls { authority, problem: other.to_string() },
         }
     }
+}
+
+/// A small file and what to ask with next time.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its `ETag`, if the server gave one.
+    pub validator: Option<String>,
 }
 
 fn whole(url: &Url, response: Response<Body>, limit: usize) -> Result<Vec<u8>, FetchError> {

@@ -17,6 +17,7 @@
 pub mod envelope;
 mod info;
 mod inventory;
+mod manifest;
 mod option;
 mod prolog;
 mod report;
@@ -29,6 +30,7 @@ pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
     AccountField, ComputerFacts, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
 };
+pub use manifest::{Listing, Manifest, ManifestError};
 pub use option::{ConfError, DownloadOption, Offer, conf_from_xml, conf_to_xml};
 pub use prolog::{Decision, PrologReply, PrologRequest, ReplyError};
 pub use report::DownloadReport;

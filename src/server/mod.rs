@@ -7,6 +7,7 @@
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
 //!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod body;
 mod connection;
 mod listen;
+mod manifest;
 mod middleware;
 mod ocs;
 mod pages;
@@ -42,6 +44,7 @@ use self::middleware::RequestIds;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::service::App;
+use crate::service::mirrors::Listings;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 
 /// Between two looks at files that are mapped but no longer published.
@@ -142,6 +145,7 @@ struct Site {
     heavy: Arc<Semaphore>,
     data_dir: Arc<Path>,
     download: Arc<Path>,
+    listings: Listings,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -187,6 +191,7 @@ impl Server {
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
             data_dir: config.data_dir.clone().into(),
             download: config.download_dir().into(),
+            listings: Listings::default(),
         };
         Ok(Self { site, config, http, https })
     }

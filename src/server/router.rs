@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::{any, get};
 
-use super::{Site, ocs, pages, tree};
+use super::{Site, manifest, ocs, pages, tree};
 
 /// Both listeners have all of these; what differs by listener is decided in the handler, which answers with a sentence.
 pub(super) fn router(site: Site) -> Router {
@@ -13,6 +13,8 @@ pub(super) fn router(site: Site) -> Router {
         .route("/ocsinventory/", any(ocs::receive))
         .route("/ocsinventory/{*below}", any(ocs::receive))
         // Agents and mirrors: the published tree. `info` over HTTPS only.
+        .route("/download/manifest", get(manifest::manifest))
+        .route("/download/manifest/{package}", get(manifest::listing))
         .route("/download/{*key}", any(tree::serve))
         // People.
         .route("/", get(pages::landing))

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod activate;
 pub mod assign;
 pub mod inventory;
+pub mod mirrors;
 pub mod notify;
 pub mod prolog;
 pub mod publish;

@@ -187,10 +187,22 @@ pub fn set_content(conn: &mut Conn, id: PackageId, content: &BuiltContent) -> Re
     Ok(())
 }
 
-/// Changes the state. True if there is such a package.
+/// Changes the state, and with it the tree's generation. True if there is such a package.
 pub fn set_state(conn: &mut Conn, id: PackageId, state: PackageState) -> Result<bool, StoreError> {
     let row = packages::table.find(i64::from(id));
-    Ok(q!(conn => diesel::update(row).set(packages::state.eq(state.as_str())).execute(conn))? > 0)
+    let changed = q!(conn => diesel::update(row).set(packages::state.eq(state.as_str())).execute(conn))? > 0;
+    if changed {
+        q!(conn => diesel::update(counters::table.find("tree"))
+            .set(counters::value.eq(counters::value + 1_i64))
+            .execute(conn))?;
+    }
+    Ok(changed)
+}
+
+/// How often the published tree has changed: a mirror's validator.
+pub fn generation(conn: &mut Conn) -> Result<u64, StoreError> {
+    let value: i64 = q!(conn => counters::table.find("tree").select(counters::value).first(conn))?;
+    At("counters", "tree").number("value", value)
 }
 
 /// Removes a package in state `building`; its id stays used.

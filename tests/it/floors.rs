@@ -41,6 +41,7 @@ const ROOMS: &[Room] = &[
     room("service", 3),
     room("server", 4),
     Room { beside: &["server"], ..room("cli", 4) },
+    Room { never: &["store", "service"], ..room("mirror", 4) },
     // The agent is built without the server's crates, so it cannot have the rooms that need them.
     Room { never: &["store", "service"], ..room("agent", 4) },
 ];
@@ -56,8 +57,8 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("axum", &["server"], "only server/ knows the web framework"),
     ("hyper", &["server"], "only server/ speaks HTTP to clients"),
     ("hyper_util", &["server"], "only server/ speaks HTTP to clients"),
-    ("clap", &["cli", "agent", "config", "bin"], "arguments are read at the rim"),
-    ("indicatif", &["cli", "agent"], "progress is drawn by programs"),
+    ("clap", &["cli", "agent", "mirror", "config", "bin"], "arguments are read at the rim"),
+    ("indicatif", &["cli", "agent", "mirror"], "progress is drawn by programs"),
 ];
 
 /// What the pure floors must not name at all.
@@ -103,6 +104,7 @@ fn a_room_names_only_rooms_below_it() {
                     // Programs put everything together; the agent's pulls in nothing of the server's. The server's holds the
                     // agent as well where both are built: its demonstration runs one as a child.
                     "src/bin/agent.rs" => target.name == "agent" || may_name("agent", target),
+                    "src/bin/mirror.rs" => target.name == "mirror" || may_name("mirror", target),
                     "src/bin/server.rs" => ["cli", "agent"].contains(&target.name) || may_name("cli", target),
                     _ => source.room() == target.name || may_name(source.room(), target),
                 };
@@ -226,14 +228,15 @@ fn the_agent_is_built_without_the_servers_crates() {
         })
         .collect();
 
-    let agent = closure(&features, "agent");
+    let (agent, mirror) = (closure(&features, "agent"), closure(&features, "mirror"));
     for server_only in ["axum", "tokio", "hyper", "hyper-util", "diesel", "diesel-async", "libsqlite3-sys", "tower"] {
         let part = format!("dep:{server_only}");
         assert!(!agent.contains(part.as_str()), "feature agent pulls in {server_only}: {agent:?}");
+        assert!(!mirror.contains(part.as_str()), "feature mirror pulls in {server_only}: {mirror:?}");
         assert!(closure(&features, "server").contains(part.as_str()), "feature server does not name {server_only}");
     }
     assert!(agent.contains("dep:ureq"), "the closure of a feature is not read rightly: {agent:?}");
-    assert_eq!(features["default"], ["server", "agent"], "both programs are built by default");
+    assert_eq!(features["default"], ["server", "agent", "mirror"], "all programs are built by default");
 
     let dependencies = manifest["dependencies"].as_table().expect("dependencies");
     for (name, entry) in dependencies {

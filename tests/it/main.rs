@@ -5,6 +5,7 @@ mod backends;
 mod floors;
 mod http;
 mod jobs;
+mod mirror;
 mod publish;
 mod util;
 mod wire;

@@ -1,13 +1,13 @@
 -- Times are Unix milliseconds, states are words, digests are bytes. Numbers are never used twice (AUTOINCREMENT), because
 -- events refer to them for ever.
 
--- Highest number ever given out, whatever became of the row.
+-- package: highest number ever given out, whatever became of the row. tree: how often the published tree has changed.
 CREATE TABLE counters (
     name TEXT NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO counters (name, value) VALUES ('package', 0);
+INSERT INTO counters (name, value) VALUES ('package', 0), ('tree', 0);
 
 CREATE TABLE packages (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id BETWEEN 1 AND 2147483647),

@@ -1,0 +1,7 @@
+//! `dripfeed-mirror`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dripfeed::mirror::cli::main(std::env::args_os())
+}

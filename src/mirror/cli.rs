@@ -1,0 +1,321 @@
+//! `dripfeed-mirror`: arguments → run → exit code.
+//!
+//! Exit codes: 0 the copy is like the source (for `verify`: nothing was wrong), 1 it is not, 2 arguments.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::local::Local;
+use super::plan::{SyncPlan, plan};
+use super::source::{Source, SourceError, Sources};
+use super::sync::{Watcher, look, sync};
+use super::verify::verify;
+use crate::fetch::{Client, ClientOptions};
+use crate::model::{ByteSize, PackageId};
+
+/// Keeps a copy of a dripfeed server's download tree near its computers.
+#[derive(Debug, Parser)]
+#[command(name = "dripfeed-mirror", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Become like the source; every package appears whole or not at all
+    Sync {
+        #[command(flatten)]
+        from: From,
+        /// Fragments that come at a time
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        jobs: usize,
+        /// Bytes per second at the most, such as 2M
+        #[arg(long, value_name = "RATE")]
+        limit: Option<ByteSize>,
+        /// Go on for ever, so many minutes between two syncs
+        #[arg(long, value_name = "MINUTES")]
+        every: Option<u64>,
+    },
+    /// Show what a sync would do
+    Plan {
+        #[command(flatten)]
+        from: From,
+    },
+    /// Read every file of the copy again; what is wrong is removed and comes again with the next sync
+    Verify {
+        /// Directory of the mirror
+        #[arg(long, value_name = "DIRECTORY")]
+        to: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+struct From {
+    /// Tree of the server: https://HOST:PORT/download. Given several times, the next is asked when one fails
+    #[arg(long = "from", value_name = "URL", required = true)]
+    servers: Vec<String>,
+    /// Directory of the mirror; web servers serve its `download`
+    #[arg(long, value_name = "DIRECTORY")]
+    to: PathBuf,
+    /// PEM file of the authority that signed the server's certificate
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Only these packages
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    packages: Vec<PackageId>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl From {
+    fn wanted(&self) -> impl Fn(PackageId) -> bool + use<> {
+        let chosen: BTreeSet<PackageId> = self.packages.iter().copied().collect();
+        move |package| chosen.is_empty() || chosen.contains(&package)
+    }
+}
+
+/// Why a command ended early.
+enum Failure {
+    /// Arguments.
+    Refused(anyhow::Error),
+    /// The copy is not like the source.
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> std::convert::From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Runs the program.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Command::Sync { from, jobs, limit, every: None } => run_sync(&from, jobs, limit),
+        Command::Sync { from, jobs, limit, every: Some(minutes) } => run_for_ever(&from, jobs, limit, minutes),
+        Command::Plan { from } => run_plan(&from),
+        Command::Verify { to, json } => run_verify(&to, json),
+    };
+    let (error, code) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Refused(error)) => (error, 2),
+        Err(Failure::Failed(error)) => (error, 1),
+    };
+    complain(&error);
+    ExitCode::from(code)
+}
+
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+}
+
+fn sources(from: &From, limit: Option<ByteSize>) -> Result<Sources, Failure> {
+    let refuse = |error: SourceError| Failure::Refused(error.into());
+    let sources = from.servers.iter().map(|address| Source::new(address).map_err(refuse));
+    let options = ClientOptions {
+        ca_file: from.ca.clone(),
+        user_agent: concat!("dripfeed-mirror/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..ClientOptions::default()
+    };
+    let client = Client::new(&options).map_err(|error| Failure::Refused(error.into()))?;
+    Ok(Sources::new(client, sources.collect::<Result<_, _>>()?, limit.map(|limit| limit.0)))
+}
+
+fn run_sync(from: &From, jobs: usize, limit: Option<ByteSize>) -> Result<(), Failure> {
+    let sources = sources(from, limit)?;
+    let local = Local::open(&from.to)?;
+    let screen = Screen::new();
+    let synced = sync(&local, &sources, jobs, from.wanted(), &screen);
+    screen.bar.finish_and_clear();
+    let synced = synced?;
+    let mut out = io::stdout();
+    if from.json {
+        let value = serde_json::json!({
+            "generation": synced.generation, "unchanged": synced.unchanged, "fetched": synced.fetched,
+            "kept": synced.kept, "withdrawn": synced.withdrawn, "bytes": synced.bytes,
+        });
+        writeln!(out, "{value}")?;
+    } else if synced.unchanged {
+        writeln!(out, "nothing changed since generation {}", synced.generation)?;
+    } else {
+        writeln!(
+            out,
+            "generation {}: {} came ({}), {} here already, {} withdrawn",
+            synced.generation,
+            packages(synced.fetched),
+            ByteSize(synced.bytes),
+            synced.kept,
+            synced.withdrawn
+        )?;
+    }
+    Ok(())
+}
+
+fn run_for_ever(from: &From, jobs: usize, limit: Option<ByteSize>, minutes: u64) -> Result<(), Failure> {
+    loop {
+        match run_sync(from, jobs, limit) {
+            Ok(()) => {}
+            Err(Failure::Refused(error)) => return Err(Failure::Refused(error)),
+            // A server that is away comes back; what was copied stays.
+            Err(Failure::Failed(error)) => complain(&error),
+        }
+        // Ended by a signal at any moment: a sync that is cut leaves whole packages only.
+        std::thread::sleep(Duration::from_secs(minutes.max(1).saturating_mul(60)));
+    }
+}
+
+fn run_plan(from: &From) -> Result<(), Failure> {
+    let sources = sources(from, None)?;
+    let local = Local::open(&from.to)?;
+    let screen = Screen::new();
+    let found = look(&local, &sources, &screen);
+    screen.bar.finish_and_clear();
+    let Some((manifest, _)) = found? else {
+        let mut out = io::stdout();
+        if from.json {
+            writeln!(out, "{}", serde_json::json!({ "unchanged": true, "fetch": [], "withdraw": [], "bytes": 0 }))?;
+        } else {
+            writeln!(out, "nothing changed since the last sync")?;
+        }
+        return Ok(());
+    };
+    let plan = plan(&local.packages()?, &manifest, from.wanted());
+    let mut bytes = 0;
+    for package in &plan.fetch {
+        if let Ok(at) = manifest.packages.binary_search_by_key(package, |(package, _)| *package) {
+            bytes += sources.listing(*package, &manifest.packages[at].1, &mut |error| screen.passed(error))?.size();
+        }
+    }
+    let mut out = io::stdout();
+    if from.json {
+        let numbers = |ids: &[PackageId]| ids.iter().map(|id| id.number()).collect::<Vec<_>>();
+        let value = serde_json::json!({
+            "unchanged": false, "generation": manifest.generation, "fetch": numbers(&plan.fetch), "keep": plan.keep,
+            "withdraw": numbers(&plan.withdraw), "bytes": bytes,
+        });
+        writeln!(out, "{value}")?;
+        return Ok(());
+    }
+    for package in &plan.fetch {
+        writeln!(out, "fetch     {package}")?;
+    }
+    for package in &plan.withdraw {
+        writeln!(out, "withdraw  {package}")?;
+    }
+    writeln!(
+        out,
+        "generation {}: {} to fetch ({}), {} stay, {} to withdraw",
+        manifest.generation,
+        plan.fetch.len(),
+        ByteSize(bytes),
+        plan.keep,
+        plan.withdraw.len()
+    )?;
+    Ok(())
+}
+
+fn run_verify(to: &std::path::Path, json: bool) -> Result<(), Failure> {
+    if !to.join("download").is_dir() {
+        return Err(Failure::Refused(anyhow::anyhow!(
+            "{} is no mirror: `dripfeed-mirror sync --from URL --to {0}` makes one",
+            to.display()
+        )));
+    }
+    let local = Local::open(to)?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(style("verifying {binary_bytes} {binary_bytes_per_sec} package {msg}"));
+    let verified = verify(&local, &mut |package, bytes| {
+        bar.set_message(package.to_string());
+        bar.inc(bytes);
+    });
+    bar.finish_and_clear();
+    let verified = verified?;
+    let mut out = io::stdout();
+    if json {
+        let removed: Vec<u32> = verified.removed.iter().map(|id| id.number()).collect();
+        let value = serde_json::json!({ "packages": verified.packages, "bytes": verified.bytes, "removed": removed });
+        writeln!(out, "{value}")?;
+    } else {
+        for package in &verified.removed {
+            writeln!(out, "{package} is not what came: removed, the next sync brings it again")?;
+        }
+        writeln!(
+            out,
+            "{}, {}: {} removed",
+            packages(verified.packages),
+            ByteSize(verified.bytes),
+            verified.removed.len()
+        )?;
+    }
+    if verified.removed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("the copy was not what came").into()) }
+}
+
+/// What a terminal shows while a sync runs; a pipe sees nothing but complaints.
+struct Screen {
+    bar: ProgressBar,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(style(
+            "{bar:32.cyan/dim} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} package {msg}",
+        ));
+        Self { bar }
+    }
+}
+
+impl Watcher for Screen {
+    fn passed(&self, error: &SourceError) {
+        let mut text = format!("warning: passed over: {error}");
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            let _ = write!(text, ": {inner}");
+            cause = inner.source();
+        }
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+
+    fn planned(&self, _: &SyncPlan) {
+        self.bar.set_length(0);
+    }
+
+    fn coming(&self, package: PackageId, bytes: u64) {
+        self.bar.inc_length(bytes);
+        self.bar.set_message(package.to_string());
+    }
+
+    fn came(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+}
+
+fn packages(number: usize) -> String {
+    if number == 1 { "1 package".to_owned() } else { format!("{number} packages") }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,96 @@
+//! The directory that a mirror fills.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{LockError, LockFile, PublishedTree, TreeError, atomic};
+use crate::model::{Digest, PackageId};
+use crate::protocol::{Listing, Manifest};
+
+/// Why the directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Another mirror works on it.
+    #[error("another mirror works on this directory")]
+    Lock(#[from] LockError),
+    /// The tree in it.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Anything else.
+    #[error("failed to read or write {}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A mirror's directory, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Local {
+    root: PathBuf,
+    /// The copy.
+    pub tree: PublishedTree,
+    _lock: LockFile,
+}
+
+impl Local {
+    /// Opens the directory and makes what is missing in it.
+    pub fn open(root: &Path) -> Result<Self, LocalError> {
+        let made = atomic::create_dir(root).and_then(|()| atomic::create_dir(&root.join("listings")));
+        made.map_err(|source| LocalError::Io { path: root.to_owned(), source })?;
+        let lock = LockFile::acquire(&root.join("mirror.lock"))?;
+        let tree = PublishedTree::open(&root.join("download"), &root.join("staging"))?;
+        Ok(Self { root: root.to_owned(), tree, _lock: lock })
+    }
+
+    /// The packages that are here, each with the digest of its listing if it has a sound one.
+    pub fn packages(&self) -> Result<BTreeMap<PackageId, Option<Digest>>, LocalError> {
+        let list = self.tree.list()?;
+        Ok(list.into_iter().map(|package| (package, self.listing(package).map(|listing| listing.digest()))).collect())
+    }
+
+    /// What was proved about a package; `None` if there is nothing that can be read.
+    pub fn listing(&self, package: PackageId) -> Option<Listing> {
+        let text = std::fs::read_to_string(self.listing_path(package)).ok()?;
+        Listing::parse(&text).ok().filter(|listing| listing.package == package)
+    }
+
+    pub(super) fn store_listing(&self, listing: &Listing) -> Result<(), LocalError> {
+        let path = self.listing_path(listing.package);
+        atomic::write(&path, listing.to_text().as_bytes()).map_err(|source| LocalError::Io { path, source })
+    }
+
+    /// Takes a package out of the copy, then forgets what was proved about it.
+    pub(super) fn withdraw(&self, package: PackageId) -> Result<(), LocalError> {
+        self.tree.withdraw(package)?;
+        let path = self.listing_path(package);
+        atomic::remove_file(&path).map_err(|source| LocalError::Io { path, source })
+    }
+
+    /// The last manifest that was carried out whole, with its validator.
+    pub fn last(&self) -> Option<(Manifest, Option<String>)> {
+        let text = std::fs::read_to_string(self.root.join("manifest")).ok()?;
+        let (validator, manifest) = text.split_once('\n')?;
+        let validator = validator.strip_prefix("validator ").filter(|validator| !validator.is_empty());
+        Some((Manifest::parse(manifest).ok()?, validator.map(str::to_owned)))
+    }
+
+    pub(super) fn store_last(&self, manifest: &Manifest, validator: Option<&str>) -> Result<(), LocalError> {
+        let path = self.root.join("manifest");
+        let text = format!("validator {}\n{}", validator.unwrap_or_default(), manifest.to_text());
+        atomic::write(&path, text.as_bytes()).map_err(|source| LocalError::Io { path, source })
+    }
+
+    /// The next sync asks unconditionally, because something here was not as it should be.
+    pub(super) fn forget_last(&self) -> Result<(), LocalError> {
+        let path = self.root.join("manifest");
+        atomic::remove_file(&path).map_err(|source| LocalError::Io { path, source })
+    }
+
+    fn listing_path(&self, package: PackageId) -> PathBuf {
+        self.root.join("listings").join(package.to_string())
+    }
+}
