@@ -2,6 +2,8 @@
 
 mod agent;
 mod backends;
+#[cfg(debug_assertions)]
+mod crash;
 mod floors;
 mod http;
 mod jobs;
