@@ -4,6 +4,7 @@ mod agent;
 mod backends;
 #[cfg(debug_assertions)]
 mod crash;
+mod door;
 mod floors;
 mod http;
 mod jobs;
