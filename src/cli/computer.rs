@@ -105,7 +105,7 @@ fn list(app: &App, json: bool, output: &mut Output) -> Done {
                 printable(&computer.user_name),
                 printable(&computer.tag),
                 clock::local_text(computer.last_contact),
-                computer.device_id.to_string(),
+                printable(computer.device_id.as_str()),
             ]
         })
         .collect();
@@ -157,8 +157,11 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text) };
     let fields = [
         ("computer", printable(&computer.name)),
-        ("device id", computer.device_id.to_string()),
-        ("system", format!("{} {} {}", or_dash(&computer.os_name), computer.os_version, computer.architecture)),
+        ("device id", printable(computer.device_id.as_str())),
+        (
+            "system",
+            printable(&format!("{} {} {}", or_dash(&computer.os_name), computer.os_version, computer.architecture)),
+        ),
         ("model", format!("{}, serial {}", or_dash(&computer.model), or_dash(&computer.serial))),
         ("address", format!("{} (heard from {})", or_dash(&computer.ip_address), computer.peer_address)),
         ("user", or_dash(&computer.user_name)),
@@ -255,6 +258,6 @@ fn delete(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     output.line(format_args!(
         "forgot {} ({}); it comes back with its next inventory",
         printable(&computer.name),
-        computer.device_id
+        printable(computer.device_id.as_str())
     ))
 }

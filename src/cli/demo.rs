@@ -13,7 +13,7 @@ use super::computer::time_line;
 use super::context::open;
 use super::output::{Output, say};
 use super::package::duration;
-use super::serve::{Running, start};
+use super::serve::{Running, StopSignals, start};
 use super::{Done, Failure};
 use crate::engine::check_pace;
 use crate::model::{Action, ByteSize, JobState, OsFamily, Package, PackageId, Priority};
@@ -123,7 +123,8 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
         running.sign_in()
     ))?;
     output.flush()?;
-    running.wait()
+    StopSignals::listen()?.wait()?;
+    running.stop()
 }
 
 fn step(output: &mut Output, number: u32, name: &str, what: &str) -> Done {

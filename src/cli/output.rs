@@ -66,9 +66,12 @@ impl Output {
     }
 }
 
-/// Text from a computer on a terminal: what could move the cursor is shown, not done.
+/// Text from a computer on a terminal: what could move the cursor, or turn the rest of the line round, is shown, not done.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    };
+    text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Says what went wrong, once, with its causes.
@@ -82,13 +85,15 @@ pub(crate) fn complain(error: &anyhow::Error) {
         }
     }
     let (red, plain) = if io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let _ = writeln!(io::stderr(), "{red}error:{plain} {text}");
+    // Computers' names and archives' paths are in such sentences, too.
+    let text: Vec<String> = text.lines().map(printable).collect();
+    let _ = writeln!(io::stderr(), "{red}error:{plain} {}", text.join("\n"));
 }
 
 /// Says what the administrator should know though it is no error.
 pub(crate) fn warn(text: impl Display) {
     let (yellow, plain) = if io::stderr().is_terminal() { ("\x1b[1;33m", "\x1b[0m") } else { ("", "") };
-    let _ = writeln!(io::stderr(), "{yellow}warning:{plain} {text}");
+    let _ = writeln!(io::stderr(), "{yellow}warning:{plain} {}", printable(&text.to_string()));
 }
 
 /// Whoever reads us has read enough (`dripfeed status | head`): that is no failure.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::args::{Place, Serve};
@@ -22,10 +23,43 @@ use crate::telemetry;
 const FIRST_ADMINISTRATOR: &str = "admin";
 
 pub(super) fn run(place: &Place, options: &Serve, output: &mut Output) -> Done {
+    // Before anybody can know that it runs: whoever reads the greeting may stop it at once.
+    let signals = StopSignals::listen()?;
     let running = start(place, options)?;
     running.greet(output)?;
     output.flush()?;
-    running.wait()
+    signals.wait()?;
+    running.stop()
+}
+
+/// SIGINT and SIGTERM. They are caught from here on, so that none of them ends the process half way.
+pub(super) struct StopSignals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(inside);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Until one of them has come.
+    pub(super) fn wait(self) -> Done {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        tracing::info!("stopping: running requests may end");
+        Ok(())
+    }
 }
 
 /// A server that runs in threads of its own.
@@ -67,11 +101,8 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
     let stop = Arc::new(Notify::new());
     let stopping = Arc::clone(&stop);
     let ca_file = server.tls().authority_file();
-    let tls = server.tls();
-    let clock = crate::clock::Clock::System;
     let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
         runtime.block_on(async move {
-            reload_on_hangup(tls, clock);
             server.run(async move { stopping.notified().await }).await;
         });
     })?;
@@ -122,22 +153,6 @@ fn write_addresses(path: &std::path::Path, addresses: Addresses) -> Done {
     Ok(())
 }
 
-/// SIGHUP: the certificate files are read again. What is wrong with them is said, and the old ones stay.
-fn reload_on_hangup(tls: crate::tls::server::ServerTls, clock: crate::clock::Clock) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("no SIGHUP here: certificates are read at the start only");
-        return;
-    };
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            match tls.reload(clock.now()) {
-                Ok(()) => tracing::info!("read the certificate again"),
-                Err(error) => tracing::error!("the certificate was not replaced, the old one is still shown: {error}"),
-            }
-        }
-    });
-}
-
 impl Running {
     /// What a person does next.
     fn greet(&self, output: &mut Output) -> Done {
@@ -167,22 +182,6 @@ impl Running {
                 "{FIRST_ADMINISTRATOR} (dripfeed user password {FIRST_ADMINISTRATOR} makes a new one-time password)"
             ),
         }
-    }
-
-    /// Until SIGINT or SIGTERM; then running requests end.
-    pub(super) fn wait(self) -> Done {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            std::io::Result::Ok(())
-        })?;
-        tracing::info!("stopping: running requests may end");
-        self.stop()
     }
 
     /// Ends it.

@@ -20,6 +20,8 @@
 //! - [`Staged::publish`]: `publish:info-written` (in [`Staged::write_info`]) `publish:files-synced`
 //!   `publish:directory-synced` `publish:renamed` `publish:done`
 //! - [`PublishedTree::withdraw`]: `withdraw:renamed` `withdraw:synced` `withdraw:done`
+//!
+//! `service::publish` adds its own around its commits: `build:…` and `withdraw:noted`.
 
 pub mod atomic;
 mod checkpoint;

@@ -155,6 +155,7 @@ pub struct Server {
     config: ServerConfig,
     http: TcpListener,
     https: TcpListener,
+    hangup: Hangup,
 }
 
 impl Server {
@@ -193,7 +194,7 @@ impl Server {
             download: config.download_dir().into(),
             listings: Listings::default(),
         };
-        Ok(Self { site, config, http, https })
+        Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
 
     /// Where it listens.
@@ -208,7 +209,7 @@ impl Server {
 
     /// Answers until `stop` is ready, then lets running requests end within `timeouts.stop`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { site, config, http, https } = self;
+        let Self { site, config, http, https, hangup } = self;
         listen::raise_file_limit(config.limits.connections);
         let (signal, _) = watch::channel(Signal::default());
         let places = Arc::new(Places::new(config.limits.connections, config.limits.connections_per_peer));
@@ -230,7 +231,7 @@ impl Server {
         let loops = [tokio::spawn(listen::accept(door, http)), tokio::spawn(listen::accept(secure, https))];
         tokio::select! {
             () = stop => {}
-            never = chores(&site, &config) => match never {},
+            never = chores(&site, &config, hangup) => match never {},
         }
         signal.send_modify(|signal| signal.stage = Stage::Draining);
         for accepting in loops {
@@ -273,12 +274,11 @@ fn certificate_names(config: &ServerConfig) -> Vec<String> {
 }
 
 /// What a server does besides answering: lets go of withdrawn files, renews and reloads its certificate.
-async fn chores(site: &Site, config: &ServerConfig) -> std::convert::Infallible {
+async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::convert::Infallible {
     let mut sweep = interval(SWEEP);
     let mut renewal = interval(RENEWAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut hangup = Hangup::new();
     loop {
         tokio::select! {
             _ = sweep.tick() => {
@@ -302,7 +302,7 @@ async fn chores(site: &Site, config: &ServerConfig) -> std::convert::Infallible 
     }
 }
 
-/// SIGHUP, where there is one.
+/// SIGHUP, where there is one. Caught from here on: before that it would end the process.
 struct Hangup {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,

@@ -13,7 +13,7 @@ use super::App;
 use crate::archive::{
     ArchiveError, ArchiveFormat, PackEntry, PackError, SplitError, SplitSummary, Summary, inspect, pack, split,
 };
-use crate::disk::{LockError, PositionedReader, Spool, Staged, TreeError, lock};
+use crate::disk::{LockError, PositionedReader, Spool, Staged, TreeError, checkpoint, lock};
 use crate::model::{
     Action, ByteSize, Digest, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package,
     PackageId, PackageState,
@@ -145,6 +145,7 @@ pub fn build(app: &App, request: &BuildRequest, progress: &mut dyn FnMut(Progres
     let new = request.package.clone();
     let now = app.clock.now();
     let id = app.store.write_now(move |conn| packages::reserve(conn, &new, now))?;
+    checkpoint("build:reserved");
     let built = cut_and_publish(app, id, request, content.as_ref(), progress);
     if built.is_err() {
         // Nobody has seen it; if this fails too, `reconcile` does it at the next start.
@@ -319,6 +320,7 @@ fn cut_and_publish(
 ) -> Result<Built, PublishError> {
     let new = &request.package;
     let staged = app.tree.stage(id)?;
+    checkpoint("build:staged");
     let mut warnings = warnings_before(request);
     let (summary, built) = match content {
         None => (None, BuiltContent { size: 0, md5: None, sha256: None, fragments: Vec::new() }),
@@ -352,11 +354,13 @@ fn cut_and_publish(
     };
     staged.write_info(&info.to_xml())?;
     app.store.write_now(move |conn| packages::set_content(conn, id, &built))?;
+    checkpoint("build:content-noted");
     staged.publish()?;
     let package = app.store.write_now(move |conn| -> Result<_, StoreError> {
         packages::set_state(conn, id, PackageState::Available)?;
         packages::find(conn, id)
     })?;
+    checkpoint("build:available");
     let package =
         package.ok_or_else(|| PublishError::Refused(format!("package {id} was removed while it was built")))?;
     Ok(Built { package, warnings })
@@ -387,7 +391,10 @@ fn inspect_and_cut(
         let cut = split(
             content.reader().take(total),
             plan.fragment_size(),
-            |number| staged.create_fragment(number),
+            |number| {
+                checkpoint("build:fragment");
+                staged.create_fragment(number)
+            },
             |done| progress(Progress::Cutting { done, total }),
         );
         let found = looking.join().map_err(|_| io::Error::other("the inspection of the archive panicked"));
@@ -604,6 +611,7 @@ pub fn withdraw(app: &App, id: PackageId) -> Result<Withdrawn, WithdrawError> {
         let cancelled_jobs = jobs::cancel_of_package(conn, id, now)?;
         Ok(Withdrawn { cancelled_jobs, cancelled_deployments })
     })?;
+    checkpoint("withdraw:noted");
     // After the commit: a crash in between leaves a tree that nobody is sent to, and `reconcile` removes it.
     app.tree.withdraw(id)?;
     Ok(withdrawn)

@@ -2,6 +2,9 @@
 
 mod agent;
 mod backends;
+#[cfg(debug_assertions)]
+mod crash;
+mod door;
 mod floors;
 mod http;
 mod jobs;

@@ -1,5 +1,8 @@
 //! What the stories share: an application in a temporary directory, archives made by a builder, agents' messages.
 
+pub(crate) mod process;
+pub(crate) mod web;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
