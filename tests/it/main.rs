@@ -2,6 +2,7 @@
 
 mod agent;
 mod backends;
+mod documents;
 mod floors;
 mod http;
 mod jobs;
