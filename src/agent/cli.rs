@@ -56,8 +56,15 @@ enum HowLong {
 
 #[derive(Args, Debug)]
 struct Options {
-    /// The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a stock agent.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_SERVER", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        help = "The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a \
+                stock agent",
+        long,
+        global = true,
+        env = "DRIPFEED_AGENT_SERVER",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     server: Option<String>,
     /// PEM file of the authority that signed the server's certificate; it replaces the system's store.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", hide_env_values = true, value_name = "FILE")]
@@ -71,8 +78,14 @@ struct Options {
     /// Tag of the first inventory.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG", hide_env_values = true)]
     tag: Option<String>,
-    /// Proxy, as http://HOST:PORT.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_PROXY", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        help = "Proxy, as http://HOST:PORT",
+        long,
+        global = true,
+        env = "DRIPFEED_AGENT_PROXY",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     proxy: Option<String>,
     /// User of a server behind a password.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_USER", hide_env_values = true)]

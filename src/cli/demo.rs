@@ -124,7 +124,7 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
 }
 
 fn step(output: &mut Output, number: u32, name: &str, what: &str) -> Done {
-    output.line(format_args!("\n{number}. {name:<9} {what}"))?;
+    output.line(format_args!("\n{number}. {name:<10} {what}"))?;
     output.flush()
 }
 

@@ -67,11 +67,8 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
     let stop = Arc::new(Notify::new());
     let stopping = Arc::clone(&stop);
     let ca_file = server.tls().authority_file();
-    let tls = server.tls();
-    let clock = crate::clock::Clock::System;
     let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
         runtime.block_on(async move {
-            reload_on_hangup(tls, clock);
             server.run(async move { stopping.notified().await }).await;
         });
     })?;
@@ -122,22 +119,6 @@ fn write_addresses(path: &std::path::Path, addresses: Addresses) -> Done {
     Ok(())
 }
 
-/// SIGHUP: the certificate files are read again. What is wrong with them is said, and the old ones stay.
-fn reload_on_hangup(tls: crate::tls::server::ServerTls, clock: crate::clock::Clock) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("no SIGHUP here: certificates are read at the start only");
-        return;
-    };
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            match tls.reload(clock.now()) {
-                Ok(()) => tracing::info!("read the certificate again"),
-                Err(error) => tracing::error!("the certificate was not replaced, the old one is still shown: {error}"),
-            }
-        }
-    });
-}
-
 impl Running {
     /// What a person does next.
     fn greet(&self, output: &mut Output) -> Done {
@@ -154,8 +135,9 @@ impl Running {
         }
         // Two lines: it is often too long for one, and can be copied all the same.
         output.line("\nStart an agent with")?;
-        let ca = ca.map(|ca| format!(" \\\n    --ca {}", ca.display())).unwrap_or_default();
-        output.line(format_args!("  dripfeed-agent once --server https://{}/ocsinventory{ca}", self.https))?;
+        let ca = ca.map_or("THE-AUTHORITYS-CERTIFICATE.pem".to_owned(), |ca| ca.display().to_string());
+        output.line(format_args!("  dripfeed-agent once --server https://{}/ocsinventory \\", self.https))?;
+        output.line(format_args!("    --ca {ca}"))?;
         output.line("and see it with")?;
         output.line("  dripfeed computer list")
     }

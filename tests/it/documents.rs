@@ -126,7 +126,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 #[track_caller]
 fn agree(name: &str, text: &str) {
     if std::env::var_os("DRIPFEED_WRITE_DOCS").is_some() {
-        std::fs::write(path(name), text).expect("the document is written");
+        dripfeed::disk::atomic::write(&path(name), text.as_bytes()).expect("the document is written");
     }
     let there = std::fs::read_to_string(path(name)).unwrap_or_default();
     if let Some((number, (is, should))) =
