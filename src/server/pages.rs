@@ -141,7 +141,7 @@ fn page(site: &Site, host: &str, local: bool) -> String {
     let http = format!("http://{host}:{}", site.addresses.http.port());
     // A relative path would say nothing to a reader.
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let data = if local { whole(&site.data_dir) } else { "DIRECTORY".to_owned() };
+    let data = if local { whole(&site.data_dir) } else { "its data directory".to_owned() };
     let authority = match site.tls.authority_file() {
         Some(path) if local => whole(&path),
         Some(_) => "in certs/ca.pem of its data directory".to_owned(),

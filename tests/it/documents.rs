@@ -69,6 +69,8 @@ fn every_result_code_is_explained_as_the_programs_explain_it() {
         .skip(1)
         .step_by(2)
         .filter(|word| word.starts_with("SUCCESS") || word.starts_with("ERR_") || word.starts_with("UNKNOWN"))
+        // Examples of the families that follow.
+        .filter(|word| *word == "SUCCESS_0" || !word.ends_with(|end: char| end.is_ascii_digit()))
         .filter_map(|word| Some((word.to_owned(), ResultCode::from_wire(word).explanation()?)))
         .collect();
     assert!(known.len() >= 20, "only {} codes were seen: {known:?}", known.len());
