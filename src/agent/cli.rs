@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format;
 
 use super::driver::chain;
 use super::{Agent, Ended, Status, Stop, SystemMachine};
@@ -18,7 +19,14 @@ use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
 
 /// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
 #[derive(Debug, Parser)]
-#[command(name = "dripfeed-agent", version, max_term_width = 120)]
+#[command(
+    name = "dripfeed-agent",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 the contact worked (what became of packages is the server's to know), 1 it did not or
+results are kept for the next run, 2 arguments or configuration"
+)]
 struct Cli {
     #[command(flatten)]
     options: Options,
@@ -48,26 +56,39 @@ enum HowLong {
 
 #[derive(Args, Debug)]
 struct Options {
-    /// The server: `https://HOST:PORT/ocsinventory` (a bare HOST means `http://HOST/ocsinventory`, as for a stock agent).
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_SERVER", value_name = "URL")]
+    #[arg(
+        help = "The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a \
+                stock agent",
+        long,
+        global = true,
+        env = "DRIPFEED_AGENT_SERVER",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     server: Option<String>,
     /// PEM file of the authority that signed the server's certificate; it replaces the system's store.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", hide_env_values = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Where state is kept (a stock agent's directory is taken over) [default: /var/lib/dripfeed-agent].
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A file with the same keys: .toml, or a stock agent's key=value [default: /etc/dripfeed-agent/dripfeed-agent.toml].
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// TAG of the first inventory.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG")]
+    /// Tag of the first inventory.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG", hide_env_values = true)]
     tag: Option<String>,
-    /// http://HOST:PORT of a proxy.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_PROXY", value_name = "URL")]
+    #[arg(
+        help = "Proxy, as http://HOST:PORT",
+        long,
+        global = true,
+        env = "DRIPFEED_AGENT_PROXY",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     proxy: Option<String>,
     /// User of a server behind a password.
-    #[arg(long, global = true, env = "DRIPFEED_AGENT_USER")]
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_USER", hide_env_values = true)]
     user: Option<String>,
     /// Its password; the environment hides it from other users, an argument does not.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_PASSWORD", hide_env_values = true)]
@@ -75,12 +96,15 @@ struct Options {
     /// Check no certificate: whoever stands in between can then run commands here. For tests only.
     #[arg(long, global = true)]
     no_verify: bool,
-    /// Tell more; twice: everything.
+    /// Tell more; -vv tells everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Tell errors only.
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Without a terminal: what happens, in words only, as part of the demonstration's story.
+    #[arg(long, global = true, hide = true)]
+    story: bool,
 }
 
 impl Options {
@@ -219,13 +243,18 @@ fn start_log(options: &Options, is_live: bool) {
     let filter = EnvFilter::builder()
         .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
         .from_env_lossy();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     // In `dripfeed demo` another log may have been started already.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
+    let _ = if options.story {
+        // To standard output, where the story is told; the values stand in the text as well.
+        let words = format::debug_fn(|line, field, value| match field.name() {
+            "message" => write!(line, "   agent      {value:?}"),
+            _ => Ok(()),
+        });
+        lines.with_ansi(false).without_time().with_level(false).fmt_fields(words).with_writer(io::stdout).try_init()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).try_init()
+    };
 }
 
 #[cfg(unix)]

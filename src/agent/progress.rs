@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -134,8 +134,13 @@ impl Progress {
     /// Leaves the lines as they stand.
     pub(crate) fn finish(&self) {
         if let Some(lines) = &self.0 {
-            for line in lines.borrow().packages.values() {
+            let lines = lines.borrow();
+            for line in lines.packages.values() {
                 line.bar.abandon();
+            }
+            // The last line is left open; what is written next shall not go on with it.
+            if !lines.packages.is_empty() && !lines.all.is_hidden() {
+                let _ = writeln!(std::io::stderr());
             }
         }
     }

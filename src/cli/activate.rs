@@ -56,13 +56,10 @@ pub(super) fn run(place: &Place, options: Activate, output: &mut Output) -> Done
             checked: activation.checked_at.is_some(),
         });
     }
-    output.line(format_args!(
-        "activated {}: info from https://{}, fragments from http://{}{}",
-        activation.package,
-        activation.info_location,
-        activation.fragment_location,
-        if activation.checked_at.is_some() { ", every file fetched and compared" } else { "" }
-    ))
+    let checked = if activation.checked_at.is_some() { ": every file was fetched and compared" } else { "" };
+    output.line(format_args!("activated {}{checked}", activation.package))?;
+    output.line(format_args!("info file  https://{}", activation.info_location))?;
+    output.line(format_args!("fragments  http://{}", activation.fragment_location))
 }
 
 /// What was named, or this server.

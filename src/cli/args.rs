@@ -15,8 +15,10 @@ use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostComm
     max_term_width = 100,
     after_help = "\
 Start here:
-  dripfeed demo          the whole tour in a temporary directory
-  dripfeed serve         a server in this directory; prints what to do next"
+  dripfeed demo    the whole tour in a temporary directory
+  dripfeed serve   a server in this directory; prints what to do next
+
+Exit codes: 0 done, 1 failed, 2 refused (what was asked for cannot be, and nothing was changed)"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -25,14 +27,31 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
+/// The heading of what every verb takes.
+const PLACE: &str = "The server";
+
 /// Where the server's files are.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Place {
     /// Directory with database, certificates and download tree [default: the working directory]
-    #[arg(long, global = true, value_name = "DIRECTORY", env = "DRIPFEED_DATA_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIRECTORY",
+        env = "DRIPFEED_DATA_DIR",
+        hide_env_values = true,
+        help_heading = PLACE
+    )]
     pub(crate) data_dir: Option<PathBuf>,
     /// Configuration file [default: dripfeed.toml in the data directory, if there is one]
-    #[arg(long, global = true, value_name = "FILE", env = "DRIPFEED_CONFIG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DRIPFEED_CONFIG",
+        hide_env_values = true,
+        help_heading = PLACE
+    )]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -83,6 +102,7 @@ pub(crate) enum PackageVerb {
     },
     /// Show one package
     Show {
+        /// Number of the package
         id: PackageId,
         /// Print the info file as agents get it
         #[arg(long)]
@@ -93,6 +113,7 @@ pub(crate) enum PackageVerb {
     },
     /// Take a package back: open jobs are cancelled, its files are removed, its id is never used again
     Withdraw {
+        /// Number of the package
         id: PackageId,
         /// As JSON
         #[arg(long)]
@@ -121,16 +142,16 @@ pub(crate) struct Build {
     #[arg(long)]
     pub(crate) version: String,
     /// What it is for: linux, windows or macos
-    #[arg(long)]
+    #[arg(long, value_name = "SYSTEM")]
     pub(crate) os: OsFamily,
-    /// launch a file of the archive, execute any command, or store the files
+    /// Launch a file of the archive, execute any command, or store the files
     #[arg(long, value_parser = ["launch", "execute", "store"])]
     pub(crate) action: String,
-    /// launch: file in the archive and its arguments; execute: command line
+    /// With launch a file of the archive and its arguments, with execute a command line
     #[arg(long, short, allow_hyphen_values = true, required_if_eq_any = [("action", "launch"), ("action", "execute")])]
     pub(crate) command: Option<String>,
-    /// store: directory to copy to
-    #[arg(long, required_if_eq("action", "store"))]
+    /// With store the directory on the computer that the files are copied to
+    #[arg(long, value_name = "DIRECTORY", required_if_eq("action", "store"))]
     pub(crate) path: Option<String>,
     /// Pace: one fragment in every n-th cycle; 0 is first and alone, 10 is slowest
     #[arg(long, default_value = "5", value_name = "0..10")]
@@ -157,7 +178,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "TEXT")]
     pub(crate) done_text: Option<String>,
     /// Free text for administrators
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) description: String,
     /// As JSON
     #[arg(long)]
@@ -166,6 +187,7 @@ pub(crate) struct Build {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Activate {
+    /// Number of the package
     pub(crate) id: PackageId,
     /// Where agents fetch the info file over HTTPS [default: this server]
     #[arg(long, value_name = "HOST[:PORT]/PATH")]
@@ -186,9 +208,10 @@ pub(crate) struct Activate {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Assign {
+    /// Number of the package
     pub(crate) id: PackageId,
     /// Computers, by name or device id
-    #[arg(long, value_name = "NAME|DEVICEID", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "COMPUTER", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
     pub(crate) computer: Vec<String>,
     /// Every computer of the package's system, those to come included
     #[arg(long)]
@@ -196,11 +219,11 @@ pub(crate) struct Assign {
     /// Run it even where it has been run before
     #[arg(long)]
     pub(crate) force: bool,
-    /// Fetch at once, but execute not before that local time of the computer
-    #[arg(long, value_name = "YYYY/MM/DD HH:MM")]
+    /// Fetch at once, but execute not before this local time of the computer, as "2027/01/31 22:00"
+    #[arg(long, value_name = "TIME")]
     pub(crate) schedule: Option<Schedule>,
-    /// reboot, shutdown, or a command to run afterwards (stock Unix agents ignore it)
-    #[arg(long, value_name = "reboot|shutdown|COMMAND")]
+    /// What to run afterwards: reboot, shutdown, or a command (stock Unix agents ignore it)
+    #[arg(long, value_name = "COMMAND")]
     pub(crate) post_command: Option<PostCommand>,
     /// As JSON
     #[arg(long)]
@@ -218,7 +241,7 @@ pub(crate) struct Status {
     /// Only this package
     pub(crate) id: Option<PackageId>,
     /// Only this computer, by name or device id
-    #[arg(long, value_name = "NAME|DEVICEID")]
+    #[arg(long)]
     pub(crate) computer: Option<String>,
     /// As JSON
     #[arg(long)]
@@ -258,6 +281,7 @@ pub(crate) enum ComputerVerb {
 pub(crate) enum UserVerb {
     /// Add an administrator; prints a one-time password unless one is given
     Add {
+        /// Name to sign in with
         name: String,
         /// Read the password from standard input
         #[arg(long)]
@@ -265,6 +289,7 @@ pub(crate) enum UserVerb {
     },
     /// Change a password; prints a one-time password unless one is given
     Password {
+        /// Name to sign in with
         name: String,
         /// Read the password from standard input
         #[arg(long)]

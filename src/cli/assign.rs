@@ -40,7 +40,7 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     }
     let computers = |n: usize| if n == 1 { "1 computer".to_owned() } else { format!("{n} computers") };
     output.line(format_args!(
-        "deployment {}: package {id} for {}, {} from contact to execution",
+        "deployment {}: {id} for {}, {} from contact to execution",
         assigned.deployment,
         computers(assigned.planned),
         duration(assigned.pace)

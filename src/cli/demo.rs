@@ -59,15 +59,15 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     crate::disk::atomic::create_dir_private(&data)?;
     crate::disk::atomic::write(&data.join("dripfeed.toml"), CONFIGURATION.as_bytes())?;
 
-    step(output, 1, "serve", "a server makes its database, its certificate authority and its first administrator")?;
+    step(output, 1, "serve", "a server makes its database, its authority and an administrator")?;
     let any = Serve { http: Some("127.0.0.1:0".to_owned()), https: Some("127.0.0.1:0".to_owned()) };
     let running = start(&place, &any)?;
-    detail(output, format_args!("console    https://{}/", running.https))?;
-    detail(output, format_args!("sign-in    {}", running.sign_in()))?;
+    detail(output, format_args!("address    https://{}/", running.https))?;
+    detail(output, format_args!("sign in    {}", running.sign_in()))?;
     detail(output, format_args!("CA file    {}", data.join("certs/ca.pem").display()))?;
 
     let app = open(&place)?.app;
-    step(output, 2, "build", "files become a package: an archive, its fragments and an info file")?;
+    step(output, 2, "build", "files become an archive, its fragments and an info file")?;
     let package = build(&app, root)?;
     detail(
         output,
@@ -83,20 +83,20 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     detail(output, format_args!("MD5        {}", text(package.md5)))?;
     detail(output, format_args!("SHA-256    {}", text(package.sha256)))?;
 
-    step(output, 3, "activate", "info file and every fragment are fetched as an agent would, TLS included")?;
-    super::activate::run(&place, activate_arguments(package.id), output)?;
+    step(output, 3, "activate", "everything is fetched as an agent would, TLS included")?;
+    inside(output, |output| super::activate::run(&place, activate_arguments(package.id), output))?;
 
-    step(output, 4, "register", "an agent checks in for the first time and sends its inventory")?;
+    step(output, 4, "register", "an agent checks in for the first time")?;
     let computer = register(&app, root, &running, output)?;
     detail(output, format_args!("computer   {computer}"))?;
 
     step(output, 5, "assign", "the package is meant for that computer")?;
-    super::assign::run(&place, assign_arguments(package.id, &computer), output)?;
+    inside(output, |output| super::assign::run(&place, assign_arguments(package.id, &computer), output))?;
     let settings =
         crate::model::settings::resolve(&app.configured, &[], &crate::model::settings::SettingsLayer::default());
     let needed = check_pace(&settings.download(), package.priority, package.fragments)?;
 
-    step(output, 6, "run", &format!("the agent fetches a fragment a cycle and executes: about {}", duration(needed)))?;
+    step(output, 6, "run", &format!("a fragment a cycle, then the command: about {}", duration(needed)))?;
     output.flush()?;
     let mut agent = agent(root, &running)?;
     wait(&mut agent, "the agent")?;
@@ -117,19 +117,24 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     if options.exit {
         return running.stop();
     }
-    output.line(format_args!(
-        "Look around at https://{}/ ({}). Ctrl-C ends it and removes everything.",
-        running.https,
-        running.sign_in()
-    ))?;
+    output.line(format_args!("The server stays up at https://{}/ to be looked at.", running.https))?;
+    output.line("Ctrl-C ends it and removes everything.")?;
     output.flush()?;
     StopSignals::listen()?.wait()?;
     running.stop()
 }
 
 fn step(output: &mut Output, number: u32, name: &str, what: &str) -> Done {
-    output.line(format_args!("\n{number}. {name:<9} {what}"))?;
+    output.line(format_args!("\n{number}. {name:<10} {what}"))?;
     output.flush()
+}
+
+/// A verb's own words, as details of a step.
+fn inside(output: &mut Output, verb: impl FnOnce(&mut Output) -> Done) -> Done {
+    output.indent("   ");
+    let done = verb(output);
+    output.indent("");
+    done
 }
 
 fn detail(output: &mut Output, text: impl std::fmt::Display) -> Done {
@@ -198,7 +203,7 @@ fn register(app: &App, root: &Path, running: &Running, output: &mut Output) -> R
 /// This very binary, as `dripfeed-agent once`.
 fn agent(root: &Path, running: &Running) -> Result<Child, Failure> {
     let child = Command::new(std::env::current_exe()?)
-        .args(["agent", "once", "--server"])
+        .args(["agent", "once", "--story", "--server"])
         .arg(format!("https://{}/ocsinventory", running.https))
         .arg("--ca")
         .arg(root.join("server/certs/ca.pem"))

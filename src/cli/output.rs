@@ -8,29 +8,38 @@ use serde::Serialize;
 use super::Done;
 
 /// Standard output, buffered, so that a list of 100,000 lines is not 100,000 system calls.
-pub(crate) struct Output(io::BufWriter<io::Stdout>);
+pub(crate) struct Output {
+    out: io::BufWriter<io::Stdout>,
+    /// What each line begins with.
+    indent: &'static str,
+}
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self(io::BufWriter::new(io::stdout()))
+        Self { out: io::BufWriter::new(io::stdout()), indent: "" }
+    }
+
+    /// Begins each line from now on with this: a verb that speaks inside another one's story.
+    pub(crate) fn indent(&mut self, with: &'static str) {
+        self.indent = with;
     }
 
     /// One line.
     pub(crate) fn line(&mut self, text: impl Display) -> Done {
-        writeln!(self.0, "{text}")?;
+        writeln!(self.out, "{}{text}", self.indent)?;
         Ok(())
     }
 
     /// One document.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Done {
-        serde_json::to_writer_pretty(&mut self.0, value)?;
-        writeln!(self.0)?;
+        serde_json::to_writer_pretty(&mut self.out, value)?;
+        writeln!(self.out)?;
         Ok(())
     }
 
     /// Bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Done {
-        self.0.write_all(bytes)?;
+        self.out.write_all(bytes)?;
         Ok(())
     }
 
@@ -57,7 +66,7 @@ impl Output {
     }
 
     pub(crate) fn flush(&mut self) -> Done {
-        self.0.flush()?;
+        self.out.flush()?;
         Ok(())
     }
 

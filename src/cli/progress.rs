@@ -8,7 +8,7 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     pub(crate) fn new(what: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(style("{prefix:>11} {binary_bytes} {binary_bytes_per_sec} {msg}"));
+        bar.set_style(style("{prefix:>10}  {binary_bytes}  {binary_bytes_per_sec}"));
         bar.set_prefix(what.to_owned());
         Self(bar)
     }
@@ -25,7 +25,7 @@ impl Bar {
             self.0.set_length(total);
             self.0.reset_eta();
             self.0.set_style(style(
-                "{prefix:>11} {bar:32.cyan/dim} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left {msg}",
+                "{prefix:>10}  {wide_bar:.cyan/dim}  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
             ));
         }
         self.0.set_prefix(what.to_owned());
@@ -34,7 +34,7 @@ impl Bar {
 
     /// No bytes to count.
     pub(crate) fn say(&self, text: &str) {
-        self.0.set_message(text.to_owned());
+        self.0.set_prefix(text.to_owned());
         self.0.tick();
     }
 

@@ -157,21 +157,23 @@ impl Running {
     /// What a person does next.
     fn greet(&self, output: &mut Output) -> Done {
         output.line(format_args!("dripfeed {} is running", env!("CARGO_PKG_VERSION")))?;
-        output.line(format_args!("  console    https://{}/", self.https))?;
+        output.line(format_args!("  web page   https://{}/", self.https))?;
         if self.password.is_some() {
             output.line(format_args!("  sign in    {}", self.sign_in()))?;
         }
-        output.line(format_args!(
-            "  agents     https://{}/ocsinventory (or http://{}/ocsinventory)",
-            self.https, self.http
-        ))?;
+        output.line(format_args!("  agents     https://{}/ocsinventory", self.https))?;
+        output.line(format_args!("             http://{}/ocsinventory", self.http))?;
         let ca = self.ca_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
         if let Some(ca) = &ca {
-            output.line(format_args!("  CA file    {} (also http://{}/ca.pem)", ca.display(), self.http))?;
+            output.line(format_args!("  CA file    {}", ca.display()))?;
         }
-        let ca = ca.map(|ca| format!(" --ca {}", ca.display())).unwrap_or_default();
+        // Two lines: it is often too long for one, and can be copied all the same.
         output.line("\nStart an agent with")?;
-        output.line(format_args!("  dripfeed-agent once --server https://{}/ocsinventory{ca}", self.https))
+        let ca = ca.map_or("THE-AUTHORITYS-CERTIFICATE.pem".to_owned(), |ca| ca.display().to_string());
+        output.line(format_args!("  dripfeed-agent once --server https://{}/ocsinventory \\", self.https))?;
+        output.line(format_args!("    --ca {ca}"))?;
+        output.line("and see it with")?;
+        output.line("  dripfeed computer list")
     }
 
     /// Name and one-time password, or who knows it.

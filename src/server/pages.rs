@@ -1,6 +1,7 @@
 //! What people and operators see: the landing page, the authority's certificate, health.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -46,7 +47,7 @@ pub(super) async fn landing(
                 443 => format!("https://{host}/"),
                 port => format!("https://{host}:{port}/"),
             };
-            let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, &format!("the console is at {target}"));
+            let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, &format!("this page is at {target}"));
             // `asked_host` and the configuration let only letters, digits and `.-_:[]` through.
             if let Ok(value) = HeaderValue::from_str(&target) {
                 response.headers_mut().insert(LOCATION, value);
@@ -138,9 +139,11 @@ fn asked_host(headers: &HeaderMap) -> Option<String> {
 fn page(site: &Site, host: &str, local: bool) -> String {
     let https = format!("https://{host}:{}", site.addresses.https.port());
     let http = format!("http://{host}:{}", site.addresses.http.port());
-    let data = if local { site.data_dir.display().to_string() } else { "its data directory".to_owned() };
+    // A relative path would say nothing to a reader.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let data = if local { whole(&site.data_dir) } else { "its data directory".to_owned() };
     let authority = match site.tls.authority_file() {
-        Some(path) if local => path.display().to_string(),
+        Some(path) if local => whole(&path),
         Some(_) => "in certs/ca.pem of its data directory".to_owned(),
         None => "with whoever issued its own certificate (tls.certificate)".to_owned(),
     };

@@ -5,7 +5,7 @@
 //! left between any two of them.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -284,17 +284,10 @@ fn open(
                     path.display()
                 )));
             }
-            let spool = spool(app)?;
-            let mut done = 0;
-            let entries = list(path)?.into_iter().map(|entry| {
-                let entry = entry.open();
-                if let Ok(PackEntry::File { size, .. }) = &entry {
-                    done += size;
-                    progress(Progress::Packing(done));
-                }
-                entry
-            });
-            let spool = pack(ArchiveFormat::for_os(os), entries, spool)?;
+            let entries = list(path)?.into_iter().map(|entry| entry.open());
+            // What was written is counted: a large file is listed at once, and packed for a minute.
+            let output = Counting { inner: spool(app)?, done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+            let spool = pack(ArchiveFormat::for_os(os), entries, output)?.inner;
             Content::new(Bytes::Spooled(spool), path.display().to_string()).map(Some)
         }
     }
@@ -567,6 +560,19 @@ impl<R: Read> Read for Counting<'_, R> {
         self.done += n as u64;
         (self.told)(self.done);
         Ok(n)
+    }
+}
+
+impl<W: Write> Write for Counting<'_, W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buffer)?;
+        self.done += n as u64;
+        (self.told)(self.done);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -295,8 +295,11 @@ fn every_document_that_a_source_names_is_there() {
 
 #[test]
 fn decisions_are_numbered_and_complete() {
-    let files = files_below(&package().join("docs/decisions"));
+    let folder = package().join("docs/decisions");
+    let (index, files): (Vec<_>, Vec<_>) =
+        files_below(&folder).into_iter().partition(|file| file.file_name().is_some_and(|name| name == "README.md"));
     assert!(files.len() >= 10, "only {} decisions were seen", files.len());
+    let index = fs::read_to_string(index.first().expect("docs/decisions/README.md")).expect("the index");
     let mut numbers = BTreeSet::new();
     for file in &files {
         let name = relative(package(), file);
@@ -306,6 +309,11 @@ fn decisions_are_numbered_and_complete() {
         assert!(four_digits, "{name}: a decision is named NNNN-title.md");
         assert!(numbers.insert(number.to_owned()), "{name}: number {number} is taken: numbers are given once");
         let text = fs::read_to_string(file).expect("a decision");
+        let heading = text.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned();
+        let words = heading.strip_prefix(number).map(str::trim).unwrap_or_default();
+        assert!(!words.is_empty(), "{name}: the first line is \"# {number} <title>\"");
+        let line = format!("- [{number}]({title}) {words}");
+        assert!(index.lines().any(|there| there == line), "docs/decisions/README.md lacks the line\n{line}");
         for part in ["Context", "Decision", "Consequences"] {
             let (heading, lead) = (format!("## {part}"), format!("**{part}.**"));
             let there = text.lines().any(|line| line == heading || line.starts_with(&lead));

@@ -2,8 +2,8 @@
 
 mod agent;
 mod backends;
-#[cfg(debug_assertions)]
 mod crash;
+mod documents;
 mod door;
 mod floors;
 mod http;
