@@ -83,6 +83,11 @@ equal() {
   return 1
 }
 fails() { ! "$@"; }
+matches() { # matches TEXT EXPRESSION
+  grep -qE -- "$2" <<<"$1" && return 0
+  printf '       expected /%s/, found "%s"\n' "$2" "$1"
+  return 1
+}
 
 # The last line, and the exit code.
 summary() {
@@ -178,11 +183,16 @@ stock_state() { printf '%s/%s' "$1" "${2//\//_}"; } # stock_state BASE URL
 
 # The one place that starts the stock agent. A clean environment: it would obey http_proxy. Its package's configuration
 # says local=…, hence --nolocal.
+# $HOST_NAME, if it is set, is what the computer is called for it; its bytes are taken as they are.
+# $AGENT_ENVIRONMENT has further NAME=VALUE, blanks in between.
 # stock_agent BASE URL CA LOG [ARGUMENT…]: one check-in; its downloading child goes on in the background
 stock_agent() {
-  local base=$1 url=$2 ca=$3 log=$4
+  local base=$1 url=$2 ca=$3 log=$4 renamed=()
   shift 4
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work/home" LANG=C TZ=UTC \
+  if [ -n "${HOST_NAME:-}" ]; then
+    renamed=(unshare --uts sh -c 'printf %s "$0" >/proc/sys/kernel/hostname && exec "$@"' "$HOST_NAME")
+  fi
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work/home" LANG=C TZ=UTC ${AGENT_ENVIRONMENT:-} "${renamed[@]}" \
     ocsinventory-agent --nolocal --debug --server="$url" --ca="$ca" --basevardir="$base" "$@" </dev/null >>"$log" 2>&1
 }
 
@@ -191,7 +201,7 @@ stock_child() {
   local lock=$2/download/lock pid
   [ -s "$lock" ] || return 1
   pid=$(tr -dc 0-9 <"$lock")
-  [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "--basevardir=$1" && printf '%s' "$pid"
+  [ -n "$pid" ] && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF -- "--basevardir=$1" && printf '%s' "$pid"
 }
 
 # kill_stock_children BASE…

@@ -17,7 +17,7 @@ NAME=stock-server
 begin
 # libxml-parser-perl: the server insists on XML::Parser and no dependency pulls it in.
 install_packages ocsinventory-server libxml-parser-perl apache2 libapache2-mod-perl2 mariadb-server mariadb-client \
-  openssl curl unzip
+  openssl curl "${stock_agent_packages[@]}"
 began=$SECONDS
 
 # ----------------------------------------------------------------------------------------------------- the scene
@@ -43,13 +43,14 @@ finish() {
   local status=$?
   trap - EXIT
   end_process "$agent_pid"
+  kill_stock_children "$work/stock"
   stop_apache
   if [ -n "$mysql_pid" ] && kill "$mysql_pid" 2>/dev/null; then
     wait_until 30 fails test -d "/proc/$mysql_pid" || kill -9 "$mysql_pid"
     wait "$mysql_pid" 2>/dev/null
   fi
   if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
-    tell_logs "$work/mysql/log" "$work/apache/error.log" "$work/log/activity.log" "$work/agent.log"
+    tell_logs "$work/mysql/log" "$work/apache/error.log" "$work/log/activity.log" "$work/agent.log" "$work/stock.log"
   fi
   remove_work
   exit "$status"
@@ -129,6 +130,7 @@ load_schema() {
   option DOWNLOAD_PERIOD_LENGTH 10
   option DOWNLOAD_TIMEOUT 7
   option FREQUENCY 0
+  option AUTO_DUPLICATE_LVL 0 # two agents on one computer, here
   option PROLOG_FREQ 24
 }
 # option NAME NUMBER: for all computers
@@ -222,9 +224,9 @@ say "stock server on 127.0.0.1:$http_port and :$https_port after $((SECONDS - be
 # agent ARGUMENT…: a clean environment; everything is in the log
 agent() {
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work/home" LANG=C TZ=UTC timeout 120 \
-    "$dripfeed_agent" "$@" --data-dir "$vardir" -v </dev/null >>"$work/agent.log" 2>&1
+    "$dripfeed_agent" -v "$@" </dev/null >>"$work/agent.log" 2>&1
 }
-once() { agent once --server "$server_url" --ca "$ca" --tag "$TAG"; }
+once() { agent once --data-dir "$vardir" --server "$server_url" --ca "$ca" --tag "$TAG"; }
 # The agent as a child that can be killed: no timeout and no shell in between.
 once_in_background() {
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work/home" LANG=C TZ=UTC \
@@ -251,10 +253,9 @@ state=$(stock_state "$vardir" "$server_url")
 rows() { one "select count(*) from $1 where HARDWARE_ID=$computer"; }
 column() { one "select $2 from $1 where ${3:-HARDWARE_ID}=$computer limit 1"; }
 more_than() { [ "${1:-0}" -gt "$2" ] || { printf '       expected more than %s, found "%s"\n' "$2" "$1"; return 1; }; }
-matches() { grep -qE -- "$2" <<<"$1" || { printf '       expected /%s/, found "%s"\n' "$2" "$1"; return 1; }; }
 
 check "an agent that trusts another authority does not talk to the server" \
-  fails agent once --server "$server_url" --ca "$work/tls/other.pem"
+  fails agent once --data-dir "$vardir" --server "$server_url" --ca "$work/tls/other.pem"
 check "... and is not known to it" equal "$(one "select count(*) from hardware")" 0
 check "the agent says prolog and sends its inventory" once
 device=$(device_of "$state")
@@ -263,30 +264,50 @@ computer=$(one "select ID from hardware where DEVICEID='$device'")
 check "table hardware has the computer" more_than "$computer" 0
 [ -n "$computer" ] || die "the server did not take the inventory: nothing else can work"
 check "... with its name" equal "$(column hardware NAME ID)" "$host"
-check "... its system" equal "$(column hardware OSNAME ID)" "$(. /etc/os-release && echo "$PRETTY_NAME")"
-check "... its kernel" matches "$(column hardware "concat(OSVERSION,' ',ifnull(OSCOMMENTS,''))" ID)" "$(uname -r | cut -d- -f1)"
-check "... its architecture" equal "$(column hardware ARCH ID)" "$(uname -m)"
 check "... its memory in MiB" equal "$(column hardware MEMORY ID)" "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
-check "... its processor" matches "$(column hardware PROCESSORT ID)" "$(sed -n 's/^model name[[:space:]]*: \([A-Za-z]*\).*/\1/p' /proc/cpuinfo | head -n 1)"
-check "... its swap" equal "$(column hardware SWAP ID)" "$(awk '/^SwapTotal/ { print int($2 / 1024) }' /proc/meminfo)"
 check "... what the agent calls itself" matches "$(column hardware USERAGENT ID)" '^OCS-NG_unified_unix_agent_v'
-check "... an address of a network card, or none if it has none" equal "$(column hardware "ifnull(IPADDR,'') regexp '^([0-9.]+|[0-9a-f:]+|)$'" ID)" 1
-check "table networks has each card once" equal "$(rows networks)" "$(one "select count(distinct DESCRIPTION, IPADDRESS, IPMASK) from networks where HARDWARE_ID=$computer")"
-check "... the loopback among them, or a card with an address" more_than "$(one "select count(*) from networks where HARDWARE_ID=$computer and IPADDRESS<>''")" 0
-check "table cpus has as many cores as the kernel" more_than "$(rows cpus)" 0
-check "table drives has a file system with a size" more_than "$(one "select count(*) from drives where HARDWARE_ID=$computer and TOTAL>0")" 0
-check "table bios has one row" equal "$(rows bios)" 1
 check "table software has each package of dpkg" equal "$(rows software)" "$(dpkg-query -W -f '${db:Status-Status}\n' | grep -c '^installed$')"
 check "... by name and version" equal \
   "$(one "select version from software s join software_name n on n.id=s.name_id join software_version v on v.id=s.version_id
      where s.hardware_id=$computer and n.name='bash'")" "$(dpkg-query -W -f '${Version}' bash)"
 check "the TAG is the one on the agent's command line, each character of it" equal "$(one "select TAG from accountinfo where HARDWARE_ID=$computer")" "$TAG"
-check "no statement of that inventory failed" fails grep -qiE 'DBD::|execute failed' "$work/apache/error.log"
 sql "update accountinfo set TAG='moved' where HARDWARE_ID=$computer"
 check "the administrator's TAG comes with the next answer" once
 check "... and is kept" grep -qF moved "$state/ocsinv.adm"
 check "... and stays the server's" equal "$(one "select TAG from accountinfo where HARDWARE_ID=$computer")" moved
 check "a second inventory makes no second computer" equal "$(one "select count(*) from hardware")" 1
+
+# The stock agent on the same computer: what it says of it is what ours must say.
+stock_vardir=$work/stock
+stock_work=$(stock_state "$stock_vardir" "$server_url")
+run_stock() { stock_agent "$stock_vardir" "$server_url" "$ca" "$work/stock.log"; }
+check "the stock agent registers beside ours" run_stock
+stock_child_is_gone "$stock_work" 60
+twin_device=$(device_of "$stock_work")
+twin=$(one "select ID from hardware where DEVICEID='$twin_device'")
+[ -n "$twin" ] || die "the server did not take the stock agent's inventory"
+# same TABLES COLUMNS [CONDITION]: both agents' rows
+same() {
+  local tables=$1 columns=$2 condition=${3:-true} key=HARDWARE_ID rows=$work/rows
+  [ "$tables" != hardware ] || key=ID
+  sql "select $columns from $tables where $key=$twin and $condition" | LC_ALL=C sort >"$rows.stock"
+  sql "select $columns from $tables where $key=$computer and $condition" | LC_ALL=C sort >"$rows.ours"
+  [ -s "$rows.stock" ] || { echo "       the stock agent said nothing of it"; return 1; }
+  diff "$rows.stock" "$rows.ours" | head -n 20
+  cmp -s "$rows.stock" "$rows.ours"
+}
+check "ours says the same of the system" same hardware NAME,OSNAME,OSVERSION,OSCOMMENTS
+check "... of processors, memory and swap" same hardware PROCESSORT,PROCESSORN,MEMORY,SWAP
+check "... of address, gateway and name server" same hardware IPADDR,DEFAULTGATEWAY,DNS
+check "... of the network cards" same networks DESCRIPTION,MACADDR,IPADDRESS,IPMASK,IPGATEWAY,IPSUBNET,STATUS,MTU \
+  "IPADDRESS not like '%:%'"
+check "... of the processors one by one" same cpus MANUFACTURER,TYPE,CORES,CPUARCH,DATA_WIDTH,LOGICAL_CPUS
+check "... of the file systems" same drives TYPE,FILESYSTEM,VOLUMN,TOTAL "FILESYSTEM not in ('tmpfs','overlay')"
+check "... of the disks" same storages NAME,TYPE "DISKSIZE>0"
+software='software s join software_name n on n.id=s.name_id join software_version v on v.id=s.version_id
+  join software_publisher p on p.id=s.publisher_id'
+check "... of each program: name, version, publisher, description, size" same "$software" \
+  n.name,v.version,p.publisher,"trim(s.comments)",s.filesize
 
 # ----------------------------------------------------------------------------------------------------- the packages
 
@@ -483,7 +504,7 @@ expect grouped SUCCESS "a package of the computer's group"
 publish long 1 STORE PATH "$out/long" 20 "$source/store.tar.gz"
 affect long
 task=$state/download/${package[long]}/task
-still_missing() { wc -l <"$task" 2>/dev/null || echo 20; }
+still_missing() { { wc -l <"$task"; } 2>/dev/null || echo 20; }
 missing_at_most() { [ "$(still_missing)" -le "$1" ]; }
 once_in_background
 wait_until 30 missing_at_most 16 || die "no four fragments came within half a minute"
@@ -525,7 +546,7 @@ publish old 1 LAUNCH NAME setup.sh 2 "$(archive_of old 0)"
 mv "$tree/${package[old]}/${package[old]}-2" "$work/fragment"
 affect old
 once_in_background
-first_is_there() { missing=$(wc -l <"$state/download/${package[old]}/task" 2>/dev/null) && [ "$missing" = 1 ]; }
+first_is_there() { [ "$({ wc -l <"$state/download/${package[old]}/task"; } 2>/dev/null)" = 1 ]; }
 wait_until 30 first_is_there || die "the first fragment did not come"
 kill_agent
 echo $(($(date +%s) - 8 * 86400)) >"$state/download/${package[old]}/since"
@@ -540,9 +561,35 @@ clear_state=$(stock_state "$vardir" "$clear_url")
 mkdir -p "$clear_state"
 cp "$state/ocsinv.conf" "$clear_state/"
 affect clear
-check "an agent whose server is http:// makes its contact" agent once --server "$clear_url" --ca "$ca"
+check "an agent whose server is http:// makes its contact" agent once --data-dir "$vardir" --server "$clear_url" --ca "$ca"
 expect clear SUCCESS "... and fetches the info file over HTTPS nevertheless"
-check "a server that is not there is exit code 1" fails agent once --server "http://localhost:$db_port/ocsinventory" --ca "$ca"
+check "an address where something else listens is exit code 1" fails agent once --data-dir "$vardir" --server "http://localhost:$db_port/ocsinventory" --ca "$ca"
+
+# ------------------------------------------------------------------------------------- taking over a stock agent
+
+computer=$twin
+publish begun 1 STORE PATH "$out/begun" 12 "$source/store.tar.gz"
+publish done 1 EXECUTE COMMAND "echo done >>$out/order"
+affect done
+run_stock
+stock_child_is_gone "$stock_work" 60
+expect done SUCCESS "a package that the stock agent ran"
+affect begun
+task=$stock_work/download/${package[begun]}/task
+run_stock
+wait_until 30 missing_at_most 9 || die "no three fragments came to the stock agent within half a minute"
+kill -9 "$(stock_child "$stock_vardir" "$stock_work")"
+again done
+sql "delete from download_history where HARDWARE_ID=$computer"
+check "our agent works on in the directory of a stock agent" \
+  agent once --data-dir "$stock_vardir" --server "$server_url" --ca "$ca"
+check "... under its identifier" equal "$(device_of "$stock_work") $(one "select count(*) from hardware where DEVICEID not like '\\_%'")" "$twin_device 2"
+expect done SUCCESS_ALREADY_SETUP "... with its history"
+expect begun SUCCESS "... and ends the package that it had begun"
+check "... whose files are the source's" diff -r --no-dereference "$source/store" "$out/begun"
+check "... and whose first fragment was fetched once" equal "$(grep -cE "/${package[begun]}-1 HTTP/1.1\" 200" "$work/apache/access.log")" 1
+check "what the stock agent ran was not run again" equal "$(runs done)" 1
+
 check "no request of ours was answered with 5xx" fails grep -qE '" 5[0-9]{2} ' "$work/apache/access.log"
 check "no inventory lost a row on the way" fails grep -qiE 'DBD::|execute failed' "$work/apache/error.log"
 
