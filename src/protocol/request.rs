@@ -129,12 +129,43 @@ fn is_read(open: &[Element], name: &str) -> bool {
 fn device_id(root: &Element) -> Result<DeviceId, RequestError> {
     let named = |element: &Element| element.value("DEVICEID").filter(|id| !id.is_empty()).map(str::to_owned);
     let id = named(root).or_else(|| root.child("CONTENT").and_then(named)).ok_or(RequestError::NoDeviceId)?;
-    Ok(id.parse()?)
+    Ok(bytes_as_characters(&id).unwrap_or(id).parse()?)
+}
+
+/// What was meant, if the characters are the bytes of UTF-8: a stock Unix agent sends a host name `büro` as it is in the
+/// prolog, and as `bÃ¼ro` in the inventory. Only for the identifier: without that it would be two computers.
+fn bytes_as_characters(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
+    String::from_utf8(bytes?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stock_agent_is_the_same_computer_in_each_message_whatever_its_name() {
+        let said = |id: &[u8]| {
+            let document =
+                [b"<REQUEST><DEVICEID>", id, b"-2024-03-05-09-10-11</DEVICEID><QUERY>SNMP</QUERY></REQUEST>"];
+            match Request::parse(&document.concat(), &RequestLimits::DEFAULT) {
+                Ok(Request::Snmp { device_id }) => device_id.host().to_owned(),
+                other => panic!("{other:?}"),
+            }
+        };
+        // A host name in UTF-8: as it is in the prolog; in the inventory each of its bytes is a character.
+        assert_eq!(said("büro".as_bytes()), "büro");
+        assert_eq!(said("bÃ¼ro".as_bytes()), "büro");
+        // In ISO-8859-1: its bytes in the prolog; in the inventory the characters that they mean.
+        assert_eq!(said(b"b\xfcro"), "büro");
+        // What is no such mistake stays.
+        for name in ["ws042", "bÃro", "büro€", "日本"] {
+            assert_eq!(said(name.as_bytes()), name);
+        }
+    }
 
     fn check(inside: &str) -> String {
         let document = format!("<REQUEST>{inside}</REQUEST>");

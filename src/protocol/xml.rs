@@ -53,7 +53,7 @@ pub struct Element {
 
 /// Reads a document: declared encodings (UTF-8, ISO-8859-1, windows-125x …), no DTD, bounded.
 ///
-/// Bytes that are not valid in the encoding become U+FFFD.
+/// Bytes that are not valid UTF-8 are taken for ISO-8859-1; those that are not valid in another encoding become U+FFFD.
 ///
 /// ```
 /// use dripfeed::model::limits::RequestLimits;
@@ -313,16 +313,30 @@ fn decode(document: &[u8]) -> Result<Cow<'_, str>, XmlError> {
 
 /// Decodes as the XML declaration says; UTF-8 if it says nothing.
 fn decode_as_declared(bytes: &[u8]) -> Result<Cow<'_, str>, XmlError> {
-    let Some(declaration) = declaration(bytes) else { return Ok(String::from_utf8_lossy(bytes)) };
-    let Some(Ok(name)) = declaration.encoding() else { return Ok(String::from_utf8_lossy(bytes)) };
+    let Some(declaration) = declaration(bytes) else { return Ok(utf8_else_latin1(bytes)) };
+    let Some(Ok(name)) = declaration.encoding() else { return Ok(utf8_else_latin1(bytes)) };
     match declaration.encoder() {
         // The declaration could be read as ASCII, so this is not UTF-16, whatever it says.
         Some(encoding) if encoding.name() == "UTF-8" || encoding.name().starts_with("UTF-16") => {
-            Ok(String::from_utf8_lossy(bytes))
+            Ok(utf8_else_latin1(bytes))
         }
         Some(encoding) if encoding.is_ascii_compatible() => Ok(encoding.decode_without_bom_handling(bytes).0),
         _ => Err(XmlError::Encoding(cut(&name).into_owned())),
     }
+}
+
+/// UTF-8; a byte that is not is the ISO-8859-1 character of its number. A stock Unix agent copies the name of an old
+/// machine into a document that says it is UTF-8, and so nothing of it is lost.
+fn utf8_else_latin1(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().copied().map(char::from));
+    }
+    Cow::Owned(text)
 }
 
 fn declaration(bytes: &[u8]) -> Option<BytesDecl<'_>> {
@@ -518,7 +532,9 @@ mod tests {
     #[test]
     fn characters_that_xml_cannot_carry_are_replaced() {
         assert_eq!(check("<a k='\u{1}&#0;'>\u{b}&#xFFFF;&#xD800;&#99999999;</a>"), r#"<a k="��" "����">"#);
-        assert_eq!(show(&read(b"<a>\xff\xe4</a>").expect("read")), r#"<a "��">"#);
+        assert_eq!(show(&read(b"<a>b\xfcro \xff\xe4</a>").expect("read")), r#"<a "büro ÿä">"#);
+        let mixed = [b"<a>".as_slice(), "ü".as_bytes(), b"\xfc", "€".as_bytes(), b"\xe2\x82</a>"].concat();
+        assert_eq!(show(&read(&mixed).expect("read")), r#"<a "üü€â\u{82}">"#);
     }
 
     #[test]

@@ -16,157 +16,36 @@ readonly ATTEMPTS=4            # runs of the agent until every package has its r
 readonly CHILD_SECONDS=240     # how long one run may go on downloading
 readonly FRAGMENTS=24          # of the STORE package
 
-say() { printf 'stock-agent: %s\n' "$*" >&2; }
-die() {
-  say "$*"
-  exit 1
-}
-
-if [ "$(id -u)" != 0 ]; then
-  say "SKIPPED: this test installs the stock agent and runs it as root; run it as root"
-  [ "${SKIP_WITHOUT_ROOT:-0}" = 1 ] && exit 0
-  exit 1
-fi
-command -v apt-get >/dev/null || die "apt-get is not here: this test needs Debian's package of the agent"
-
-dripfeed=${DRIPFEED:-$PWD/target/release/dripfeed}
-[ -x "$dripfeed" ] || die "$dripfeed is not there: run 'cargo build --release' first, or name the program in DRIPFEED"
-
-# ------------------------------------------------------------------------------------------------------ the agent
-
-# Only recommended by the agent's package, and its deployment module switches itself off without the first two;
-# unzip is what it opens a ZIP with.
-packages=(ocsinventory-agent liblwp-protocol-https-perl libio-socket-ssl-perl unzip)
-
-installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-
-install_agent() {
-  local package missing=() policy=/usr/sbin/policy-rc.d made_policy=0 log
-  for package in "${packages[@]}"; do
-    installed "$package" || missing+=("$package")
-  done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  say "installing ${missing[*]}"
-  # The package brings a service and a timer: nothing of it is to start here.
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made_policy=1
-  fi
-  log=$(mktemp)
-  apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1
-  }
-  local failed=0
-  apt_install || { apt-get update </dev/null >>"$log" 2>&1 && apt_install; } || failed=1
-  [ "$made_policy" = 0 ] || rm -f "$policy"
-  if [ "$failed" = 1 ]; then
-    tail -n 20 "$log" >&2
-    die "apt-get could not install ${missing[*]}: without the stock agent there is nothing to test"
-  fi
-  rm -f "$log"
-}
-install_agent
-command -v flock >/dev/null || die "flock of util-linux is not here"
+NAME=stock-agent
+. tests/interop/lib.sh
+begin
+install_packages "${stock_agent_packages[@]}"
 
 # ----------------------------------------------------------------------------------------------------- the scene
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/dripfeed-stock.XXXXXX")
-# The agent hands the path of a STORE package to a shell, unquoted.
-case $work in *[[:space:]]*) die "the temporary directory \"$work\" has a blank in its name: set TMPDIR" ;; esac
+make_work dripfeed-stock
 data=$work/data
 out=$work/out        # where the packages leave their traces
 source=$work/source  # what the packages are made of
-mkdir -p "$data" "$out" "$source" "$work/home"
+mkdir -p "$data" "$out" "$source"
 
 server_pid=
 other_pid=
-passed=0
-failed=0
-
-agent_state() { printf '%s/agent/%s/download' "$work" "${1//\//_}"; }
-
-# The downloading child of the agent outlives the agent; it keeps its pid in the lock file while it runs.
-agent_child() {
-  local lock=$1/lock pid
-  [ -s "$lock" ] || return 1
-  pid=$(tr -dc 0-9 <"$lock")
-  [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "--basevardir=$work/agent" && printf '%s' "$pid"
-}
 
 finish() {
-  local status=$? pid state
+  local status=$? pid
   trap - EXIT
-  for state in "$work"/agent/*/download; do
-    pid=$(agent_child "$state") && kill -9 "$pid" 2>/dev/null
-  done
-  for pid in $server_pid $other_pid; do
-    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-  done
-  if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
-    for log in server.log agent.log; do
-      [ -s "$work/$log" ] || continue
-      say "the end of $log:"
-      tail -n 40 "$work/$log" >&2
-    done
-  fi
-  if [ "${KEEP:-0}" = 1 ]; then say "kept $work"; else rm -rf "$work"; fi
+  kill_stock_children "$work/agent"
+  for pid in $server_pid $other_pid; do end_process "$pid"; done
+  if [ "$status" != 0 ] || [ "$failed" != 0 ]; then tell_logs "$work/server.log" "$work/agent.log"; fi
+  remove_work
   exit "$status"
 }
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# check SENTENCE COMMAND…: one line, and the count
-check() {
-  local sentence=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok     %s\n' "$sentence"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED %s\n' "$sentence"
-  fi
-}
-equal() {
-  [ "$1" = "$2" ] && return 0
-  printf '       expected "%s", found "%s"\n' "$2" "$1"
-  return 1
-}
-fails() { ! "$@"; }
-
-# wait_until SECONDS COMMAND…: polls five times a second
-wait_until() {
-  local turns=$(($1 * 5))
-  shift
-  while ! "$@"; do
-    turns=$((turns - 1))
-    [ "$turns" -gt 0 ] || return 1
-    sleep 0.2
-  done
-}
-
-# json PATH…: a value of the JSON document on standard input, keys and indices as arguments
-json() {
-  perl -MJSON::PP -0777 -e '
-    my $value = JSON::PP->new->allow_nonref->decode(<STDIN>);
-    for (@ARGV) { $value = ref $value eq "ARRAY" ? $value->[$_] : ref $value eq "HASH" ? $value->{$_} : undef; }
-    print $value // "";' -- "$@"
-}
-
-verb() { "$dripfeed" "$@" --data-dir "$data"; }
-
 # ------------------------------------------------------------------------------------------------------ the server
-
-# start_server DIRECTORY HTTP HTTPS LOG: sets `started`
-start_server() {
-  rm -f "$1/addresses.json"
-  "$dripfeed" serve --data-dir "$1" --http "$2" --https "$3" </dev/null >>"$4" 2>&1 &
-  started=$!
-  wait_until 30 test -s "$1/addresses.json" || die "the server did not come up within 30 seconds"
-  kill -0 "$started" 2>/dev/null || die "the server ended right after its start"
-}
 
 cat >"$data/dripfeed.toml" <<TOML
 [settings]
@@ -186,23 +65,12 @@ https=$(json https <"$data/addresses.json")
 http_port=${http##*:}
 https_port=${https##*:}
 server_url=https://localhost:$https_port/ocsinventory
-state=$(agent_state "$server_url")
+state=$(stock_state "$work/agent" "$server_url")
 say "serving on $http and $https"
 
-# The one place that starts the agent. A clean environment: it would obey http_proxy. Its package's configuration
-# says local=…, hence --nolocal.
 # run_agent CA: one check-in; the child goes on in the background
-run_agent() {
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work/home" LANG=C TZ=UTC \
-    ocsinventory-agent --nolocal --debug --server="$server_url" --ca="$1" --basevardir="$work/agent" \
-    </dev/null >>"$work/agent.log" 2>&1
-}
-
-# The child holds a lock on that file for as long as it lives. It may not have taken it yet when the agent returns.
-child_is_gone() {
-  sleep 1
-  flock --timeout "$CHILD_SECONDS" "$state/lock" true || die "the agent still downloads after $CHILD_SECONDS seconds"
-}
+run_agent() { stock_agent "$work/agent" "$server_url" "$1" "$work/agent.log"; }
+child_is_gone() { stock_child_is_gone "$state" "$CHILD_SECONDS"; }
 
 # ---------------------------------------------------------------------------------------- first contact, inventory
 
@@ -222,7 +90,7 @@ ca=$data/certs/ca.pem
 host=$(uname -n | cut -d. -f1)
 check "the agent says prolog and sends its inventory" run_agent "$ca"
 child_is_gone
-device=$(sed -n 's:.*<DEVICEID>\(.*\)</DEVICEID>.*:\1:p' "$work"/agent/*/ocsinv.conf | head -n 1)
+device=$(device_of "$state")
 check "the agent made itself an identifier" grep -qE '^.+-[0-9]{4}(-[0-9]{2}){5}$' <<<"$device"
 check "the server knows the computer by its identifier" grep -qF "$device" <(verb computer list)
 check "the server knows the computer's name from its inventory" grep -qF "$host" <(verb computer show "$device")
@@ -253,13 +121,6 @@ head -c 300000 /dev/zero >"$source/store/share/zero.bin"
 seq 20000 >"$source/store/share/deep/er/numbers.txt"
 script store 0 "$source/store/bin/tool"
 ln -s share/deep/er/numbers.txt "$source/store/numbers"
-
-# build ARGUMENTS…: prints the id
-build() {
-  local id
-  id=$(verb package build "$@" --version 1.0 --os linux </dev/null) || return 1
-  grep -oE '[0-9]{6,}' <<<"$id" | head -n 1
-}
 
 # activate ID: at this server's own address, by the name that is in its certificate
 activate() {
@@ -299,13 +160,7 @@ check "the absolute package has priority 0" grep -q 'PRI="0"' <(info_of "${packa
 
 # ------------------------------------------------------------------------------------------------------- deploying
 
-# result_of NAME: "state code" of the newest job of that package on this computer
-result_of() {
-  verb status "${package[$1]}" --computer "$device" --json >"$work/status.json"
-  printf '%s %s' "$(json jobs -1 state <"$work/status.json")" "$(json jobs -1 code <"$work/status.json")"
-}
-has_result() { [ "$(result_of "$1")" = "$2" ]; }
-is_closed() { case $(result_of "$1") in pending* | offered* | downloading*) return 1 ;; esac; }
+result() { result_of "${package[$1]}" "$device"; }
 
 # The agent dies now and then with two packages of priority 0 beside others, and stays away when a child still runs:
 # several runs are its normal life.
@@ -315,7 +170,7 @@ until_closed() {
     run_agent "$ca" || say "the agent ended with an error in attempt $attempt"
     child_is_gone
     open=
-    for name in "$@"; do is_closed "$name" || open+=" $name"; done
+    for name in "$@"; do is_closed "${package[$name]}" "$device" || open+=" $name"; done
     [ -n "$open" ] || return 0
     say "still open after run $attempt:$open"
   done
@@ -323,11 +178,11 @@ until_closed() {
 }
 
 # expect NAME STATE CODE SENTENCE
-expect() { check "$4: $3" equal "$(result_of "$1")" "$2 $3"; }
+expect() { check "$4: $3" equal "$(result "$1")" "$2 $3"; }
 
 several=(absolute exit3 bare archive failing zip)
 for name in "${several[@]}"; do deploy "${package[$name]}"; done
-check "before the next contact a job is pending" equal "$(result_of bare)" "pending "
+check "before the next contact a job is pending" equal "$(result bare)" "pending "
 check "six packages of priorities 0, 1 and 5 come to their end" until_closed "${several[@]}"
 expect absolute succeeded SUCCESS_0 "LAUNCH, exit 0, priority 0, three fragments"
 expect exit3 succeeded SUCCESS_3 "LAUNCH, exit 3, priority 5, a bare file"
@@ -343,15 +198,15 @@ check "the command saw the ZIP's files" cmp "$source/zip/part2.bin" "$out/part2.
 
 # --------------------------------------------------------- a long one: the agent is killed, then the server is killed
 
-still_missing() { wc -l <"$state/${package[store]}/task" 2>/dev/null || echo "$FRAGMENTS"; }
+still_missing() { wc -l <"$state/download/${package[store]}/task" 2>/dev/null || echo "$FRAGMENTS"; }
 missing_at_most() { [ "$(still_missing)" -le "$1" ]; }
 
 deploy "${package[store]}"
 run_agent "$ca" || die "the agent ended with an error"
 wait_until 60 missing_at_most $((FRAGMENTS - 4)) || die "no four fragments came within a minute"
-child=$(agent_child "$state") || die "the agent's downloading child is not to be found"
+child=$(stock_child "$work/agent" "$state") || die "the agent's downloading child is not to be found"
 kill -9 "$child"
-check "an offered package is offered until there is a result" equal "$(result_of store)" "offered "
+check "an offered package is offered until there is a result" equal "$(result store)" "offered "
 had=$(still_missing)
 run_agent "$ca" || die "the agent ended with an error"
 wait_until 60 missing_at_most $((had - 4)) || die "the killed agent does not go on"
@@ -364,7 +219,7 @@ sleep 3 # the agent asks in vain meanwhile
 start_server "$data" "127.0.0.1:$http_port" "127.0.0.1:$https_port" "$work/server.log"
 server_pid=$started
 child_is_gone
-is_closed store || until_closed store || true
+is_closed "${package[store]}" "$device" || until_closed store || true
 expect store succeeded SUCCESS "STORE of $FRAGMENTS fragments, agent and server killed on the way"
 check "the stored files are the source's, byte by byte" diff -r --no-dereference "$source/store" "$out/store"
 check "... and what was executable still is" test -x "$out/store/bin/tool"
@@ -383,8 +238,7 @@ check "... and executed a second time" equal "$(grep -c absolute "$out/order")" 
 run_agent "$ca" || die "the agent ended with an error"
 child_is_gone
 check "nothing is left in the agent's work directory" equal \
-  "$(find "$state" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)" 0
+  "$(find "$state/download" -mindepth 1 -maxdepth 1 -name '[0-9]*' | wc -l)" 0
 check "the downloaded tree is as it was built" verb package verify
 
-printf '%s passed, %s failed\n' "$passed" "$failed"
-[ "$failed" = 0 ]
+summary
