@@ -72,6 +72,19 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// For whom it was set, as a sentence goes on after "set".
+    pub fn whose(&self) -> String {
+        match self {
+            Self::Default => "nowhere".to_owned(),
+            Self::Configured => "in the configuration".to_owned(),
+            Self::Global => "for every computer".to_owned(),
+            Self::Group(name) => format!("for group {name}"),
+            Self::Computer => "for this computer".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,6 +251,7 @@ fn obstacle(key: SettingKey, layer: &Layer, value: i64, winner: &Layer) -> &'sta
                 "off for every computer is final"
             }
         }
+        (Layer::Group(_), _) if rule == Rule::Switch && value == 0 => "another group is off already",
         (Layer::Group(_), _) if rule == Rule::Switch => "a group can only switch off",
         (Layer::Computer, Layer::Group(_)) if rule == Rule::Switch => "off in any group goes before the computer's own",
         (Layer::Computer | Layer::Group(_), _) if rule == Rule::SmallestOfAll => {

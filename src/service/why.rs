@@ -236,8 +236,12 @@ impl Facts {
         let needed = estimate(&self.context.settings.download(), info);
         let pace = match needed {
             None => "its priority never has a turn at the pace that is set".to_owned(),
-            Some(needed) if since <= needed => format!("at its pace it takes {} from there", span(needed)),
-            Some(needed) => format!("at its pace it would have taken {}, so something holds it up there", span(needed)),
+            Some(needed) if since <= needed => format!("at its pace it takes at least {}", span(needed)),
+            Some(needed) => format!(
+                "at its pace it takes at least {}; other packages, failed fetches or a computer that is switched off \
+                 make it longer",
+                span(needed)
+            ),
         };
         let when = job.options.schedule.as_ref().map(|schedule| format!(", and it is not to run before {schedule}"));
         let text = format!(
@@ -260,9 +264,9 @@ impl Facts {
             Withheld::DownloadOff => {
                 let explanation = self.layers.explain(SettingKey::Download);
                 format!(
-                    "deployment is switched off for {}: DOWNLOAD is 0, set by {} (dripfeed setting explain DOWNLOAD --computer {})",
+                    "deployment is switched off for {}: DOWNLOAD is 0, set {} (dripfeed setting explain DOWNLOAD --computer {})",
                     self.computer.name,
-                    explanation.origin(),
+                    explanation.origin().whose(),
                     self.computer.device_id
                 )
             }

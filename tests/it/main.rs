@@ -2,9 +2,11 @@
 
 mod agent;
 mod backends;
+mod deployments;
 mod floors;
 mod http;
 mod jobs;
 mod publish;
+mod settings;
 mod util;
 mod wire;
