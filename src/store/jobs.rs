@@ -292,13 +292,14 @@ pub struct JobOn {
     pub device_id: String,
 }
 
-/// The table a second time, for "there is a newer one".
+/// The table a second time, for "the newest of each". Not correlated: SQLite would go through the deployment once for
+/// each of its jobs.
 mod again {
     use super::jobs;
 
-    diesel::alias!(jobs as newer: Newer);
+    diesel::alias!(jobs as newest: Newest);
 }
-use again::newer;
+use again::newest;
 
 /// The newest attempt on each computer within a deployment, those in one of these states, in order of their number.
 pub fn newest_of_deployment(
@@ -311,13 +312,12 @@ pub fn newest_of_deployment(
         .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
         .filter(jobs::deployment_id.eq(deployment.0))
         .filter(jobs::state.eq_any(&words))
-        .filter(diesel::dsl::not(diesel::dsl::exists(
-            newer
-                .filter(newer.field(jobs::computer_id).eq(jobs::computer_id))
-                .filter(newer.field(jobs::package_id).eq(jobs::package_id))
-                .filter(newer.field(jobs::deployment_id).eq(jobs::deployment_id))
-                .filter(newer.field(jobs::id).gt(jobs::id)),
-        )))
+        .filter(jobs::id.nullable().eq_any(
+            newest
+                .filter(newest.field(jobs::deployment_id).eq(deployment.0))
+                .group_by(newest.field(jobs::computer_id))
+                .select(diesel::dsl::max(newest.field(jobs::id))),
+        ))
         .order(jobs::id)
         .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id))
         .load(conn))?;
@@ -338,13 +338,13 @@ pub fn counts_of_deployments(
     let found: Vec<(i64, String, i64)> = q!(conn => jobs::table
         .filter(jobs::deployment_id.ge(from))
         .filter(jobs::deployment_id.le(to))
-        .filter(diesel::dsl::not(diesel::dsl::exists(
-            newer
-                .filter(newer.field(jobs::computer_id).eq(jobs::computer_id))
-                .filter(newer.field(jobs::package_id).eq(jobs::package_id))
-                .filter(newer.field(jobs::deployment_id).eq(jobs::deployment_id))
-                .filter(newer.field(jobs::id).gt(jobs::id)),
-        )))
+        .filter(jobs::id.nullable().eq_any(
+            newest
+                .filter(newest.field(jobs::deployment_id).ge(from))
+                .filter(newest.field(jobs::deployment_id).le(to))
+                .group_by((newest.field(jobs::deployment_id), newest.field(jobs::computer_id)))
+                .select(diesel::dsl::max(newest.field(jobs::id))),
+        ))
         .group_by((jobs::deployment_id, jobs::state))
         .select((jobs::deployment_id, jobs::state, diesel::dsl::count_star()))
         .load(conn))?;
