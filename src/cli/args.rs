@@ -68,6 +68,14 @@ pub(crate) enum Verb {
     Assign(Assign),
     /// Show how far deployments are
     Status(Status),
+    /// List, show, cancel and retry deployments
+    #[command(subcommand)]
+    Deployment(DeploymentVerb),
+    /// Tell why a package is where it is on a computer, and what that rests on
+    Why(Why),
+    /// Show and change what agents are told: pace, time-outs, how often they check in
+    #[command(subcommand)]
+    Setting(SettingVerb),
     /// List, show and delete computers
     #[command(subcommand)]
     Computer(ComputerVerb),
@@ -249,6 +257,109 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum DeploymentVerb {
+    /// List deployments, newest first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one deployment and what became of it on each computer
+    Show {
+        /// Its number
+        deployment: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a deployment back: open jobs are cancelled, and no computer gets it any more
+    Cancel {
+        /// Its number
+        deployment: i64,
+        /// Leave jobs that an agent was told of to their end
+        #[arg(long)]
+        waiting_only: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again on every computer where it failed or expired; earlier attempts stay on record
+    Retry {
+        /// Its number
+        deployment: i64,
+        /// Not where it expired
+        #[arg(long)]
+        failed: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Why {
+    /// Name or device id
+    pub(crate) computer: String,
+    pub(crate) package: PackageId,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingVerb {
+    /// List settings with their values for every computer and where these come from
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one setting: its value for every computer, bounds and meaning
+    Get {
+        /// Its stock name, such as PROLOG_FREQ
+        key: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a value for every computer, or for one
+    Set {
+        /// Its stock name, such as PROLOG_FREQ
+        key: String,
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Only for this computer, by name or device id
+        #[arg(long, value_name = "NAME|DEVICEID")]
+        computer: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take back what was set
+    Unset {
+        /// Its stock name, such as PROLOG_FREQ
+        key: String,
+        /// Only for this computer, by name or device id
+        #[arg(long, value_name = "NAME|DEVICEID")]
+        computer: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show every layer of a setting for one computer, which one wins and why
+    Explain {
+        /// Its stock name, such as PROLOG_FREQ
+        key: String,
+        /// Name or device id
+        #[arg(long, value_name = "NAME|DEVICEID")]
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ComputerVerb {
     /// List computers
     List {
@@ -335,6 +446,7 @@ mod tests {
     fn options_that_belong_together_are_asked_for() {
         let parse = |line: &str| Arguments::try_parse_from(line.split_whitespace()).map_err(|error| error.kind());
         assert!(parse("dripfeed package build x --name a --version 1 --os linux --action launch --command x").is_ok());
+        assert!(parse("dripfeed setting set FREQUENCY -1 --computer ws042").is_ok());
         for wrong in [
             "dripfeed package build x --name a --version 1 --os linux --action launch",
             "dripfeed package build x --name a --version 1 --os linux --action store --command x",
@@ -344,6 +456,9 @@ mod tests {
             "dripfeed assign 12",
             "dripfeed assign 12 --all --computer a",
             "dripfeed assign 012 --all",
+            "dripfeed deployment cancel -1",
+            "dripfeed setting explain PROLOG_FREQ",
+            "dripfeed why ws042",
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?} was taken");
         }

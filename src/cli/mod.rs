@@ -11,12 +11,15 @@ mod check_config;
 mod computer;
 mod context;
 mod demo;
+mod deployment;
 mod output;
 mod package;
 mod progress;
 mod serve;
+mod setting;
 mod status;
 mod user;
+mod why;
 
 use std::process::ExitCode;
 
@@ -85,6 +88,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Activate(activate) => activate::run(&place, activate, output),
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
+        Verb::Deployment(verb) => deployment::run(&place, verb, output),
+        Verb::Why(why) => why::run(&place, &why, output),
+        Verb::Setting(verb) => setting::run(&place, verb, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),

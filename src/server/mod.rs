@@ -45,10 +45,13 @@ use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::service::App;
 use crate::service::mirrors::Listings;
+use crate::service::stopped::Stopped;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 
 /// Between two looks at files that are mapped but no longer published.
 const SWEEP: Duration = Duration::from_mins(1);
+/// Between two looks for cancelled jobs: so long may an agent go on after its job was cancelled.
+const STOPPED: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
 const RENEWAL: Duration = Duration::from_hours(24);
 /// What cut connections are given to notice.
@@ -137,6 +140,8 @@ struct Remote(SocketAddr);
 struct Site {
     app: App,
     files: Arc<Files>,
+    /// From whom a package was taken back.
+    stopped: Stopped,
     tls: ServerTls,
     addresses: Addresses,
     patience: Patience,
@@ -178,7 +183,10 @@ impl Server {
             http: local(Listener::Http, &http, config.http)?,
             https: local(Listener::Https, &https, config.https)?,
         };
+        let stopped = Stopped::default();
+        refresh(&stopped, &app);
         let site = Site {
+            stopped,
             files: Arc::new(Files::new(app.tree.clone())),
             app,
             tls,
@@ -277,14 +285,20 @@ fn certificate_names(config: &ServerConfig) -> Vec<String> {
 async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::convert::Infallible {
     let mut sweep = interval(SWEEP);
     let mut renewal = interval(RENEWAL);
+    let mut cancelled = interval(STOPPED);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = sweep.tick() => {
                 let files = Arc::clone(&site.files);
                 // A stat for each kept file: beside the workers.
                 let _ = tokio::task::spawn_blocking(move || files.sweep()).await;
+            }
+            _ = cancelled.tick() => {
+                let (stopped, app) = (site.stopped.clone(), site.app.clone());
+                let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
@@ -299,6 +313,13 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 ),
             },
         }
+    }
+}
+
+/// What is known stays when the database does not answer.
+fn refresh(stopped: &Stopped, app: &App) {
+    if let Err(error) = stopped.refresh(app) {
+        tracing::error!("failed to look for cancelled jobs: {:#}", anyhow::Error::from(error));
     }
 }
 

@@ -14,14 +14,18 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, FORWARDED, HOST, HeaderName, RANGE, USER_AGENT,
+    VIA,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::range::{Wanted, wanted};
-use super::{Listener, Site, reply, sendfile};
+use super::{Listener, Remote, Site, reply, sendfile};
 use crate::disk::published::PublishedTree;
-use crate::model::TreeKey;
+use crate::model::{ComputerId, TreeKey};
+use crate::service::stopped::{self, Fetch};
 
 /// Where the tree is mounted.
 pub(super) const MOUNT: &str = "/download/";
@@ -37,6 +41,7 @@ const KEPT: usize = 1024;
 pub(super) async fn serve(
     State(site): State<Site>,
     Extension(listener): Extension<Listener>,
+    Extension(remote): Extension<Remote>,
     request: Request,
 ) -> Response {
     let head = match *request.method() {
@@ -61,6 +66,15 @@ pub(super) async fn serve(
             "info files carry the command to run and are served over HTTPS only: ask the HTTPS address for this file",
         );
     }
+    // Memory only, and nobody for nearly every fetch: what follows is for agents whose job was cancelled.
+    if let Some(computer) = site.stopped.candidate(remote.0.ip(), key)
+        && taken_back(&site, computer, remote, key, request.headers()).await
+    {
+        return reply::text(
+            StatusCode::GONE,
+            "the package was taken back from this computer: its deployment was cancelled",
+        );
+    }
     match site.files.open(key) {
         Ok(bytes) => file(key, bytes, request.headers().get(RANGE), head),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -70,6 +84,28 @@ pub(super) async fn serve(
             tracing::error!(tree.key = %key, "failed to open {key} of the tree: {error}");
             reply::later("the file cannot be read at the moment")
         }
+    }
+}
+
+/// Asks the database. When it does not answer the file is served: a cancelled job is the smaller harm.
+async fn taken_back(site: &Site, computer: ComputerId, remote: Remote, key: TreeKey, headers: &HeaderMap) -> bool {
+    const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    if [VIA, FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name)) {
+        return false;
+    }
+    let said = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let (user_agent, host, app) = (said(USER_AGENT), said(HOST), site.app.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let fetch = Fetch { address: remote.0.ip(), key, user_agent: &user_agent, host: &host };
+        stopped::is_stopped(&app, computer, fetch)
+    });
+    match asked.await {
+        Ok(Ok(stopped)) => stopped,
+        Ok(Err(error)) => {
+            tracing::error!(tree.key = %key, "failed to ask whether {key} was taken back, so it is served: {error}");
+            false
+        }
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

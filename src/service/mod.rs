@@ -2,11 +2,12 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`accounts`]) may block.
+//! [`activate`], [`assign`], [`deployments`], [`settings`], [`why`], [`accounts`]) may block.
 
 pub mod accounts;
 pub mod activate;
 pub mod assign;
+pub mod deployments;
 pub mod inventory;
 pub mod mirrors;
 pub mod notify;
@@ -14,7 +15,10 @@ pub mod prolog;
 pub mod publish;
 pub mod reconcile;
 pub mod report;
+pub mod settings;
+pub mod stopped;
 pub mod verify;
+pub mod why;
 
 use std::net::IpAddr;
 

@@ -48,7 +48,7 @@ pub struct DeviceContext {
 }
 
 impl DeviceContext {
-    fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
+    pub(super) fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
         let Some(computer) = computers::find_by_device_id(conn, device_id)? else {
@@ -136,7 +136,12 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
 }
 
 /// The gates that a job has to pass, in their order; the first closed one is the answer to "why not?".
-fn gate(open: &OpenJob, context: &DeviceContext, download_on: bool, moment: &Moment) -> Result<Offer, Withheld> {
+pub(super) fn gate(
+    open: &OpenJob,
+    context: &DeviceContext,
+    download_on: bool,
+    moment: &Moment,
+) -> Result<Offer, Withheld> {
     let job = &open.job;
     if !download_on {
         return Err(Withheld::DownloadOff);

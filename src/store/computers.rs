@@ -214,6 +214,13 @@ pub fn touch(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), S
     Ok(())
 }
 
+/// How many computers were last heard from at that address. Reads the whole table.
+pub fn heard_from(conn: &mut Conn, peer_address: &str) -> Result<u64, StoreError> {
+    let query = computers::table.filter(computers::peer_address.eq(peer_address)).count();
+    let count: i64 = q!(conn => query.get_result(conn))?;
+    At("computers", peer_address).number("count", count)
+}
+
 /// Writes the moment of an inventory that changed nothing.
 pub fn touch_inventory(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
     q!(conn => diesel::update(computers::table.find(id.0))

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::connection::q;
-use super::row::{At, text, time};
+use super::row::{At, limit as rows, text, time};
 use super::schema::{deployments, packages};
 use super::{Conn, StoreError};
 use crate::model::{Deployment, DeploymentId, JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime};
@@ -35,6 +35,54 @@ impl TryFrom<DeploymentRow> for Deployment {
             cancelled_at: time(row.cancelled_at),
         })
     }
+}
+
+/// A deployment for a list, with the names that people read.
+#[derive(Clone, Debug)]
+pub struct DeploymentLine {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Who made it.
+    pub created_by: String,
+    /// Name of the package.
+    pub package_name: String,
+    /// Its version.
+    pub package_version: String,
+}
+
+type Found = (DeploymentRow, String, (String, String));
+
+fn line((row, created_by, (package_name, package_version)): Found) -> Result<DeploymentLine, StoreError> {
+    Ok(DeploymentLine { deployment: row.try_into()?, created_by, package_name, package_version })
+}
+
+/// One deployment.
+pub fn find(conn: &mut Conn, id: DeploymentId) -> Result<Option<DeploymentLine>, StoreError> {
+    let found: Option<Found> = q!(conn => deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::id.eq(id.0))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+        .first(conn)
+        .optional())?;
+    found.map(line).transpose()
+}
+
+/// Deployments, newest first, those before `before`, at most `limit`.
+pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
+    let found: Vec<Found> = q!(conn => deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::id.lt(before.map_or(i64::MAX, |id| id.0)))
+        .order(deployments::id.desc())
+        .limit(rows(limit))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+        .load(conn))?;
+    found.into_iter().map(line).collect()
+}
+
+/// Marks a deployment as cancelled. True if it was in force.
+pub fn cancel(conn: &mut Conn, id: DeploymentId, now: UnixTime) -> Result<bool, StoreError> {
+    let in_force = deployments::table.find(id.0).filter(deployments::cancelled_at.is_null());
+    Ok(q!(conn => diesel::update(in_force).set(deployments::cancelled_at.eq(now.millis())).execute(conn))? > 0)
 }
 
 /// Inserts a deployment. `created_by` is the administrator's name.

@@ -135,3 +135,15 @@ pub fn list(
     };
     found.into_iter().map(event).collect()
 }
+
+/// The number of the last event, 0 if there is none.
+pub fn last(conn: &mut Conn) -> Result<i64, StoreError> {
+    let last: Option<i64> = q!(conn => events::table.select(diesel::dsl::max(events::id)).first(conn))?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Was a job taken back after that event? Reads only the events since.
+pub fn cancelled_after(conn: &mut Conn, event: i64) -> Result<bool, StoreError> {
+    let since = events::table.filter(events::id.gt(event)).filter(events::kind.eq(EventKind::Cancelled.as_str()));
+    Ok(q!(conn => diesel::select(diesel::dsl::exists(since)).get_result(conn))?)
+}

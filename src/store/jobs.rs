@@ -14,8 +14,8 @@ use super::row::{At, limit as rows, rows_of, text, time};
 use super::schema::{activations, computers, installations, jobs, packages};
 use super::{Conn, StoreError};
 use crate::model::{
-    Activation, ComputerId, Deployment, DeploymentId, Job, JobId, JobState, OsFamily, PackageId, PackageState,
-    PostCommand, ResultCode, Schedule, UnixTime,
+    Activation, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily, PackageId,
+    PackageState, PostCommand, Priority, ResultCode, Schedule, UnixTime,
 };
 
 /// An open job with all that decides whether it is offered: one query per prolog, whatever the number of jobs.
@@ -277,6 +277,165 @@ type Cancelled = (Eq<jobs::state, &'static str>, Eq<jobs::withheld, Option<&'sta
 
 fn cancelled(now: UnixTime) -> Cancelled {
     (jobs::state.eq(JobState::Cancelled.as_str()), jobs::withheld.eq(None::<&str>), jobs::updated_at.eq(now.millis()))
+}
+
+/// A job with the computer that it is for, by its wire name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JobOn {
+    /// The job.
+    pub job: JobId,
+    /// Its state.
+    pub state: JobState,
+    /// The computer.
+    pub computer: ComputerId,
+    /// The computer's wire name.
+    pub device_id: String,
+}
+
+/// The table a second time, for "the newest of each". Not correlated: SQLite would go through the deployment once for
+/// each of its jobs.
+mod again {
+    use super::jobs;
+
+    diesel::alias!(jobs as newest: Newest);
+}
+use again::newest;
+
+/// The newest attempt on each computer within a deployment, those in one of these states, in order of their number.
+pub fn newest_of_deployment(
+    conn: &mut Conn,
+    deployment: DeploymentId,
+    states: &[JobState],
+) -> Result<Vec<JobOn>, StoreError> {
+    let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let found: Vec<(i64, String, i64, String)> = q!(conn => jobs::table
+        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+        .filter(jobs::deployment_id.eq(deployment.0))
+        .filter(jobs::state.eq_any(&words))
+        .filter(jobs::id.nullable().eq_any(
+            newest
+                .filter(newest.field(jobs::deployment_id).eq(deployment.0))
+                .group_by(newest.field(jobs::computer_id))
+                .select(diesel::dsl::max(newest.field(jobs::id))),
+        ))
+        .order(jobs::id)
+        .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id))
+        .load(conn))?;
+    let parse = |(job, state, computer, device_id): (i64, String, i64, String)| {
+        let state = At("jobs", job).check(state.parse())?;
+        Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id })
+    };
+    found.into_iter().map(parse).collect()
+}
+
+/// How many computers of each deployment are in each state, by their newest attempt; of one deployment, or of all. By
+/// deployment, then in the order of [`JobState::ALL`].
+pub fn counts_of_deployments(
+    conn: &mut Conn,
+    deployment: Option<DeploymentId>,
+) -> Result<Vec<(DeploymentId, JobState, u64)>, StoreError> {
+    let (from, to) = deployment.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
+    let found: Vec<(i64, String, i64)> = q!(conn => jobs::table
+        .filter(jobs::deployment_id.ge(from))
+        .filter(jobs::deployment_id.le(to))
+        .filter(jobs::id.nullable().eq_any(
+            newest
+                .filter(newest.field(jobs::deployment_id).ge(from))
+                .filter(newest.field(jobs::deployment_id).le(to))
+                .group_by((newest.field(jobs::deployment_id), newest.field(jobs::computer_id)))
+                .select(diesel::dsl::max(newest.field(jobs::id))),
+        ))
+        .group_by((jobs::deployment_id, jobs::state))
+        .select((jobs::deployment_id, jobs::state, diesel::dsl::count_star()))
+        .load(conn))?;
+    let parse = |(deployment, state, count): (i64, String, i64)| {
+        let at = At("jobs", deployment);
+        Ok((DeploymentId(deployment), at.check(state.parse())?, at.number("count", count)?))
+    };
+    let mut counts = found.into_iter().map(parse).collect::<Result<Vec<_>, StoreError>>()?;
+    counts.sort_unstable();
+    Ok(counts)
+}
+
+/// The jobs of a deployment, earlier attempts included, in order of their number, after `after`, at most `limit`.
+pub fn of_deployment(
+    conn: &mut Conn,
+    deployment: DeploymentId,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<JobLine>, StoreError> {
+    type Found = (JobRow, (String, String), (String, String));
+    let found: Vec<Found> = q!(conn => jobs::table
+        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
+        .filter(jobs::deployment_id.eq(deployment.0))
+        .filter(jobs::id.gt(after.map_or(i64::MIN, |id| id.0)))
+        .order(jobs::id)
+        .limit(rows(limit))
+        .select((
+            JobRow::as_select(),
+            (computers::name, computers::device_id),
+            (packages::name, packages::version),
+        ))
+        .load(conn))?;
+    let parse = |(job, (computer_name, device_id), (package_name, package_version)): Found| {
+        Ok(JobLine { job: job.try_into()?, computer_name, device_id, package_name, package_version })
+    };
+    found.into_iter().map(parse).collect()
+}
+
+/// A package that has open jobs, and what its pace depends on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OpenPackage {
+    /// The package.
+    pub package: PackageId,
+    /// Its priority.
+    pub priority: Priority,
+    /// Its fragments.
+    pub fragments: FragmentCount,
+    /// How many open jobs it has.
+    pub jobs: u64,
+}
+
+/// Packages with open jobs, of one computer or of all, by number.
+pub fn open_packages(conn: &mut Conn, computer: Option<ComputerId>) -> Result<Vec<OpenPackage>, StoreError> {
+    let (from, to) = computer.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
+    let found: Vec<(i64, i64, i64, i64)> = q!(conn => jobs::table
+        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
+        .filter(jobs::computer_id.ge(from))
+        .filter(jobs::computer_id.le(to))
+        .filter(IsOpen)
+        .group_by((packages::id, packages::priority, packages::fragment_count))
+        .order(packages::id)
+        .select((packages::id, packages::priority, packages::fragment_count, diesel::dsl::count_star()))
+        .load(conn))?;
+    let parse = |(package, priority, fragments, count): (i64, i64, i64, i64)| {
+        let at = At("packages", package);
+        Ok(OpenPackage {
+            package: at.package(package)?,
+            priority: Priority::from_number(at.number("priority", priority)?),
+            fragments: FragmentCount(at.number("fragment_count", fragments)?),
+            jobs: at.number("count", count)?,
+        })
+    };
+    found.into_iter().map(parse).collect()
+}
+
+/// Computers with a cancelled job of a package that is available, and where they were last heard from. Not all of them
+/// are stopped: there may be a newer job.
+pub fn cancelled_on_available(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId, String)>, StoreError> {
+    let found: Vec<(i64, i64, String)> = q!(conn => jobs::table
+        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
+        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+        .filter(packages::state.eq(PackageState::Available.as_str()))
+        .filter(jobs::state.eq(JobState::Cancelled.as_str()))
+        .distinct()
+        .select((jobs::computer_id, jobs::package_id, computers::peer_address))
+        .load(conn))?;
+    let parse = |(computer, package, address): (i64, i64, String)| {
+        Ok((ComputerId(computer), At("jobs", package).package(package)?, address))
+    };
+    found.into_iter().map(parse).collect()
 }
 
 /// How many jobs of each package are in each state; of one package, or of all. By package, then in the order of

@@ -215,3 +215,68 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH users USING PRIMARY KEY (name=?)
     ");
 }
+
+#[test]
+fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
+    let mut plans = Plans::new();
+    let deployment = crate::model::DeploymentId(1);
+    plans.of("deployments::find", |conn| deployments::find(conn, deployment));
+    plans.of("deployments::list", |conn| deployments::list(conn, Some(deployment), 10));
+    plans.of("deployments::cancel", |conn| deployments::cancel(conn, deployment, NOW));
+    plans.of("jobs::of_deployment", |conn| jobs::of_deployment(conn, deployment, Some(JobId(1)), 10));
+    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
+    plans.of("jobs::counts_of_deployments of one", |conn| jobs::counts_of_deployments(conn, Some(deployment)));
+    plans.of("jobs::open_packages of one", |conn| jobs::open_packages(conn, Some(COMPUTER)));
+    insta::assert_snapshot!(plans.text, @r"
+    deployments::find
+      SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    deployments::list
+      SEARCH deployments USING INTEGER PRIMARY KEY (rowid<?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    deployments::cancel
+      SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::of_deployment
+      SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id>?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::newest_of_deployment
+      SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id=?)
+      LIST SUBQUERY 1
+      SEARCH newest USING INDEX jobs_by_deployment (deployment_id=?)
+      USE TEMP B-TREE FOR GROUP BY
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+    jobs::counts_of_deployments of one
+      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
+      LIST SUBQUERY 1
+      SEARCH newest USING INDEX jobs_by_deployment (deployment_id>? AND deployment_id<?)
+      USE TEMP B-TREE FOR GROUP BY
+      USE TEMP B-TREE FOR GROUP BY
+    jobs::open_packages of one
+      SEARCH jobs USING INDEX jobs_open (computer_id>? AND computer_id<?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      USE TEMP B-TREE FOR GROUP BY
+      USE TEMP B-TREE FOR ORDER BY
+    ");
+}
+
+#[test]
+fn a_look_for_cancelled_jobs_reads_only_what_is_new() {
+    let mut plans = Plans::new();
+    plans.of("events::last", events::last);
+    plans.of("events::cancelled_after", |conn| events::cancelled_after(conn, 1));
+    plans.of("jobs::cancelled_on_available", jobs::cancelled_on_available);
+    insta::assert_snapshot!(plans.text, @r"
+    events::last
+      SEARCH events
+    events::cancelled_after
+      SCAN CONSTANT ROW
+      SCALAR SUBQUERY 1
+      SEARCH events USING INTEGER PRIMARY KEY (rowid>?)
+    jobs::cancelled_on_available
+      SEARCH packages USING COVERING INDEX packages_by_state (state=?)
+      SEARCH jobs USING INDEX jobs_by_state (package_id=? AND state=?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      USE TEMP B-TREE FOR DISTINCT
+    ");
+}

@@ -1,5 +1,7 @@
 //! Settings as they are set, layer by layer.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 
 use super::connection::q;
@@ -47,6 +49,22 @@ pub fn layer(conn: &mut Conn, scope: Scope) -> Result<SettingsLayer, StoreError>
         Ok((parsed, value))
     };
     Ok(SettingsLayer(found.into_iter().map(parse).collect::<Result<_, StoreError>>()?))
+}
+
+/// The layers of all computers that have one of their own.
+pub fn computer_layers(conn: &mut Conn) -> Result<BTreeMap<ComputerId, SettingsLayer>, StoreError> {
+    let query = settings::table.filter(settings::scope.eq(COMPUTER)).select((
+        settings::scope_id,
+        settings::key,
+        settings::value,
+    ));
+    let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
+    let mut layers: BTreeMap<ComputerId, SettingsLayer> = BTreeMap::new();
+    for (id, key, value) in found {
+        let key = key.parse().map_err(|problem| corrupt("settings", format_args!("{COMPUTER}/{id}/{key}"), problem))?;
+        layers.entry(ComputerId(id)).or_default().0.insert(key, value);
+    }
+    Ok(layers)
 }
 
 /// Sets a value.

@@ -15,15 +15,19 @@ use std::time::Duration;
 use dripfeed::clock::Clock;
 use dripfeed::config::server::{ServerConfig, ServerOpts};
 use dripfeed::disk::published::PublishedTree;
-use dripfeed::model::UnixTime;
 use dripfeed::model::limits::{ArchiveLimits, RequestLimits};
+use dripfeed::model::{JobOptions, Location, UnixTime};
 use dripfeed::server::{Addresses, Server};
-use dripfeed::service::App;
+use dripfeed::service::assign::{Target, assign};
+use dripfeed::service::{App, activate, deployments};
 use dripfeed::store::Store;
 use dripfeed::tls::server::{ServerTls, ensure};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::sync::oneshot;
+
+use crate::jobs::{WS, assign_to, say_inventory};
+use crate::util::{TestApp, peer};
 
 /// Long enough for a loaded machine: reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -503,6 +507,41 @@ fn many_downloads_of_files_that_come_and_go_get_their_own_bytes() {
         churn.join().expect("files come and go");
     });
     assert!(whole > 30 && parts > 30, "{whole} whole, {parts} parts: too few to mean anything");
+}
+
+#[test]
+fn a_cancelled_job_is_gone_for_its_agent_and_for_nobody_else() {
+    let test = TestApp::new();
+    let id = test.package(&content(3, 3000), 1000).id;
+    let here: Location = "localhost/download".parse().expect("a location");
+    activate::activate(&test.app, id, here.clone(), here, None, &mut |_, _| {}).expect("activated");
+    say_inventory(&test, WS, "Debian", &[]);
+    let target = || Target::Computers(vec![WS.to_owned()]);
+    let deployment = assign_to(&test, id, target()).deployment;
+    deployments::cancel(&test.app, deployment, false, "bob").expect("cancelled");
+
+    let server = TestServer::start_in(test.into_directory(), &[]);
+    let agent = format!("User-Agent: {}\r\n", peer().user_agent);
+    let (info, fragment) = (format!("/download/{id}/info"), format!("/download/{id}/{id}-2"));
+    let mut client = server.http();
+    let gone = client.get(&fragment, &agent);
+    assert_eq!(gone.status, 410);
+    insta::assert_snapshot!(gone.text().trim_end(), @"the package was taken back from this computer: its deployment was cancelled");
+    assert_eq!(client.request("HEAD", &fragment, &agent).status, 410);
+    assert_eq!(server.https(&rustls::version::TLS13).get(&info, &agent).status, 410);
+    for others in [
+        String::new(),
+        "User-Agent: curl/8.5.0\r\n".to_owned(),
+        format!("{agent}Via: 1.1 mirror\r\n"),
+        format!("{agent}X-Forwarded-For: 192.0.2.7\r\n"),
+        format!("{agent}Forwarded: for=192.0.2.7\r\n"),
+    ] {
+        assert_eq!(client.get(&fragment, &others).status, 200, "{others:?} was refused");
+    }
+    // Another program plans a new job: the list in memory is old, the answer is not.
+    let app = TestApp::open(server.directory.path());
+    assign(&app, id, target(), JobOptions::default(), "alice").expect("assigned");
+    assert_eq!(client.get(&fragment, &agent).status, 200);
 }
 
 // ---- connections -------------------------------------------------------------------------------------------------

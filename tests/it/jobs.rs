@@ -8,9 +8,9 @@ use dripfeed::store::{events, jobs};
 
 use crate::util::{TestApp, block_on, peer};
 
-const WS: &str = "ws042-2024-03-05-09-10-11";
+pub(crate) const WS: &str = "ws042-2024-03-05-09-10-11";
 
-fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: &[PackageId]) -> InventoryReply {
+pub(crate) fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: &[PackageId]) -> InventoryReply {
     let device_id = device_id.parse().expect("a device id");
     let name = format!("{device_id}").split('-').next().expect("a name").to_owned();
     let request = InventoryRequest {
@@ -24,12 +24,12 @@ fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: &[PackageId
     block_on(inventory::take(&test.app, request, document, peer())).expect("taken")
 }
 
-fn say_prolog(test: &TestApp, device_id: &str) -> PrologReply {
+pub(crate) fn say_prolog(test: &TestApp, device_id: &str) -> PrologReply {
     let request = PrologRequest { device_id: device_id.parse().expect("a device id") };
     block_on(prolog::answer(&test.app, request, peer())).expect("answered")
 }
 
-fn say_result(test: &TestApp, device_id: &str, package: PackageId, code: &str) {
+pub(crate) fn say_result(test: &TestApp, device_id: &str, package: PackageId, code: &str) {
     let report = DownloadReport {
         device_id: device_id.parse().expect("a device id"),
         package: Some(package),
@@ -38,23 +38,23 @@ fn say_result(test: &TestApp, device_id: &str, package: PackageId, code: &str) {
     block_on(report::take(&test.app, report, peer())).expect("taken");
 }
 
-fn offers(test: &TestApp, device_id: &str) -> Vec<String> {
+pub(crate) fn offers(test: &TestApp, device_id: &str) -> Vec<String> {
     let option = say_prolog(test, device_id).download.expect("an option");
     option.offers.iter().map(|offer| offer.package.to_string()).collect()
 }
 
-fn active_package(test: &TestApp) -> PackageId {
+pub(crate) fn active_package(test: &TestApp) -> PackageId {
     let id = test.package(b"content", 1000).id;
     let here: Location = "localhost:8443/download".parse().expect("a location");
     activate::activate(&test.app, id, here.clone(), here, None, &mut |_, _| {}).expect("activated");
     id
 }
 
-fn assign_to(test: &TestApp, id: PackageId, target: Target) -> Assigned {
+pub(crate) fn assign_to(test: &TestApp, id: PackageId, target: Target) -> Assigned {
     assign(&test.app, id, target, JobOptions::default(), "alice").expect("assigned")
 }
 
-fn states(test: &TestApp, id: PackageId) -> Vec<String> {
+pub(crate) fn states(test: &TestApp, id: PackageId) -> Vec<String> {
     let lines = test.app.store.read_now(move |conn| jobs::list(conn, Some(id), None, None, 100)).expect("read");
     lines
         .iter()

@@ -3,6 +3,7 @@
 mod agent;
 mod backends;
 mod crash;
+mod deployments;
 mod documents;
 mod door;
 mod floors;
@@ -10,5 +11,6 @@ mod http;
 mod jobs;
 mod mirror;
 mod publish;
+mod settings;
 mod util;
 mod wire;

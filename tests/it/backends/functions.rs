@@ -38,6 +38,10 @@ super::for_each_backend![
     a_report_is_about_the_open_job,
     withdrawing_cancels_what_is_open,
     jobs_are_counted_and_listed,
+    the_newest_attempt_speaks_for_a_computer,
+    a_deployment_is_cancelled_once,
+    what_open_jobs_need_is_summed_up,
+    who_had_a_job_cancelled_is_found_while_the_package_is_there,
     events_are_kept_verbatim_and_for_ever,
     settings_are_kept_by_layer,
     users_are_kept,
@@ -571,6 +575,123 @@ fn jobs_are_counted_and_listed(database: &Database) {
         assert_eq!(seen, computers);
         assert_eq!(jobs::list(conn, Some(one), Some(computers[2]), None, 10)?.len(), 1);
         assert_eq!(jobs::list(conn, None, None, None, 100)?.len(), 8);
+        Ok(())
+    });
+}
+
+fn the_newest_attempt_speaks_for_a_computer(database: &Database) {
+    let store = database.open();
+    write(&store, |conn| {
+        let (one, two) = (add_computer(conn, "ws-1")?, add_computer(conn, "ws-2")?);
+        let package = add_package(conn, "tool")?;
+        let deployment = add_deployment(conn, package, &JobOptions::default())?;
+        let id = deployment.id;
+        jobs::plan(conn, &deployment, &[one, two], NOW)?;
+        let first = jobs::open_of_computer(conn, one)?.remove(0).job.id;
+        jobs::finish(conn, first, JobState::Failed, &ResultCode::error("EXECUTE"), later(1))?;
+        let failed = jobs::newest_of_deployment(conn, id, &[JobState::Failed, JobState::Expired])?;
+        assert_eq!(failed.iter().map(|job| (job.job, job.computer)).collect::<Vec<_>>(), [(first, one)]);
+        assert_eq!(failed[0].device_id, device_id("ws-1").to_string());
+        jobs::plan(conn, &deployment, &[one], later(2))?;
+        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Failed])?, []);
+        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Pending])?.len(), 2);
+        assert_eq!(jobs::counts_of_deployments(conn, None)?, [(id, JobState::Pending, 2)]);
+        // Of another deployment: an attempt there says nothing here.
+        let other = add_deployment(conn, package, &JobOptions::default())?;
+        let second = jobs::open_of_computer(conn, one)?.remove(0).job.id;
+        jobs::finish(conn, second, JobState::Succeeded, &ResultCode::success(), later(3))?;
+        jobs::plan(conn, &other, &[one], later(4))?;
+        assert_eq!(
+            jobs::counts_of_deployments(conn, Some(id))?,
+            [(id, JobState::Pending, 1), (id, JobState::Succeeded, 1)]
+        );
+        assert_eq!(jobs::counts_of_deployments(conn, None)?.len(), 3);
+        let lines = jobs::of_deployment(conn, id, None, 10)?;
+        let states: Vec<JobState> = lines.iter().map(|line| line.job.state).collect();
+        assert_eq!(states, [JobState::Failed, JobState::Pending, JobState::Succeeded]);
+        let rest = jobs::of_deployment(conn, id, Some(lines[0].job.id), 1)?;
+        assert_eq!(rest.iter().map(|line| line.job.id).collect::<Vec<_>>(), [lines[1].job.id]);
+        Ok(())
+    });
+}
+
+fn a_deployment_is_cancelled_once(database: &Database) {
+    let store = database.open();
+    write(&store, |conn| {
+        let package = add_package(conn, "tool")?;
+        let (one, two) = (
+            add_deployment(conn, package, &JobOptions::default())?.id,
+            add_deployment(conn, package, &JobOptions::default())?.id,
+        );
+        assert!(deployments::cancel(conn, one, later(1))?);
+        assert!(!deployments::cancel(conn, one, later(2))?);
+        let line = deployments::find(conn, one)?.expect("made");
+        assert_eq!((line.deployment.cancelled_at, line.created_by.as_str()), (Some(later(1)), "admin"));
+        assert_eq!((line.package_name.as_str(), line.package_version.as_str()), ("tool", "1.0"));
+        let ids = |lines: Vec<deployments::DeploymentLine>| -> Vec<DeploymentId> {
+            lines.iter().map(|line| line.deployment.id).collect()
+        };
+        assert_eq!(ids(deployments::list(conn, None, 10)?), [two, one]);
+        assert_eq!(ids(deployments::list(conn, None, 1)?), [two]);
+        assert_eq!(ids(deployments::list(conn, Some(two), 10)?), [one]);
+        assert!(deployments::find(conn, DeploymentId(999))?.is_none());
+        Ok(())
+    });
+}
+
+fn what_open_jobs_need_is_summed_up(database: &Database) {
+    let store = database.open();
+    write(&store, |conn| {
+        let (one, two) = (add_computer(conn, "ws-1")?, add_computer(conn, "ws-2")?);
+        let package = add_package(conn, "tool")?;
+        let ended = add_package(conn, "ended")?;
+        let deployment = add_deployment(conn, package, &JobOptions::default())?;
+        jobs::plan(conn, &deployment, &[one, two], NOW)?;
+        let deployment = add_deployment(conn, ended, &JobOptions::default())?;
+        jobs::plan(conn, &deployment, &[one], NOW)?;
+        jobs::cancel_of_package(conn, ended, NOW)?;
+        let built = packages::find(conn, package)?.expect("made");
+        let all = jobs::open_packages(conn, None)?;
+        assert_eq!(all.iter().map(|open| (open.package, open.jobs)).collect::<Vec<_>>(), [(package, 2)]);
+        assert_eq!((all[0].priority, all[0].fragments), (built.priority, built.fragments));
+        assert_eq!(jobs::open_packages(conn, Some(two))?[0].jobs, 1);
+        assert_eq!(jobs::open_packages(conn, Some(ComputerId(999_999)))?, []);
+        settings::set(conn, Scope::Computer(two), SettingKey::Timeout, 3)?;
+        settings::set(conn, Scope::Global, SettingKey::Timeout, 4)?;
+        let layers = settings::computer_layers(conn)?;
+        assert_eq!(layers.keys().copied().collect::<Vec<_>>(), [two]);
+        assert_eq!(layers[&two].value(SettingKey::Timeout), Some(3));
+        Ok(())
+    });
+}
+
+fn who_had_a_job_cancelled_is_found_while_the_package_is_there(database: &Database) {
+    let store = database.open();
+    let (computer, package, job) = one_job(&store);
+    write(&store, move |conn| {
+        assert_eq!(events::last(conn)?, 0);
+        assert_eq!(jobs::cancelled_on_available(conn)?, []);
+        jobs::cancel(conn, job, NOW)?;
+        let address = contact(NOW).peer_address;
+        assert_eq!(jobs::cancelled_on_available(conn)?, [(computer, package, address.clone())]);
+        assert_eq!(computers::heard_from(conn, &address)?, 1);
+        assert_eq!(computers::heard_from(conn, "203.0.113.99")?, 0);
+        let event = |kind| Event {
+            at: NOW,
+            kind,
+            computer: Some(computer),
+            device_id: String::new(),
+            package: Some(package),
+            job: Some(job),
+            text: String::new(),
+        };
+        events::append(conn, &[event(EventKind::Cancelled), event(EventKind::Reported)])?;
+        let last = events::last(conn)?;
+        assert!(events::cancelled_after(conn, 0)?);
+        assert!(!events::cancelled_after(conn, last)?);
+        assert!(!events::cancelled_after(conn, last - 1)?, "a report is no cancellation");
+        packages::set_state(conn, package, PackageState::Withdrawn)?;
+        assert_eq!(jobs::cancelled_on_available(conn)?, []);
         Ok(())
     });
 }

@@ -48,6 +48,11 @@ impl TestApp {
         }
     }
 
+    /// Closes the application and hands its files on.
+    pub(crate) fn into_directory(self) -> tempfile::TempDir {
+        self.directory
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

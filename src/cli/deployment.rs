@@ -1,0 +1,238 @@
+//! `dripfeed deployment …`
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::args::{DeploymentVerb, Place};
+use super::context::{administrator, open};
+use super::output::{Output, printable, say};
+use super::status::JobView;
+use super::{Done, Failure};
+use crate::clock;
+use crate::model::{DeploymentId, PostCommand, Schedule};
+use crate::service::App;
+use crate::service::deployments::{self, DeploymentError, Summary};
+
+pub(super) fn run(place: &Place, verb: DeploymentVerb, output: &mut Output) -> Done {
+    let app = open(place)?.app;
+    match verb {
+        DeploymentVerb::List { json } => list(&app, json, output),
+        DeploymentVerb::Show { deployment, json } => show(&app, DeploymentId(deployment), json, output),
+        DeploymentVerb::Cancel { deployment, waiting_only, json } => {
+            cancel(&app, DeploymentId(deployment), waiting_only, json, output)
+        }
+        DeploymentVerb::Retry { deployment, failed, json } => {
+            retry(&app, DeploymentId(deployment), failed, json, output)
+        }
+    }
+}
+
+fn refuse(error: DeploymentError) -> Failure {
+    match error {
+        DeploymentError::Store(_) => Failure::Failed(error.into()),
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+/// A deployment as JSON.
+#[derive(Serialize)]
+struct DeploymentView {
+    deployment: i64,
+    package: u32,
+    package_name: String,
+    package_version: String,
+    target: &'static str,
+    standing: bool,
+    force: bool,
+    schedule: Option<String>,
+    post_command: Option<String>,
+    created_by: String,
+    created_at: String,
+    cancelled_at: Option<String>,
+    computers: BTreeMap<&'static str, u64>,
+}
+
+impl From<&Summary> for DeploymentView {
+    fn from(summary: &Summary) -> Self {
+        let line = &summary.line;
+        let (deployment, options) = (&line.deployment, &line.deployment.options);
+        Self {
+            deployment: deployment.id.0,
+            package: deployment.package.number(),
+            package_name: line.package_name.clone(),
+            package_version: line.package_version.clone(),
+            target: target(summary),
+            standing: deployments::is_standing(line),
+            force: options.force,
+            schedule: options.schedule.as_ref().map(Schedule::to_string),
+            post_command: options.post_command.as_ref().map(|command| command.as_str().to_owned()),
+            created_by: line.created_by.clone(),
+            created_at: clock::utc_text(deployment.created_at),
+            cancelled_at: deployment.cancelled_at.map(clock::utc_text),
+            computers: summary.counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
+        }
+    }
+}
+
+fn target(summary: &Summary) -> &'static str {
+    if summary.line.deployment.all_computers { "all" } else { "computers" }
+}
+
+fn counts(summary: &Summary) -> String {
+    let words: Vec<String> = summary.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    if words.is_empty() { "no computers yet".to_owned() } else { words.join(", ") }
+}
+
+/// Is it in force?
+fn force(summary: &Summary) -> &'static str {
+    match (summary.line.deployment.cancelled_at, deployments::is_standing(&summary.line)) {
+        (Some(_), _) => "cancelled",
+        (None, true) => "standing",
+        (None, false) => "in force",
+    }
+}
+
+fn list(app: &App, json: bool, output: &mut Output) -> Done {
+    let all = deployments::list(app)?;
+    if json {
+        return output.json(&all.iter().map(DeploymentView::from).collect::<Vec<_>>());
+    }
+    if all.is_empty() {
+        say("nothing is deployed yet: dripfeed assign ID --computer NAME");
+        return Ok(());
+    }
+    let rows: Vec<[String; 8]> = all
+        .iter()
+        .map(|summary| {
+            let line = &summary.line;
+            [
+                line.deployment.id.to_string(),
+                line.deployment.package.to_string(),
+                printable(&format!("{} {}", line.package_name, line.package_version)),
+                target(summary).to_owned(),
+                force(summary).to_owned(),
+                printable(&line.created_by),
+                clock::local_text(line.deployment.created_at),
+                counts(summary),
+            ]
+        })
+        .collect();
+    output.table(["DEPLOYMENT", "PACKAGE", "NAME", "FOR", "IS", "BY", "SINCE", "COMPUTERS"], &rows)
+}
+
+fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
+    let summary = deployments::find(app, id).map_err(refuse)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            #[serde(flatten)]
+            deployment: DeploymentView,
+            jobs: Vec<JobView>,
+        }
+        let mut jobs = Vec::new();
+        deployments::each_job::<Failure>(app, id, |line| {
+            jobs.push(JobView::from(line));
+            Ok(())
+        })?;
+        return output.json(&View { deployment: DeploymentView::from(&summary), jobs });
+    }
+    let line = &summary.line;
+    let (deployment, options) = (&line.deployment, &line.deployment.options);
+    let mut wishes = Vec::new();
+    if options.force {
+        wishes.push("also where it was run before".to_owned());
+    }
+    wishes.extend(options.schedule.as_ref().map(|schedule| format!("not before {schedule}")));
+    wishes.extend(options.post_command.as_ref().map(|command| match command {
+        PostCommand::Reboot => "then restart".to_owned(),
+        PostCommand::Shutdown => "then shut down".to_owned(),
+        PostCommand::Run(command) => format!("then {}", printable(command)),
+    }));
+    let target = match (deployment.all_computers, deployments::is_standing(line)) {
+        (true, true) => "all computers, those to come included",
+        (true, false) => "all computers until it was cancelled",
+        (false, _) => "computers that were named",
+    };
+    let fields = [
+        ("deployment", deployment.id.to_string()),
+        ("package", printable(&format!("{} {} {}", deployment.package, line.package_name, line.package_version))),
+        ("for", target.to_owned()),
+        ("options", if wishes.is_empty() { "-".to_owned() } else { wishes.join(", ") }),
+        ("made", format!("{} by {}", clock::local_text(deployment.created_at), printable(&line.created_by))),
+        ("cancelled", deployment.cancelled_at.map_or("no".to_owned(), clock::local_text)),
+        ("computers", counts(&summary)),
+    ];
+    fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>10}  {value}")))?;
+    let mut rows = Vec::new();
+    deployments::each_job::<Failure>(app, id, |line| {
+        let job = &line.job;
+        let detail = match (&job.result, &job.withheld) {
+            (Some(code), _) => code.explanation().unwrap_or_default(),
+            (None, reason) => reason.clone().unwrap_or_default(),
+        };
+        rows.push([
+            printable(&line.computer_name),
+            job.state.to_string(),
+            job.result.as_ref().map_or("-".to_owned(), |code| printable(code.as_str())),
+            clock::local_text(job.finished_at.or(job.offered_at).unwrap_or(job.created_at)),
+            printable(&detail),
+        ]);
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    output.table(["COMPUTER", "STATE", "CODE", "SINCE", "WHY"], &rows)
+}
+
+fn jobs(count: usize) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
+}
+
+fn cancel(app: &App, id: DeploymentId, waiting_only: bool, json: bool, output: &mut Output) -> Done {
+    let cancelled = deployments::cancel(app, id, waiting_only, &administrator()).map_err(refuse)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            deployment: i64,
+            cancelled: usize,
+            go_on: usize,
+            was_standing: bool,
+        }
+        return output.json(&View {
+            deployment: id.0,
+            cancelled: cancelled.jobs,
+            go_on: cancelled.go_on,
+            was_standing: cancelled.was_standing,
+        });
+    }
+    output.line(format_args!("deployment {id} is cancelled: {} taken back", jobs(cancelled.jobs)))?;
+    if cancelled.go_on > 0 {
+        output.line(format_args!("{} that agents were told of go on", jobs(cancelled.go_on)))?;
+    }
+    if cancelled.was_standing {
+        output.line("computers that come later do not get it")?;
+    }
+    Ok(())
+}
+
+fn retry(app: &App, id: DeploymentId, failed_only: bool, json: bool, output: &mut Output) -> Done {
+    let retried = deployments::retry(app, id, failed_only).map_err(refuse)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            deployment: i64,
+            planned: usize,
+            already: usize,
+        }
+        return output.json(&View { deployment: id.0, planned: retried.planned, already: retried.already });
+    }
+    output.line(format_args!("deployment {id}: {} planned anew", jobs(retried.planned)))?;
+    if retried.already > 0 {
+        let text = format!("{} left out: the computer has an open job of package {}", retried.already, retried.package);
+        output.line(text)?;
+    }
+    Ok(())
+}
