@@ -176,6 +176,8 @@ fn assign_arguments(id: PackageId, computer: &str) -> Assign {
     Assign {
         id,
         computer: vec![computer.to_owned()],
+        group: None,
+        query: None,
         all: false,
         force: false,
         schedule: None,

@@ -11,6 +11,7 @@ mod check_config;
 mod computer;
 mod context;
 mod demo;
+mod group;
 mod output;
 mod package;
 mod progress;
@@ -86,6 +87,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),
+        Verb::Group(verb) => group::run(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

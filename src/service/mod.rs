@@ -2,15 +2,17 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`accounts`]) may block.
+//! [`activate`], [`assign`], [`groups`], [`query`], [`accounts`]) may block.
 
 pub mod accounts;
 pub mod activate;
 pub mod assign;
+pub mod groups;
 pub mod inventory;
 pub mod notify;
 pub mod prolog;
 pub mod publish;
+pub mod query;
 pub mod reconcile;
 pub mod report;
 pub mod verify;

@@ -3,6 +3,7 @@
 mod agent;
 mod backends;
 mod floors;
+mod groups;
 mod http;
 mod jobs;
 mod publish;
