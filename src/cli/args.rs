@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule};
 
@@ -79,6 +79,9 @@ pub(crate) enum Verb {
     /// List, show and delete computers
     #[command(subcommand)]
     Computer(ComputerVerb),
+    /// Put computers into groups, by hand or by a query
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Manage administrators
     #[command(subcommand)]
     User(UserVerb),
@@ -215,15 +218,22 @@ pub(crate) struct Activate {
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("target").required(true))]
 pub(crate) struct Assign {
     /// Number of the package
     pub(crate) id: PackageId,
     /// Computers, by name or device id
-    #[arg(long, value_name = "COMPUTER", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "COMPUTER", num_args = 1.., group = "target")]
     pub(crate) computer: Vec<String>,
     /// Every computer of the package's system, those to come included
-    #[arg(long)]
+    #[arg(long, group = "target")]
     pub(crate) all: bool,
+    /// The members of a group, those to come included
+    #[arg(long, value_name = "GROUP", group = "target")]
+    pub(crate) group: Option<String>,
+    /// Computers that match a query now
+    #[arg(long = "where", value_name = "QUERY", group = "target")]
+    pub(crate) query: Option<String>,
     /// Run it even where it has been run before
     #[arg(long)]
     pub(crate) force: bool,
@@ -363,6 +373,9 @@ pub(crate) enum SettingVerb {
 pub(crate) enum ComputerVerb {
     /// List computers
     List {
+        /// Only those that match, such as "os contains debian and not in group 'Paris'"
+        #[arg(long = "where", value_name = "QUERY")]
+        query: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -386,6 +399,81 @@ pub(crate) enum ComputerVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupVerb {
+    /// Make a group: one that is filled by hand, or by a query
+    Create {
+        name: String,
+        /// Whom it is made of, such as "os contains debian and tag = 'Paris'"
+        #[arg(long = "where", value_name = "QUERY")]
+        query: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List groups
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a group, its computers and why they are in it
+    Show {
+        group: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a group another query
+    Edit {
+        group: String,
+        /// Whom it is made of
+        #[arg(long = "where", value_name = "QUERY")]
+        query: String,
+        /// Only show who would join and who would leave
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make computers members, whatever the query says
+    Add(GroupMark),
+    /// Keep computers out, whatever the query says
+    Exclude(GroupMark),
+    /// Take back what was added or excluded by hand: the query alone says who is a member
+    Remove(GroupMark),
+    /// Ask the query again, for every computer
+    Refresh {
+        /// Only this group [default: all]
+        group: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a group
+    Delete {
+        group: String,
+        /// Even if deployments stand for it; they end
+        #[arg(long)]
+        force: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GroupMark {
+    pub(crate) group: String,
+    /// Names or device ids
+    #[arg(required = true, value_name = "NAME|DEVICEID")]
+    pub(crate) computers: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -447,6 +535,8 @@ mod tests {
         let parse = |line: &str| Arguments::try_parse_from(line.split_whitespace()).map_err(|error| error.kind());
         assert!(parse("dripfeed package build x --name a --version 1 --os linux --action launch --command x").is_ok());
         assert!(parse("dripfeed setting set FREQUENCY -1 --computer ws042").is_ok());
+        assert!(parse("dripfeed assign 12 --computer a b").is_ok());
+        assert!(parse("dripfeed assign 12 --group a").is_ok());
         for wrong in [
             "dripfeed package build x --name a --version 1 --os linux --action launch",
             "dripfeed package build x --name a --version 1 --os linux --action store --command x",
@@ -455,6 +545,9 @@ mod tests {
             "dripfeed package build x --name a --version 1 --os linux --action execute --command x --can-abort",
             "dripfeed assign 12",
             "dripfeed assign 12 --all --computer a",
+            "dripfeed assign 12 --group a --where b",
+            "dripfeed group add a",
+            "dripfeed group edit a",
             "dripfeed assign 012 --all",
             "dripfeed deployment cancel -1",
             "dripfeed setting explain PROLOG_FREQ",

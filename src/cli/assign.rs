@@ -13,7 +13,12 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let app = open(place)?.app;
     let (id, json) = (options.id, options.json);
     let job_options = options.options();
-    let target = if options.all { Target::All } else { Target::Computers(options.computer) };
+    let target = match (options.group, options.query) {
+        (Some(group), _) => Target::Group(group),
+        (None, Some(query)) => Target::Where(query),
+        (None, None) if options.all => Target::All,
+        (None, None) => Target::Computers(options.computer),
+    };
     let assigned = assign(&app, id, target, job_options, &administrator()).map_err(|error| match error {
         AssignError::Store(_) => Failure::Failed(error.into()),
         _ => Failure::Refused(error.into()),

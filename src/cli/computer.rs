@@ -10,9 +10,10 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::{Computer, ComputerId};
+use crate::model::Computer;
 use crate::service::App;
 use crate::service::assign::{AssignError, named};
+use crate::service::query::{AskError, ask};
 use crate::store::events::{Event, EventKind};
 use crate::store::installations::Via;
 use crate::store::{StoreError, computers, events, installations, jobs};
@@ -20,7 +21,7 @@ use crate::store::{StoreError, computers, events, installations, jobs};
 pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
     match verb {
-        ComputerVerb::List { json } => list(&app, json, output),
+        ComputerVerb::List { query, json } => list(&app, query.as_deref(), json, output),
         ComputerVerb::Show { computer, inventory: true, .. } => inventory(&app, &computer, output),
         ComputerVerb::Show { computer, json, .. } => show(&app, &computer, json, output),
         ComputerVerb::Delete { computer, json } => delete(&app, &computer, json, output),
@@ -76,20 +77,20 @@ impl From<&Computer> for ComputerView {
 
 const PAGE: usize = 1000;
 
-fn list(app: &App, json: bool, output: &mut Output) -> Done {
-    let mut all: Vec<Computer> = Vec::new();
-    let mut after: Option<ComputerId> = None;
-    loop {
-        let page = app.store.read_now(move |conn| computers::list(conn, after, PAGE))?;
-        after = page.last().map(|computer| computer.id);
-        let last = page.len() < PAGE;
-        all.extend(page);
-        if last {
-            break;
-        }
-    }
+fn list(app: &App, query: Option<&str>, json: bool, output: &mut Output) -> Done {
+    let all = match query {
+        None => every(app)?,
+        Some(query) => ask(app, query).map_err(|error| match error {
+            AskError::Store(error) => Failure::Failed(error.into()),
+            other => Failure::Refused(other.into()),
+        })?,
+    };
     if json {
         return output.json(&all.iter().map(ComputerView::from).collect::<Vec<_>>());
+    }
+    if all.is_empty() && query.is_some() {
+        say("no computer matches: `dripfeed computer list` shows them all");
+        return Ok(());
     }
     if all.is_empty() {
         say("no computers yet: they appear with their first inventory");
@@ -110,6 +111,19 @@ fn list(app: &App, json: bool, output: &mut Output) -> Done {
         })
         .collect();
     output.table(["NAME", "SYSTEM", "ADDRESS", "USER", "TAG", "LAST CONTACT", "DEVICE ID"], &rows)
+}
+
+fn every(app: &App) -> Result<Vec<Computer>, StoreError> {
+    let mut all: Vec<Computer> = Vec::new();
+    loop {
+        let after = all.last().map(|computer| computer.id);
+        let page = app.store.read_now(move |conn| computers::list(conn, after, PAGE))?;
+        let last = page.len() < PAGE;
+        all.extend(page);
+        if last {
+            return Ok(all);
+        }
+    }
 }
 
 fn find(app: &App, text: &str) -> Result<Computer, Failure> {

@@ -182,6 +182,8 @@ fn assign_arguments(id: PackageId, computer: &str) -> Assign {
     Assign {
         id,
         computer: vec![computer.to_owned()],
+        group: None,
+        query: None,
         all: false,
         force: false,
         schedule: None,

@@ -12,6 +12,7 @@ mod computer;
 mod context;
 mod demo;
 mod deployment;
+mod group;
 mod output;
 mod package;
 mod progress;
@@ -92,6 +93,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Why(why) => why::run(&place, &why, output),
         Verb::Setting(verb) => setting::run(&place, verb, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),
+        Verb::Group(verb) => group::run(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ComputerId, OsFamily, Outcome, PackageId, ResultCode, UnixTime};
+use super::{ComputerId, GroupId, OsFamily, Outcome, PackageId, ResultCode, UnixTime};
 
 /// A deployment's number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -226,6 +226,8 @@ pub struct Deployment {
     pub package: PackageId,
     /// Standing: computers that are first heard of later get it too.
     pub all_computers: bool,
+    /// Standing: computers that become members of this group later get it too.
+    pub group: Option<GroupId>,
     /// The options.
     pub options: JobOptions,
     /// When it was made.

@@ -12,6 +12,7 @@
 //! | where to fetch | [`Activation`], [`Location`] | `INFO_LOC`, `PACK_LOC` |
 //! | intent, one package on one computer | [`Deployment`], [`Job`] | an "affect", a `devices` row |
 //! | where the job is, the wire's own word | [`JobState`], [`ResultCode`] | `TVALUE` |
+//! | a question about computers | [`query`] | a group's request |
 //! | a value with layers | [`settings`] | `config`, `devices` overrides |
 
 mod activation;
@@ -22,6 +23,7 @@ mod fragment;
 pub mod limits;
 mod package;
 mod priority;
+pub mod query;
 mod result_code;
 pub mod settings;
 mod size;

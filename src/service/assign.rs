@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::App;
+use super::groups::refresh_around;
 use super::prolog::fits;
+use super::query::{self, AskError};
 use crate::engine::{PaceError, check_pace};
 use crate::model::settings::{SettingsLayer, resolve};
 use crate::model::{
     Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId, PackageState,
 };
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, activations, computers, deployments, jobs, packages, settings};
+use crate::store::{Conn, StoreError, activations, computers, deployments, groups, jobs, packages, search, settings};
 
 /// For whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +21,10 @@ pub enum Target {
     All,
     /// These, by host name or device id.
     Computers(Vec<String>),
+    /// The members of this group; those to come included.
+    Group(String),
+    /// Those that the query asks for now.
+    Where(String),
 }
 
 /// What was planned.
@@ -30,7 +36,7 @@ pub struct Assigned {
     pub planned: usize,
     /// Computers that have an open job of the package already.
     pub already: usize,
-    /// Computers that were left out of "all" because they run another system.
+    /// Computers that were left out, unless they were named, because they run another system.
     pub other_system: usize,
     /// How long it takes from contact to execution, by the engine's own arithmetic.
     pub pace: Duration,
@@ -70,6 +76,15 @@ pub enum AssignError {
         /// What it runs.
         runs: String,
     },
+    /// No such group.
+    #[error("there is no group \"{0}\": `dripfeed group list` shows them")]
+    UnknownGroup(String),
+    /// The query asks for nobody.
+    #[error("no computer matches: `dripfeed computer list --where` tries a query; a group also reaches those to come")]
+    NobodyMatches,
+    /// The query cannot be used.
+    #[error(transparent)]
+    Ask(AskError),
     /// It would never finish.
     #[error(transparent)]
     Pace(#[from] PaceError),
@@ -95,13 +110,36 @@ pub fn assign(
         }
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
-        let pace_of = |own: &SettingsLayer| {
-            let settings = resolve(&global, &[], own).download();
+        let pace_of = |of_groups: &[SettingsLayer], own: &SettingsLayer| {
+            let settings = resolve(&global, of_groups, own).download();
             check_pace(&settings, found.priority, found.fragments)
         };
-        let mut pace = pace_of(&SettingsLayer::default())?;
+        let mut pace = pace_of(&[], &SettingsLayer::default())?;
+        let mut group = None;
         let (chosen, other_system) = match &target {
             Target::All => all(conn, found.os)?,
+            Target::Group(name) => {
+                let known = groups::find_by_name(conn, name)?.ok_or_else(|| AssignError::UnknownGroup(name.clone()))?;
+                let layer = settings::layer(conn, Scope::Group(known.id))?;
+                pace = pace.max(pace_of(&[layer], &SettingsLayer::default())?);
+                // Who is a member today, not when it was last asked.
+                refresh_around(conn, &known.name, now)?;
+                group = Some(known.id);
+                let members = groups::members(conn, known.id, None, usize::MAX)?;
+                let members = members.into_iter().filter(|(_, reason, _)| reason.is_member());
+                fitting(found.os, members.map(|(computer, _, _)| computer))
+            }
+            Target::Where(text) => {
+                let query = query::read(conn, text).map_err(|error| match error {
+                    AskError::Store(error) => AssignError::Store(error),
+                    other => AssignError::Ask(other),
+                })?;
+                let matching = search::computers(conn, &query, now, None, usize::MAX)?;
+                if matching.is_empty() {
+                    return Err(AssignError::NobodyMatches);
+                }
+                fitting(found.os, matching.into_iter())
+            }
             Target::Computers(names) => {
                 let mut chosen = Vec::new();
                 for name in names {
@@ -114,7 +152,9 @@ pub fn assign(
                             runs: computer.os_name,
                         });
                     }
-                    pace = pace.max(pace_of(&settings::layer(conn, Scope::Computer(computer.id))?)?);
+                    let of_groups: Vec<SettingsLayer> =
+                        groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
+                    pace = pace.max(pace_of(&of_groups, &settings::layer(conn, Scope::Computer(computer.id))?)?);
                     chosen.push(computer.id);
                 }
                 chosen.sort_unstable();
@@ -123,8 +163,11 @@ pub fn assign(
             }
         };
         let all_computers = target == Target::All;
-        let id = deployments::create(conn, package, all_computers, &options, &by, now)?;
-        let deployment = Deployment { id, package, all_computers, options, created_at: now, cancelled_at: None };
+        let id = match group {
+            Some(group) => deployments::create_for_group(conn, package, group, &options, &by, now)?,
+            None => deployments::create(conn, package, all_computers, &options, &by, now)?,
+        };
+        let deployment = Deployment { id, package, all_computers, group, options, created_at: now, cancelled_at: None };
         let planned = jobs::plan(conn, &deployment, &chosen, now)?;
         Ok(Assigned {
             deployment: id,
@@ -135,6 +178,11 @@ pub fn assign(
             not_activated: activations::find(conn, package)?.is_none(),
         })
     })
+}
+
+fn fitting(os: OsFamily, computers: impl Iterator<Item = Computer>) -> (Vec<ComputerId>, usize) {
+    let (chosen, others): (Vec<Computer>, Vec<Computer>) = computers.partition(|computer| fits(os, &computer.os_name));
+    (chosen.into_iter().map(|computer| computer.id).collect(), others.len())
 }
 
 fn all(conn: &mut Conn, os: OsFamily) -> Result<(Vec<ComputerId>, usize), StoreError> {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use super::{App, Peer, ServiceError};
+use super::{App, Peer, ServiceError, groups};
 use crate::model::{Computer, DigestAlgorithm, Hasher};
 use crate::protocol::{AccountField, InventoryReply, InventoryRequest};
 use crate::store::{Conn, StoreError, computers, deployments, installations, jobs};
@@ -43,7 +43,13 @@ pub async fn take(
         && stored == sha256.as_bytes()
     {
         let id = computer.id;
-        app.store.write(move |conn| computers::touch_inventory(conn, id, &contact)).await?;
+        app.store
+            .write(move |conn| -> Result<(), StoreError> {
+                computers::touch_inventory(conn, id, &contact)?;
+                // Queries may ask for times and for other groups.
+                groups::evaluate(conn, id, now)
+            })
+            .await?;
         return Ok(account_reply(Some(computer), &request.account));
     }
 
@@ -66,7 +72,7 @@ pub async fn take(
             if new {
                 join_standing(conn, computer, &request.facts.os_name, now)?;
             }
-            Ok(())
+            groups::evaluate(conn, computer, now)
         })
         .await?;
     Ok(reply)

@@ -2,17 +2,19 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`deployments`], [`settings`], [`why`], [`accounts`]) may block.
+//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`why`], [`accounts`]) may block.
 
 pub mod accounts;
 pub mod activate;
 pub mod assign;
 pub mod deployments;
+pub mod groups;
 pub mod inventory;
 pub mod mirrors;
 pub mod notify;
 pub mod prolog;
 pub mod publish;
+pub mod query;
 pub mod reconcile;
 pub mod report;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! "My addresses changed": the Windows agent's NOTIFY (ocs-protocol 2.5).
 
-use super::{App, Peer, ServiceError};
+use super::{App, Peer, ServiceError, groups};
 use crate::protocol::NotifyRequest;
 use crate::store::{StoreError, computers};
 
@@ -28,7 +28,7 @@ pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<(), Se
                     computers::set_ip_address(conn, computer.id, address)?;
                 }
             }
-            Ok(())
+            groups::evaluate(conn, computer.id, contact.at)
         })
         .await?;
     Ok(())

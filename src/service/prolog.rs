@@ -15,7 +15,7 @@ use crate::protocol::{Decision, DownloadOption, Offer, PrologReply, PrologReques
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, computers, events, jobs, settings};
+use crate::store::{Conn, StoreError, computers, events, groups, jobs, settings};
 
 /// Answers a check-in.
 pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
@@ -56,8 +56,10 @@ impl DeviceContext {
             return Ok(Self { computer: None, settings, jobs: Vec::new() });
         };
         let own = settings::layer(conn, Scope::Computer(computer.id))?;
+        let of_groups: Vec<SettingsLayer> =
+            groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
         let jobs = jobs::open_of_computer(conn, computer.id)?;
-        Ok(Self { computer: Some(computer), settings: resolve(&global, &[], &own), jobs })
+        Ok(Self { computer: Some(computer), settings: resolve(&global, &of_groups, &own), jobs })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{App, Peer, ServiceError};
+use super::{App, Peer, ServiceError, groups};
 use crate::model::{Job, JobState, Outcome, UnixTime};
 use crate::protocol::DownloadReport;
 use crate::store::events::{Event, EventKind};
@@ -71,6 +71,7 @@ fn finish(conn: &mut Conn, job: &Job, report: &DownloadReport, now: UnixTime) ->
     jobs::finish(conn, job.id, state, &report.code, now)?;
     if matches!(state, JobState::Succeeded | JobState::AlreadyInstalled) {
         installations::record_job(conn, job.computer, job.package, now)?;
+        groups::evaluate(conn, job.computer, now)?;
     }
     Ok(())
 }

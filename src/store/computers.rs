@@ -25,7 +25,7 @@ pub struct Contact {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = computers)]
-struct ComputerRow {
+pub(super) struct ComputerRow {
     id: i64,
     device_id: String,
     name: String,

@@ -6,7 +6,9 @@ use super::connection::q;
 use super::row::{At, limit as rows, text, time};
 use super::schema::{deployments, packages};
 use super::{Conn, StoreError};
-use crate::model::{Deployment, DeploymentId, JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime};
+use crate::model::{
+    Deployment, DeploymentId, GroupId, JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime,
+};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = deployments)]
@@ -19,6 +21,7 @@ struct DeploymentRow {
     post_command: Option<String>,
     created_at: i64,
     cancelled_at: Option<i64>,
+    group_id: Option<i64>,
 }
 
 impl TryFrom<DeploymentRow> for Deployment {
@@ -30,6 +33,7 @@ impl TryFrom<DeploymentRow> for Deployment {
             id: DeploymentId(row.id),
             package: at.package(row.package_id)?,
             all_computers: row.all_computers,
+            group: row.group_id.map(GroupId),
             options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
             created_at: UnixTime::from_millis(row.created_at),
             cancelled_at: time(row.cancelled_at),
@@ -94,10 +98,35 @@ pub fn create(
     created_by: &str,
     now: UnixTime,
 ) -> Result<DeploymentId, StoreError> {
+    insert(conn, package, all_computers, None, options, created_by, now)
+}
+
+/// Inserts a deployment that stands for a group: whoever becomes a member gets it.
+pub fn create_for_group(
+    conn: &mut Conn,
+    package: PackageId,
+    group: GroupId,
+    options: &JobOptions,
+    created_by: &str,
+    now: UnixTime,
+) -> Result<DeploymentId, StoreError> {
+    insert(conn, package, false, Some(group), options, created_by, now)
+}
+
+fn insert(
+    conn: &mut Conn,
+    package: PackageId,
+    all_computers: bool,
+    group: Option<GroupId>,
+    options: &JobOptions,
+    created_by: &str,
+    now: UnixTime,
+) -> Result<DeploymentId, StoreError> {
     let id = q!(conn => diesel::insert_into(deployments::table)
         .values((
             deployments::package_id.eq(i64::from(package)),
             deployments::all_computers.eq(all_computers),
+            deployments::group_id.eq(group.map(|group| group.0)),
             deployments::force.eq(options.force),
             deployments::schedule.eq(options.schedule.as_ref().map(Schedule::as_str)),
             deployments::post_command.eq(options.post_command.as_ref().map(PostCommand::as_str)),
@@ -119,6 +148,23 @@ pub fn standing(conn: &mut Conn) -> Result<Vec<Deployment>, StoreError> {
         .filter(packages::state.ne(PackageState::Withdrawn.as_str()))
         .order(deployments::id);
     q!(conn => query.select(DeploymentRow::as_select()).load(conn))?.into_iter().map(Deployment::try_from).collect()
+}
+
+/// Standing deployments to a group that are in force: not cancelled, package not withdrawn.
+pub fn standing_of_group(conn: &mut Conn, group: GroupId) -> Result<Vec<Deployment>, StoreError> {
+    let query = deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::group_id.eq(group.0))
+        .filter(deployments::cancelled_at.is_null())
+        .filter(packages::state.ne(PackageState::Withdrawn.as_str()))
+        .order(deployments::id);
+    q!(conn => query.select(DeploymentRow::as_select()).load(conn))?.into_iter().map(Deployment::try_from).collect()
+}
+
+/// Ends a deployment: nobody else gets it. Jobs that are planned stay. True if it was in force.
+pub fn cancel(conn: &mut Conn, id: DeploymentId, now: UnixTime) -> Result<bool, StoreError> {
+    let in_force = deployments::table.find(id.0).filter(deployments::cancelled_at.is_null());
+    Ok(q!(conn => diesel::update(in_force).set(deployments::cancelled_at.eq(now.millis())).execute(conn))? > 0)
 }
 
 /// Cancels every deployment of a package that is in force, and says how many there were.

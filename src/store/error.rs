@@ -52,6 +52,9 @@ pub enum StoreError {
         /// What to do about it.
         problem: String,
     },
+    /// A query asked for what nobody keeps.
+    #[error(transparent)]
+    NotSearchable(#[from] crate::model::query::NotSearchable),
     /// The writer has stopped.
     #[error("the database is closed")]
     Closed,

@@ -1,5 +1,7 @@
 //! Jobs: one package on one computer within a deployment.
 
+use std::collections::BTreeSet;
+
 use diesel::dsl::Eq;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping};
 use diesel::internal::table_macro::{Join, JoinOn};
@@ -150,6 +152,26 @@ pub fn plan(
             .execute(conn))?;
     }
     Ok(planned)
+}
+
+/// Those of these computers that have had a job of this deployment, whatever became of it.
+pub fn computers_of_deployment(
+    conn: &mut Conn,
+    deployment: &Deployment,
+    computers: &[ComputerId],
+) -> Result<BTreeSet<ComputerId>, StoreError> {
+    let numbers: Vec<i64> = computers.iter().map(|id| id.0).collect();
+    let mut found = BTreeSet::new();
+    for chunk in numbers.chunks(rows_of(1) - 16) {
+        let query = jobs::table
+            .filter(jobs::computer_id.eq_any(chunk))
+            .filter(jobs::package_id.eq(i64::from(deployment.package)))
+            .filter(jobs::deployment_id.eq(deployment.id.0))
+            .select(jobs::computer_id);
+        let some: Vec<i64> = q!(conn => query.load(conn))?;
+        found.extend(some.into_iter().map(ComputerId));
+    }
+    Ok(found)
 }
 
 /// The open jobs of a computer, in the order of their creation.

@@ -44,9 +44,11 @@ pub mod activations;
 pub mod computers;
 pub mod deployments;
 pub mod events;
+pub mod groups;
 pub mod installations;
 pub mod jobs;
 pub mod packages;
+pub mod search;
 pub mod settings;
 pub mod users;
 

@@ -10,9 +10,11 @@ use diesel::{QueryableByName, RunQueryDsl};
 use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
-use super::{activations, computers, deployments, events, installations, jobs, packages, settings, users};
+use super::{
+    activations, computers, deployments, events, groups, installations, jobs, packages, search, settings, users,
+};
 use crate::model::settings::SettingKey;
-use crate::model::{ComputerId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
+use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
 use crate::protocol::ComputerFacts;
 
 #[derive(QueryableByName)]
@@ -63,6 +65,7 @@ impl Plans {
 }
 
 const COMPUTER: ComputerId = ComputerId(1);
+const GROUP: GroupId = GroupId(1);
 const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
 fn package() -> PackageId {
@@ -90,6 +93,15 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("jobs::finish", |conn| jobs::finish(conn, JobId(1), JobState::Succeeded, &ResultCode::success(), NOW));
     plans.of("installations::set_reported", |conn| installations::set_reported(conn, COMPUTER, &[package()], NOW));
     plans.of("deployments::standing", deployments::standing);
+    plans.of("groups::layers", |conn| groups::layers(conn, COMPUTER));
+    plans.of("groups::of_computer", |conn| groups::of_computer(conn, COMPUTER));
+    plans.of("groups::list", groups::list);
+    plans.of("groups::set", |conn| groups::set(conn, GROUP, &[COMPUTER], groups::Reason::Query, NOW));
+    plans.of("deployments::standing_of_group", |conn| deployments::standing_of_group(conn, GROUP));
+    plans.of("search::facts", |conn| {
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)?;
+        search::facts(conn, COMPUTER)
+    });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
     insta::assert_snapshot!(plans.text, @r"
     computers::find_by_device_id

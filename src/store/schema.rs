@@ -111,6 +111,7 @@ diesel::table! {
         created_by -> Text,
         created_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
+        group_id -> Nullable<BigInt>,
     }
 }
 
@@ -165,3 +166,25 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(activations, computers, deployments, installations, jobs, packages);
+
+diesel::table! {
+    groups (id) {
+        id -> BigInt,
+        name -> Text,
+        name_key -> Text,
+        query -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    group_members (group_id, computer_id) {
+        group_id -> BigInt,
+        computer_id -> BigInt,
+        reason -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(computers, group_members, groups, settings);

@@ -4,7 +4,7 @@
 //! Each test has a database of its own: a file in a temporary directory, or a schema.
 
 mod crash;
-mod database;
+pub(crate) mod database;
 mod files;
 mod functions;
 mod migrations;
@@ -26,4 +26,4 @@ macro_rules! for_each_backend {
         }
     };
 }
-use for_each_backend;
+pub(crate) use for_each_backend;

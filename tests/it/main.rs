@@ -7,6 +7,7 @@ mod deployments;
 mod documents;
 mod door;
 mod floors;
+mod groups;
 mod http;
 mod jobs;
 mod mirror;

@@ -1,8 +1,10 @@
+DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;
 DROP TABLE events;
 DROP TABLE jobs;
 DROP TABLE deployments;
+DROP TABLE groups;
 DROP TABLE installations;
 DROP TABLE inventory_documents;
 DROP TABLE networks;

@@ -168,3 +168,29 @@ CREATE TABLE users (
     must_change_password BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL
 );
+
+-- A group with a query is dynamic. name_key is made as that of computers.
+CREATE TABLE groups (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE,
+    query TEXT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Who is a member and why; 'excluded' is no member, whatever the query says.
+CREATE TABLE group_members (
+    group_id BIGINT NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    reason TEXT NOT NULL CHECK (reason IN ('query', 'included', 'excluded')),
+    since BIGINT NOT NULL,
+    PRIMARY KEY (group_id, computer_id)
+);
+
+CREATE INDEX group_members_by_computer ON group_members (computer_id, group_id);
+
+-- A standing deployment to a group; its members get a job when they become members.
+ALTER TABLE deployments ADD COLUMN group_id BIGINT REFERENCES groups (id) ON DELETE SET NULL;
+
+CREATE INDEX deployments_by_group ON deployments (group_id, id);

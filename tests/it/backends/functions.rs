@@ -116,7 +116,15 @@ pub(super) fn add_package(conn: &mut Conn, name: &str) -> Result<PackageId, Stor
 
 fn add_deployment(conn: &mut Conn, package: PackageId, options: &JobOptions) -> Result<Deployment, StoreError> {
     let id = deployments::create(conn, package, false, options, "admin", NOW)?;
-    Ok(Deployment { id, package, all_computers: false, options: options.clone(), created_at: NOW, cancelled_at: None })
+    Ok(Deployment {
+        id,
+        package,
+        all_computers: false,
+        group: None,
+        options: options.clone(),
+        created_at: NOW,
+        cancelled_at: None,
+    })
 }
 
 /// A computer with one open job of one package.

@@ -1,0 +1,318 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::ComputerId;
+
+const NOW: UnixTime = UnixTime::from_seconds(1_795_170_000);
+
+fn facts() -> Facts {
+    Facts {
+        computer: Computer {
+            id: ComputerId(1),
+            device_id: "WS042-2024-03-05-09-10-11".parse().expect("a device id"),
+            name: "WS042".to_owned(),
+            os_name: "Debian GNU/Linux".to_owned(),
+            os_version: "12.10".to_owned(),
+            architecture: "x86_64".to_owned(),
+            ip_address: "10.1.2.3".to_owned(),
+            peer_address: "fd00::7".to_owned(),
+            user_name: "JÜRGEN".to_owned(),
+            serial: String::new(),
+            model: "100%_off".to_owned(),
+            uuid: String::new(),
+            workgroup: "it's \\here".to_owned(),
+            tag: "Paris".to_owned(),
+            user_agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(),
+            first_contact: NOW,
+            last_contact: Age { count: 2, unit: Unit::Day }.before(NOW),
+            last_inventory: None,
+        },
+        macs: vec!["00:11:22:33:44:55".to_owned(), "66:77:88:99:AA:BB".to_owned()],
+        packages: BTreeSet::from([1_795_000_000]),
+        groups: BTreeSet::from(["standorte süd".to_owned()]),
+        software: Some(vec![Software { name: "Firefox".to_owned(), version: "128.0".to_owned() }]),
+    }
+}
+
+fn query(text: &str) -> Query {
+    text.parse().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn says(text: &str) -> bool {
+    query(text).matches(&facts(), NOW).expect("searchable")
+}
+
+#[test]
+fn what_holds_holds_and_its_opposite_does_not() {
+    for text in [
+        "name = ws042",
+        "NAME == \"WS042\"",
+        "name != ws043",
+        "name starts with ws and name ends with '042'",
+        "device_id contains 2024",
+        "os contains linux",
+        "user = 'jürgen'",
+        "model contains '%_'",
+        "workgroup = 'it\\'s \\\\here'",
+        "serial = ''",
+        "tag between 'a' and 'q'",
+        "tag < q and tag >= paris",
+        "ip in 10.0.0.0/8",
+        "ip in 10.1.2.3",
+        "peer in fd00::/8",
+        "mac = 66:77:88:99:aa:bb",
+        "mac != 66:77:88:99:aa:b0",
+        "os_version > 12.9",
+        "os_version between 12 and 13",
+        "os_version = 12.010",
+        "has package 1795000000",
+        "has no package 1795000001",
+        "in group 'Standorte SÜD'",
+        "not in group Nord",
+        "has software firefox",
+        "has software 'firefox' >= 127.5",
+        "has no software 'firefox' > 128.0",
+        "has no software thunderbird",
+        "last_contact older than 1 day",
+        "last_contact older than 48 hours",
+        "last_contact newer than 3 days",
+        "first_contact newer than 1 minute",
+        "last_inventory older than 10000 weeks",
+        "tag = berlin or tag = paris and name = ws042",
+        "not (tag = berlin or tag = hamburg)",
+    ] {
+        assert!(says(text), "{text}");
+        assert!(!says(&format!("not ({text})")), "not ({text})");
+    }
+}
+
+#[test]
+fn what_does_not_hold_does_not() {
+    for text in [
+        "name = ws04",
+        "mac != 66:77:88:99:aa:bb",
+        "ip in 10.0.0.0/16",
+        "peer in 10.0.0.0/8",
+        "ip in ::/0",
+        "os_version < 12.9",
+        "last_inventory newer than 10000 weeks",
+        "(tag = berlin or tag = paris) and name = ws043",
+        "has software firefox < 100",
+    ] {
+        assert!(!says(text), "{text}");
+    }
+}
+
+#[test]
+fn software_is_refused_while_nobody_keeps_it() {
+    let unknown = Facts { software: None, ..facts() };
+    for text in ["has no software x", "name = ws042 or has software x > 1"] {
+        let error = query(text).matches(&unknown, NOW).expect_err(text);
+        assert_eq!(error.to_string(), "software is not searchable yet: ask without `has software`");
+    }
+    assert_eq!(query("name = ws042").matches(&unknown, NOW), Ok(true));
+}
+
+#[test]
+fn versions_are_compared_as_people_read_them() {
+    let ordered = ["", "1.0~rc1", "1.0", "1.0a", "1.0.1", "1.2", "1.10", "1.10.0", "2", "10.0.19045", "10.0.22631"];
+    for (at, a) in ordered.iter().enumerate() {
+        for (other, b) in ordered.iter().enumerate() {
+            assert_eq!(compare_versions(a, b), at.cmp(&other), "{a} and {b}");
+        }
+    }
+    assert!(compare_versions("6.01-RC", "6.1_rc").is_eq());
+    assert!(compare_versions("99999999999999999999999", "100000000000000000000000").is_lt());
+}
+
+#[test]
+fn a_query_prints_as_it_is_read() {
+    insta::assert_snapshot!(query("  (Name==a AND (tag=\"b'\" or NOT not os contains x)) and last_contact OLDER than 1 days or has no package 7"),
+        @r"(name = 'a' and (tag = 'b\'' or not not os contains 'x')) and last_contact older than 1 day or not has package 7");
+}
+
+#[test]
+fn a_mistake_is_shown_at_its_place() {
+    let complaints: Vec<String> = [
+        "",
+        "name",
+        "name =",
+        "nmae = x",
+        "name = 'x",
+        "name = x and (tag = y",
+        "name = x)",
+        "name = x tag = y",
+        "ip in 10.0.0.0/40",
+        "name in 10.0.0.0/8",
+        "ip > 10.0.0.1",
+        "has package 0",
+        "has cake",
+        "last_contact older than many days",
+        "last_contact older than 3 moons",
+        "in group ''",
+        "name = 'a\\b'",
+        "name ! x",
+        "has software x contains 1",
+    ]
+    .iter()
+    .map(|text| text.parse::<Query>().expect_err(text).to_string().replace("the query cannot be used: ", ""))
+    .collect();
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    expected a condition, such as name = 'ws042', has package 1795170000 or in group 'Paris'
+    expected =, !=, <, <=, >, >=, contains, starts with, ends with, between or in
+      name
+          ^
+    expected a value, such as 'ws042'
+      name =
+            ^
+    "nmae" is no field: there are name, device_id, os, os_version, architecture, ip, peer, user, serial, model, uuid, workgroup, tag, agent, mac, first_contact, last_contact, last_inventory
+      nmae = x
+      ^
+    this ' is never closed
+      name = 'x
+             ^
+    this bracket is never closed
+      name = x and (tag = y
+                   ^
+    there is no bracket open here
+      name = x)
+              ^
+    expected "and", "or" or the end
+      name = x tag = y
+               ^
+    "10.0.0.0/40" is not a network: expected one such as 10.0.0.0/8 or fd00::/8
+      ip in 10.0.0.0/40
+            ^
+    name is no address: only ip and peer can be in a network
+      name in 10.0.0.0/8
+      ^
+    addresses have no order here: ask for a network, ip in 10.0.0.0/8
+      ip > 10.0.0.1
+      ^
+    "0" is not a package id: expected a decimal number from 1 to 2147483647, as `dripfeed package list` shows it
+      has package 0
+                  ^
+    expected "package" and its id, or "software" and its name
+      has cake
+          ^
+    expected a number, as in 30 days
+      last_contact older than many days
+                              ^
+    expected minutes, hours, days or weeks
+      last_contact older than 3 moons
+                                ^
+    a name is missing: '' names nothing
+      in group ''
+      ^
+    \ stands before \, ' or ": a backslash itself is written \\
+      name = 'a\b'
+               ^
+    "!" means nothing here
+      name ! x
+           ^
+    a version is compared with =, !=, <, <=, > or >=
+      has software x contains 1
+      ^
+    "#);
+}
+
+#[test]
+fn depth_length_and_number_are_bounded() {
+    let refused = |text: &str| text.parse::<Query>().expect_err("too much").to_string();
+    assert!(refused(&format!("{}name = x{}", "(".repeat(2000), ")".repeat(2000))).contains("nested deeper"));
+    assert!(refused(&"not ".repeat(2000)).contains("nested deeper"));
+    assert!(refused(&["name = x"; 400].join(" or ")).contains("more than 250 conditions"));
+    assert!(refused(&format!("name = '{}'", "x".repeat(9000))).contains("longer than"));
+    assert!(refused(&format!("name = '{}'", "\\'".repeat(5000))).contains("longer than"));
+    assert!(format!("{}name = x{}", "(".repeat(20), ")".repeat(20)).parse::<Query>().is_ok());
+}
+
+#[cfg(feature = "fetch")]
+#[test]
+fn json_is_another_way_to_write_it() {
+    let text = "name starts with 'ws' and not ip in 10.0.0.0/8 and last_contact newer than 2 weeks";
+    let json = serde_json::to_string(&query(text)).expect("JSON");
+    insta::assert_snapshot!(json, @r#"{"all":[{"compare":{"field":"name","operator":"starts_with","value":"ws"}},{"not":{"in_network":{"field":"ip","network":"10.0.0.0/8"}}},{"moment":{"field":"last_contact","side":"newer","age":{"count":2,"unit":"week"}}}]}"#);
+    assert_eq!(serde_json::from_str::<Query>(&json).expect("a query"), query(text));
+    for wrong in [
+        r#"{"all":[]}"#,
+        r#"{"compare":{"field":"ip","operator":"lt","value":"x"}}"#,
+        r#"{"compare":{"field":"name","operator":"eq","value":"\u0000"}}"#,
+        r#"{"in_network":{"field":"ip","network":"10.0.0.0/99"}}"#,
+        r#"{"has_package":0}"#,
+    ] {
+        assert!(serde_json::from_str::<Query>(wrong).is_err(), "{wrong}");
+    }
+    let deep = format!("{}{}{}", r#"{"not":"#.repeat(60), r#"{"has_package":7}"#, "}".repeat(60));
+    assert!(serde_json::from_str::<Query>(&deep).is_err());
+}
+
+fn any_leaf() -> impl Strategy<Value = Expr> {
+    let text = prop_oneof!["[a-cA-C0-9.]{0,3}", "\\PC{0,4}"];
+    let field = prop::sample::select(Field::ALL);
+    let operator = prop::sample::select(Operator::ALL);
+    let moment = (prop::sample::select(TimeField::ALL), prop::sample::select(Side::ALL), 0..=MAX_AGE);
+    prop_oneof![
+        (field.clone(), operator, text.clone()).prop_map(|(field, operator, value)| Expr::Compare {
+            field,
+            operator,
+            value
+        }),
+        (field, text.clone(), text.clone()).prop_map(|(field, low, high)| Expr::Between { field, low, high }),
+        (any::<u32>(), 0_u8..=32).prop_map(|(bits, prefix)| Expr::InNetwork {
+            field: Field::Ip,
+            network: format!("{}/{prefix}", std::net::Ipv4Addr::from_bits(bits)).parse().expect("a network"),
+        }),
+        (moment, prop::sample::select(Unit::ALL)).prop_map(|((field, side, count), unit)| Expr::Moment {
+            field,
+            side,
+            age: Age { count, unit }
+        }),
+        (1..=2_147_483_647_u32).prop_map(Expr::HasPackage),
+        (text.clone(), prop::option::of((prop::sample::select(Operator::ALL), text.clone()))).prop_map(
+            |(name, test)| Expr::HasSoftware {
+                name,
+                version: test.map(|(operator, value)| VersionTest { operator, value }),
+            }
+        ),
+        text.prop_map(Expr::InGroup),
+    ]
+}
+
+fn any_expr() -> impl Strategy<Value = Expr> {
+    any_leaf().prop_recursive(5, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::All),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::Any),
+            inner.prop_map(|part| Expr::Not(Box::new(part))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn printing_and_reading_is_the_identity(expr in any_expr()) {
+        // What has no text is refused when it is made.
+        if let Ok(query) = Query::try_from(expr) {
+            let text = query.to_string();
+            prop_assert_eq!(text.parse::<Query>().map_err(|error| TestCaseError::fail(error.to_string()))?, query);
+        }
+    }
+
+    #[test]
+    fn no_text_is_read_for_ever_or_with_a_panic(text in "[ ()'\"=<>!\\\\a-z0-9äß]{0,60}") {
+        if let Err(error) = text.parse::<Query>() {
+            prop_assert!(error.to_string().starts_with("the query cannot be used: "));
+        }
+    }
+
+    #[test]
+    fn versions_have_one_order(a in "[0-9a-c~.]{0,5}", b in "[0-9a-c~.]{0,5}", c in "[0-9a-c~.]{0,5}") {
+        prop_assert_eq!(compare_versions(&a, &b), compare_versions(&b, &a).reverse());
+        if compare_versions(&a, &b).is_le() && compare_versions(&b, &c).is_le() {
+            prop_assert!(compare_versions(&a, &c).is_le());
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Groups: who is in them, why, and what follows from it.
+//!
+//! A dynamic group's query is asked again for a computer whenever the server learns something of it, in the transaction
+//! that writes it ([`evaluate`]), and for all computers when it is made, edited, refreshed or deployed to. A computer that
+//! becomes a member gets the jobs of the group's standing deployments in that same transaction. One that leaves keeps what
+//! it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::App;
+use super::assign::{AssignError, named};
+use super::prolog::fits;
+use super::query::{AskError, read};
+use crate::model::query::{Query, fold};
+use crate::model::{Computer, ComputerId, DeploymentId, GroupId, UnixTime};
+use crate::store::groups::{Group, Reason};
+use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search};
+
+/// Characters of a group's name.
+const NAME_LENGTH: usize = 100;
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// Not a name.
+    #[error(
+        "a group cannot be named \"{0}\": a name has 1 to {NAME_LENGTH} characters, no control characters and no space at its ends"
+    )]
+    Name(String),
+    /// No such group.
+    #[error("there is no group \"{0}\": `dripfeed group list` shows them")]
+    Unknown(String),
+    /// There is one of that name.
+    #[error("there is a group \"{0}\" already: `dripfeed group edit` changes its query")]
+    Exists(String),
+    /// It would ask for itself.
+    #[error("group \"{0}\" would ask for itself: {path}", path = .1.join(" → "))]
+    Cycle(String, Vec<String>),
+    /// It has no query.
+    #[error("group \"{0}\" has no query: its members are added by hand")]
+    Static(String),
+    /// Another group asks for it.
+    #[error("group \"{name}\" cannot be deleted: group \"{by}\" asks for it")]
+    Used {
+        /// The group.
+        name: String,
+        /// The other one.
+        by: String,
+    },
+    /// Deployments stand for it.
+    #[error(
+        "group \"{name}\" has {} standing deployment(s), which would end: {}; --force deletes it all the same",
+        .deployments.len(),
+        .deployments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    Standing {
+        /// The group.
+        name: String,
+        /// What would end.
+        deployments: Vec<DeploymentId>,
+    },
+    /// The query cannot be used.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// A computer was not found.
+    #[error(transparent)]
+    Computer(AssignError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a refresh changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refreshed {
+    /// The group's name.
+    pub name: String,
+    /// Members now.
+    pub members: usize,
+    /// Computers that became members.
+    pub joined: usize,
+    /// Computers that are none any more.
+    pub left: usize,
+    /// Jobs that were planned for the new ones.
+    pub planned: usize,
+}
+
+/// What another query would change.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Who would become a member.
+    pub joins: Vec<Computer>,
+    /// Who would be none any more.
+    pub leaves: Vec<Computer>,
+}
+
+/// What is done to a computer's place by hand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mark {
+    /// It is a member, whatever the query says.
+    Include,
+    /// It is none, whatever the query says.
+    Exclude,
+    /// The query alone says it.
+    Remove,
+}
+
+/// A group with the number of its members.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The group.
+    pub group: Group,
+    /// Its members.
+    pub members: u64,
+    /// Computers that are kept out by hand.
+    pub excluded: u64,
+    /// Deployments that stand for it.
+    pub deployments: Vec<DeploymentId>,
+}
+
+/// Makes a group, with its members if it has a query.
+pub fn create(app: &App, name: &str, query: Option<&str>, by: &str) -> Result<Refreshed, GroupError> {
+    let usable = !name.is_empty()
+        && name.trim() == name
+        && name.chars().count() <= NAME_LENGTH
+        && !name.chars().any(char::is_control);
+    if !usable {
+        return Err(GroupError::Name(name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH + 20).collect()));
+    }
+    let (name, query, by, now) = (name.to_owned(), query.map(str::to_owned), by.to_owned(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let query = query.map(|text| read(conn, &text)).transpose()?;
+        let text = query.as_ref().map(Query::to_string);
+        let Some(id) = groups::create(conn, &name, text.as_deref(), &by, now)? else {
+            return Err(GroupError::Exists(name));
+        };
+        match query {
+            Some(query) => Ok(sync(conn, id, &name, &query, now)?),
+            None => Ok(Refreshed { name, members: 0, joined: 0, left: 0, planned: 0 }),
+        }
+    })
+}
+
+/// Gives a group another query.
+pub fn edit(app: &App, name: &str, query: &str) -> Result<Vec<Refreshed>, GroupError> {
+    let (name, text, now) = (name.to_owned(), query.to_owned(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let (group, query) = editable(conn, &name, &text)?;
+        groups::set_query(conn, group.id, Some(&query.to_string()))?;
+        Ok(refresh_around(conn, &group.name, now)?)
+    })
+}
+
+/// Who would come and go if the group had that query.
+pub fn preview(app: &App, name: &str, query: &str) -> Result<Preview, GroupError> {
+    let (name, text, now) = (name.to_owned(), query.to_owned(), app.clock.now());
+    app.store.read_now(move |conn| {
+        let (group, query) = editable(conn, &name, &text)?;
+        let reasons = groups::reasons(conn, group.id)?;
+        let matched = search::computers(conn, &query, now, None, usize::MAX)?;
+        let still: BTreeSet<ComputerId> = matched.iter().map(|computer| computer.id).collect();
+        let joins = matched.into_iter().filter(|computer| !reasons.contains_key(&computer.id)).collect();
+        let mut leaves = Vec::new();
+        for (id, reason) in reasons {
+            if reason == Reason::Query && !still.contains(&id) {
+                leaves.extend(computers::find(conn, id)?);
+            }
+        }
+        Ok(Preview { joins, leaves })
+    })
+}
+
+/// The group, and a query that it may have.
+fn editable(conn: &mut Conn, name: &str, text: &str) -> Result<(Group, Query), GroupError> {
+    let group = find(conn, name)?;
+    let query = read(conn, text)?;
+    let all = Dynamic::load(conn)?;
+    if let Some(path) = all.path_to(&query, &fold(&group.name)) {
+        let mut path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+        path.insert(0, group.name.clone());
+        return Err(GroupError::Cycle(group.name, path));
+    }
+    Ok((group, query))
+}
+
+/// Deletes a group. Deployments that stand for it end, which has to be wanted; gives their numbers.
+pub fn delete(app: &App, name: &str, force: bool) -> Result<Vec<DeploymentId>, GroupError> {
+    let (name, now) = (name.to_owned(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let group = find(conn, &name)?;
+        let key = fold(&group.name);
+        if let Some(by) = Dynamic::load(conn)?.0.into_iter().find(|other| other.asks_for.contains(&key)) {
+            return Err(GroupError::Used { name: group.name, by: by.group.name });
+        }
+        let standing: Vec<DeploymentId> = standing(conn, group.id)?;
+        if !standing.is_empty() && !force {
+            return Err(GroupError::Standing { name: group.name, deployments: standing });
+        }
+        groups::delete(conn, group.id, now)?;
+        Ok(standing)
+    })
+}
+
+/// Includes computers, excludes them, or leaves them to the query. Gives how many jobs were planned.
+pub fn mark(app: &App, name: &str, computers: &[String], mark: Mark) -> Result<usize, GroupError> {
+    let (name, named_computers, now) = (name.to_owned(), computers.to_vec(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let group = find(conn, &name)?;
+        let mut ids = BTreeSet::new();
+        for text in &named_computers {
+            ids.insert(
+                named(conn, text)
+                    .map_err(|error| match error {
+                        AssignError::Store(error) => GroupError::Store(error),
+                        other => GroupError::Computer(other),
+                    })?
+                    .id,
+            );
+        }
+        let mut planned = 0;
+        for id in ids {
+            let before = groups::of_computer(conn, id)?.get(&group.id).copied();
+            match mark {
+                Mark::Include => groups::set(conn, group.id, &[id], Reason::Included, now)?,
+                Mark::Exclude => groups::set(conn, group.id, &[id], Reason::Excluded, now)?,
+                Mark::Remove => {
+                    if before == Some(Reason::Included) || before == Some(Reason::Excluded) {
+                        groups::unset(conn, group.id, &[id])?;
+                    }
+                }
+            }
+            if mark == Mark::Include && !before.is_some_and(Reason::is_member) {
+                planned += join(conn, group.id, &[id], now)?;
+            }
+            // What the query says of it, and groups that ask for this one.
+            planned += settle(conn, id, now)?;
+        }
+        Ok(planned)
+    })
+}
+
+/// Asks the query of one group again, or of all, with the groups that it asks for and those that ask for it.
+pub fn refresh(app: &App, name: Option<&str>) -> Result<Vec<Refreshed>, GroupError> {
+    let (name, now) = (name.map(str::to_owned), app.clock.now());
+    app.store.write_now(move |conn| match name {
+        Some(name) => {
+            let group = find(conn, &name)?;
+            if group.query.is_none() {
+                return Err(GroupError::Static(group.name));
+            }
+            Ok(refresh_around(conn, &group.name, now)?)
+        }
+        None => {
+            let all = Dynamic::load(conn)?.0.into_iter();
+            Ok(all.map(|one| sync(conn, one.group.id, &one.group.name, &one.query, now)).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+/// Every group with the number of its members.
+pub fn list(app: &App) -> Result<Vec<Summary>, GroupError> {
+    app.store.read_now(|conn| {
+        let counts = groups::counts(conn)?;
+        let count = |id, reason| counts.get(&(id, reason)).copied().unwrap_or(0);
+        let mut summaries = Vec::new();
+        for group in groups::list(conn)? {
+            let id = group.id;
+            summaries.push(Summary {
+                group,
+                members: count(id, Reason::Query) + count(id, Reason::Included),
+                excluded: count(id, Reason::Excluded),
+                deployments: standing(conn, id)?,
+            });
+        }
+        Ok(summaries)
+    })
+}
+
+/// A group with every computer that has a place in it.
+pub fn show(app: &App, name: &str) -> Result<(Summary, Vec<(Computer, Reason, UnixTime)>), GroupError> {
+    let name = name.to_owned();
+    app.store.read_now(move |conn| {
+        let group = find(conn, &name)?;
+        let members = groups::members(conn, group.id, None, usize::MAX)?;
+        let excluded = members.iter().filter(|(_, reason, _)| !reason.is_member()).count();
+        let summary = Summary {
+            members: (members.len() - excluded) as u64,
+            excluded: excluded as u64,
+            deployments: standing(conn, group.id)?,
+            group,
+        };
+        Ok((summary, members))
+    })
+}
+
+fn standing(conn: &mut Conn, group: GroupId) -> Result<Vec<DeploymentId>, StoreError> {
+    Ok(deployments::standing_of_group(conn, group)?.into_iter().map(|deployment| deployment.id).collect())
+}
+
+/// One group by its name.
+pub fn find(conn: &mut Conn, name: &str) -> Result<Group, GroupError> {
+    groups::find_by_name(conn, name)?.ok_or_else(|| GroupError::Unknown(name.to_owned()))
+}
+
+/// Asks every dynamic group whether the computer is a member, and plans what follows.
+pub fn evaluate(conn: &mut Conn, computer: ComputerId, now: UnixTime) -> Result<(), StoreError> {
+    settle(conn, computer, now).map(|_| ())
+}
+
+fn settle(conn: &mut Conn, computer: ComputerId, now: UnixTime) -> Result<usize, StoreError> {
+    let all = Dynamic::load(conn)?;
+    if all.0.is_empty() {
+        return Ok(0);
+    }
+    let Some(mut facts) = search::facts(conn, computer)? else { return Ok(0) };
+    let reasons = groups::of_computer(conn, computer)?;
+    let mut planned = 0;
+    // A group comes after those that it asks for, so what they say is settled.
+    for one in all.0 {
+        let (id, key) = (one.group.id, fold(&one.group.name));
+        let matches = one.query.matches(&facts, now)?;
+        match (reasons.get(&id), matches) {
+            (None, true) => {
+                groups::set(conn, id, &[computer], Reason::Query, now)?;
+                facts.groups.insert(key);
+                planned += join(conn, id, &[computer], now)?;
+            }
+            (Some(Reason::Query), false) => {
+                groups::unset(conn, id, &[computer])?;
+                facts.groups.remove(&key);
+            }
+            _ => {}
+        }
+    }
+    Ok(planned)
+}
+
+/// Members that are new get a job of each deployment that stands for the group, if the package is for their system and
+/// they have not had one.
+fn join(conn: &mut Conn, group: GroupId, new: &[ComputerId], now: UnixTime) -> Result<usize, StoreError> {
+    let mut planned = 0;
+    for deployment in deployments::standing_of_group(conn, group)? {
+        let Some(package) = packages::find(conn, deployment.package)? else { continue };
+        let had = jobs::computers_of_deployment(conn, &deployment, new)?;
+        let mut fitting = Vec::new();
+        for id in new.iter().filter(|id| !had.contains(id)) {
+            if computers::find(conn, *id)?.is_some_and(|computer| fits(package.os, &computer.os_name)) {
+                fitting.push(*id);
+            }
+        }
+        planned += jobs::plan(conn, &deployment, &fitting, now)?;
+    }
+    Ok(planned)
+}
+
+/// Makes the members those that the query asks for; who is in or out by hand stays so.
+fn sync(conn: &mut Conn, id: GroupId, name: &str, query: &Query, now: UnixTime) -> Result<Refreshed, StoreError> {
+    let matched = search::ids(conn, query, now)?;
+    let reasons = groups::reasons(conn, id)?;
+    let joined: Vec<ComputerId> = matched.iter().filter(|id| !reasons.contains_key(id)).copied().collect();
+    let gone = |(id, reason): &(&ComputerId, &Reason)| **reason == Reason::Query && !matched.contains(id);
+    let left: Vec<ComputerId> = reasons.iter().filter(gone).map(|(id, _)| *id).collect();
+    groups::unset(conn, id, &left)?;
+    groups::set(conn, id, &joined, Reason::Query, now)?;
+    let planned = join(conn, id, &joined, now)?;
+    let before = reasons.values().filter(|reason| reason.is_member()).count();
+    Ok(Refreshed {
+        name: name.to_owned(),
+        members: before + joined.len() - left.len(),
+        joined: joined.len(),
+        left: left.len(),
+        planned,
+    })
+}
+
+/// Syncs a group with all that it asks for and all that ask for it.
+pub(super) fn refresh_around(conn: &mut Conn, name: &str, now: UnixTime) -> Result<Vec<Refreshed>, StoreError> {
+    let all = Dynamic::load(conn)?;
+    let mut around = BTreeSet::from([fold(name)]);
+    // What it asks for stands before it …
+    for one in all.0.iter().rev() {
+        if around.contains(&fold(&one.group.name)) {
+            around.extend(one.asks_for.iter().cloned());
+        }
+    }
+    // … and what asks for any of these stands behind them.
+    for one in &all.0 {
+        if one.asks_for.iter().any(|name| around.contains(name)) {
+            around.insert(fold(&one.group.name));
+        }
+    }
+    let chosen = all.0.into_iter().filter(|one| around.contains(&fold(&one.group.name)));
+    chosen.map(|one| sync(conn, one.group.id, &one.group.name, &one.query, now)).collect()
+}
+
+/// A group with a query.
+struct DynamicGroup {
+    group: Group,
+    query: Query,
+    /// Names of the groups it asks for, folded.
+    asks_for: BTreeSet<String>,
+}
+
+/// All of them, each after those that it asks for.
+struct Dynamic(Vec<DynamicGroup>);
+
+impl Dynamic {
+    fn load(conn: &mut Conn) -> Result<Self, StoreError> {
+        let mut waiting: BTreeMap<String, DynamicGroup> = BTreeMap::new();
+        for group in groups::list(conn)? {
+            let Some(text) = &group.query else { continue };
+            match text.parse::<Query>() {
+                Ok(query) => {
+                    let asks_for = query.groups().into_iter().map(fold).collect();
+                    waiting.insert(fold(&group.name), DynamicGroup { group, query, asks_for });
+                }
+                // A group that nobody can read must not keep computers from being heard.
+                Err(error) => {
+                    tracing::warn!(group = group.name, %error, "the group's query cannot be read; it is left as it is")
+                }
+            }
+        }
+        let mut ordered = Vec::with_capacity(waiting.len());
+        while let Some(name) = waiting
+            .iter()
+            .find(|(_, one)| one.asks_for.iter().all(|name| !waiting.contains_key(name)))
+            // There are no circles: edits that would make one are refused.
+            .or_else(|| waiting.first_key_value())
+            .map(|(name, _)| name.clone())
+        {
+            ordered.extend(waiting.remove(&name));
+        }
+        Ok(Self(ordered))
+    }
+
+    /// The way from a query to a group, by the names of the groups that it leads through.
+    fn path_to(&self, query: &Query, goal: &str) -> Option<Vec<&str>> {
+        let mut reached: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut ways: Vec<(String, Vec<&str>)> =
+            query.groups().into_iter().map(|name| (fold(name), Vec::new())).collect();
+        while let Some((name, mut way)) = ways.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let one = self.0.iter().find(|one| fold(&one.group.name) == name);
+            if let Some(one) = one {
+                way.push(&one.group.name);
+            }
+            if name == goal {
+                reached.push((name, way));
+                break;
+            }
+            if let Some(one) = one {
+                ways.extend(one.asks_for.iter().map(|next| (next.clone(), way.clone())));
+            }
+        }
+        reached.pop().map(|(_, way)| way)
+    }
+}

@@ -1,0 +1,397 @@
+//! Computers that a query asks for.
+//!
+//! SQL narrows, the query itself decides ([`Query::matches`]): the databases do not agree on letters beyond ASCII, and
+//! neither knows versions or networks. So each condition becomes SQL twice: one text that holds for every computer that
+//! *may* match, and, below a `not`, one that holds only for those that *must*. Values are always bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::backend::Backend as DieselBackend;
+use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Bool, HasSqlType, Text};
+
+use super::computers::ComputerRow;
+use super::connection::{Backend, q};
+use super::groups::EXCLUDED;
+use super::row::{limit as rows, text};
+use super::schema::{computers, group_members, groups, installations, networks};
+use super::{Conn, StoreError};
+use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, TimeField, fold};
+use crate::model::{Computer, ComputerId, UnixTime};
+
+/// Computers looked at together.
+const PAGE: usize = 2000;
+
+/// Computers that the query asks for, in order of their number, after `after`, at most `limit`.
+pub fn computers(
+    conn: &mut Conn,
+    query: &Query,
+    now: UnixTime,
+    after: Option<ComputerId>,
+    limit: usize,
+) -> Result<Vec<Computer>, StoreError> {
+    let mut found = Vec::new();
+    each_match(conn, query, now, after, |computer| {
+        found.push(computer);
+        found.len() < limit
+    })?;
+    Ok(found)
+}
+
+/// Numbers of all computers that the query asks for.
+pub fn ids(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<BTreeSet<ComputerId>, StoreError> {
+    let mut found = BTreeSet::new();
+    each_match(conn, query, now, None, |computer| found.insert(computer.id))?;
+    Ok(found)
+}
+
+/// All that queries may ask of one computer.
+pub fn facts(conn: &mut Conn, id: ComputerId) -> Result<Option<Facts>, StoreError> {
+    let Some(computer) = super::computers::find(conn, id)? else { return Ok(None) };
+    Ok(with_facts(conn, vec![computer], Needs { macs: true, packages: true, groups: true })?.pop())
+}
+
+/// How many computers SQL leaves to be looked at.
+pub fn candidates(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<u64, StoreError> {
+    let condition = Condition::of(conn, query, now);
+    let count: i64 = q!(conn => computers::table.filter(&condition).count().get_result(conn))?;
+    Ok(count.unsigned_abs())
+}
+
+fn each_match(
+    conn: &mut Conn,
+    query: &Query,
+    now: UnixTime,
+    mut after: Option<ComputerId>,
+    mut go_on: impl FnMut(Computer) -> bool,
+) -> Result<(), StoreError> {
+    query.searchable(false)?;
+    let (condition, needs) = (Condition::of(conn, query, now), Needs::of(query));
+    loop {
+        let page = computers::table
+            .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
+            .filter(&condition)
+            .order(computers::id)
+            .limit(rows(PAGE));
+        let page: Vec<ComputerRow> = q!(conn => page.select(ComputerRow::as_select()).load(conn))?;
+        let last = page.len() < PAGE;
+        let page = page.into_iter().map(Computer::try_from).collect::<Result<Vec<_>, _>>()?;
+        after = page.last().map(|computer| computer.id).or(after);
+        for facts in with_facts(conn, page, needs)? {
+            if query.matches(&facts, now)? && !go_on(facts.computer) {
+                return Ok(());
+            }
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// What a query asks for besides a computer's own row.
+#[derive(Clone, Copy, Default)]
+struct Needs {
+    macs: bool,
+    packages: bool,
+    groups: bool,
+}
+
+impl Needs {
+    fn of(query: &Query) -> Self {
+        let mut needs = Self::default();
+        query.visit(&mut |expr| match expr {
+            Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
+            Expr::HasPackage(_) => needs.packages = true,
+            Expr::InGroup(_) => needs.groups = true,
+            _ => {}
+        });
+        needs
+    }
+}
+
+/// `page` is in order of its numbers.
+fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: Needs) -> Result<Vec<Facts>, StoreError> {
+    let (Some(first), Some(last)) = (page.first().map(|c| c.id.0), page.last().map(|c| c.id.0)) else {
+        return Ok(Vec::new());
+    };
+    let mut macs: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut packages: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+    let mut member_of: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    if needs.macs {
+        let query = networks::table
+            .filter(networks::computer_id.between(first, last))
+            .select((networks::computer_id, networks::mac));
+        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        found.into_iter().for_each(|(id, mac)| macs.entry(id).or_default().push(mac));
+    }
+    if needs.packages {
+        let query = installations::table
+            .filter(installations::computer_id.between(first, last))
+            .select((installations::computer_id, installations::package_id));
+        let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+        for (id, package) in found {
+            packages.entry(id).or_default().extend(u32::try_from(package).ok());
+        }
+    }
+    if needs.groups {
+        let query = group_members::table
+            .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
+            .filter(group_members::computer_id.between(first, last))
+            .filter(group_members::reason.ne(EXCLUDED))
+            .select((group_members::computer_id, groups::name_key));
+        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        for (id, name) in found {
+            member_of.entry(id).or_default().insert(name);
+        }
+    }
+    let facts = page.into_iter().map(|computer| {
+        let id = computer.id.0;
+        Facts {
+            computer,
+            macs: macs.remove(&id).unwrap_or_default(),
+            packages: packages.remove(&id).unwrap_or_default(),
+            groups: member_of.remove(&id).unwrap_or_default(),
+            software: None,
+        }
+    });
+    Ok(facts.collect())
+}
+
+/// A condition on a row of `computers`: texts of ours, and values that are bound.
+#[derive(Debug)]
+struct Condition(Vec<Piece>);
+
+#[derive(Debug)]
+enum Piece {
+    Sql(&'static str),
+    Text(String),
+    Number(i64),
+}
+
+/// On which side a text may err.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// It holds for every computer that matches, and perhaps for others.
+    May,
+    /// It holds for none that does not match, and perhaps not for all that do.
+    Must,
+}
+
+impl Bound {
+    fn opposite(self) -> Self {
+        match self {
+            Self::May => Self::Must,
+            Self::Must => Self::May,
+        }
+    }
+}
+
+impl Condition {
+    fn of(conn: &Conn, query: &Query, now: UnixTime) -> Self {
+        // Letters beyond ASCII, and of Turkish, are nobody's business here: such rows are always looked at.
+        let lower = match conn.0 {
+            Backend::Sqlite(_) => "",
+            Backend::Postgres(_) => " COLLATE \"C\"",
+        };
+        let mut builder = Builder { pieces: Vec::new(), collate: lower, now };
+        builder.sql("(");
+        builder.expr(query.expr(), Bound::May);
+        builder.sql(")");
+        Self(builder.pieces)
+    }
+}
+
+struct Builder {
+    pieces: Vec<Piece>,
+    collate: &'static str,
+    now: UnixTime,
+}
+
+impl Builder {
+    fn sql(&mut self, sql: &'static str) {
+        self.pieces.push(Piece::Sql(sql));
+    }
+
+    fn text(&mut self, value: &str) {
+        self.pieces.push(Piece::Text(text(value).into_owned()));
+    }
+
+    /// What is left to [`Query::matches`].
+    fn undecided(&mut self, bound: Bound) {
+        self.sql(match bound {
+            Bound::May => "1 = 1",
+            Bound::Must => "1 = 0",
+        });
+    }
+
+    fn expr(&mut self, expr: &Expr, bound: Bound) {
+        match expr {
+            Expr::All(parts) => self.join(parts, " AND ", bound),
+            Expr::Any(parts) => self.join(parts, " OR ", bound),
+            Expr::Not(part) => self.not(bound, |builder, bound| builder.expr(part, bound)),
+            Expr::Compare { field, operator: Operator::Ne, value } => {
+                self.not(bound, |builder, bound| builder.compare(*field, &[(Operator::Eq, value)], bound));
+            }
+            Expr::Compare { field, operator, value } => self.compare(*field, &[(*operator, value)], bound),
+            Expr::Between { field, low, high } => {
+                self.compare(*field, &[(Operator::Ge, low), (Operator::Le, high)], bound);
+            }
+            Expr::Moment { field, side, age } => {
+                self.sql(match field {
+                    TimeField::FirstContact => "computers.first_contact",
+                    TimeField::LastContact => "computers.last_contact",
+                    TimeField::LastInventory => "coalesce(computers.last_inventory, -9223372036854775807)",
+                });
+                self.sql(if *side == Side::Newer { " > " } else { " <= " });
+                self.pieces.push(Piece::Number(age.before(self.now).millis()));
+            }
+            Expr::HasPackage(number) => {
+                self.sql(
+                    "EXISTS (SELECT 1 FROM installations WHERE installations.computer_id = computers.id \
+                     AND installations.package_id = ",
+                );
+                self.pieces.push(Piece::Number(i64::from(*number)));
+                self.sql(")");
+            }
+            Expr::InGroup(name) => {
+                self.sql(
+                    "EXISTS (SELECT 1 FROM group_members INNER JOIN groups ON groups.id = group_members.group_id \
+                     WHERE group_members.computer_id = computers.id AND group_members.reason <> 'excluded' \
+                     AND groups.name_key = ",
+                );
+                self.text(&fold(name));
+                self.sql(")");
+            }
+            Expr::InNetwork { .. } | Expr::HasSoftware { .. } => self.undecided(bound),
+        }
+    }
+
+    fn join(&mut self, parts: &[Expr], word: &'static str, bound: Bound) {
+        self.sql("(");
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                self.sql(word);
+            }
+            self.expr(part, bound);
+        }
+        self.sql(")");
+    }
+
+    fn not(&mut self, bound: Bound, inner: impl FnOnce(&mut Self, Bound)) {
+        self.sql("NOT (");
+        inner(self, bound.opposite());
+        self.sql(")");
+    }
+
+    /// All of these comparisons hold for the fact; for any of its values, if it has several.
+    fn compare(&mut self, field: Field, tests: &[(Operator, &str)], bound: Bound) {
+        if field.is_version() && tests.iter().any(|(operator, _)| operator.is_order() || *operator == Operator::Eq) {
+            return self.undecided(bound);
+        }
+        let column = column(field);
+        if field == Field::Mac {
+            self.sql("EXISTS (SELECT 1 FROM networks WHERE networks.computer_id = computers.id AND ");
+        }
+        self.sql("(");
+        for (operator, value) in tests {
+            self.sql("lower(");
+            self.sql(column);
+            self.sql(self.collate);
+            self.sql(")");
+            self.test(*operator, &fold(value));
+            self.sql(" AND ");
+        }
+        self.sql("1 = 1");
+        // Where lower case is not the same everywhere.
+        self.sql(match bound {
+            Bound::May => " OR octet_length(",
+            Bound::Must => " AND octet_length(",
+        });
+        self.sql(column);
+        self.sql(match bound {
+            Bound::May => ") <> length(",
+            Bound::Must => ") = length(",
+        });
+        self.sql(column);
+        self.sql("))");
+        if field == Field::Mac {
+            self.sql(")");
+        }
+    }
+
+    fn test(&mut self, operator: Operator, value: &str) {
+        let pattern = || value.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        let (sql, value) = match operator {
+            Operator::Contains => (" LIKE ", format!("%{}%", pattern())),
+            Operator::StartsWith => (" LIKE ", format!("{}%", pattern())),
+            Operator::EndsWith => (" LIKE ", format!("%{}", pattern())),
+            Operator::Lt => (" < ", value.to_owned()),
+            Operator::Le => (" <= ", value.to_owned()),
+            Operator::Gt => (" > ", value.to_owned()),
+            Operator::Ge => (" >= ", value.to_owned()),
+            Operator::Eq | Operator::Ne => (" = ", value.to_owned()),
+        };
+        self.sql(sql);
+        self.text(&value);
+        if sql == " LIKE " {
+            self.sql(" ESCAPE '!'");
+        }
+    }
+}
+
+fn column(field: Field) -> &'static str {
+    match field {
+        Field::Name => "computers.name",
+        Field::DeviceId => "computers.device_id",
+        Field::Os => "computers.os_name",
+        Field::OsVersion => "computers.os_version",
+        Field::Architecture => "computers.architecture",
+        Field::Ip => "computers.ip_address",
+        Field::Peer => "computers.peer_address",
+        Field::User => "computers.user_name",
+        Field::Serial => "computers.serial",
+        Field::Model => "computers.model",
+        Field::Uuid => "computers.uuid",
+        Field::Workgroup => "computers.workgroup",
+        Field::Tag => "computers.tag",
+        Field::Agent => "computers.user_agent",
+        Field::Mac => "networks.mac",
+    }
+}
+
+impl Expression for Condition {
+    type SqlType = Bool;
+}
+impl AppearsOnTable<computers::table> for Condition {}
+impl SelectableExpression<computers::table> for Condition {}
+impl<G> ValidGrouping<G> for Condition {
+    type IsAggregate = diesel::expression::is_aggregate::No;
+}
+
+/// Every one is another statement.
+impl QueryId for Condition {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB> QueryFragment<DB> for Condition
+where
+    DB: DieselBackend + HasSqlType<Text> + HasSqlType<BigInt>,
+    String: ToSql<Text, DB>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        for piece in &self.0 {
+            match piece {
+                Piece::Sql(sql) => out.push_sql(sql),
+                Piece::Text(text) => out.push_bind_param::<Text, String>(text)?,
+                Piece::Number(number) => out.push_bind_param::<BigInt, i64>(number)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! What the database narrows down to is what the query says, on both back ends.
+
+use std::collections::BTreeSet;
+
+use dripfeed::model::query::{Expr, Field, Network as Addresses, Operator, Query, Side, TimeField};
+use dripfeed::model::{ComputerId, PackageId, UnixTime};
+use dripfeed::protocol::{ComputerFacts, Network};
+use dripfeed::store::computers::Contact;
+use dripfeed::store::groups::Reason;
+use dripfeed::store::{Conn, StoreError, computers, groups, installations, search};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::backends::database::{Database, read, write};
+use crate::backends::for_each_backend;
+
+for_each_backend![
+    the_database_and_the_query_agree,
+    a_plain_query_is_answered_by_the_database_alone,
+    pages_of_a_search_follow_each_other,
+    places_in_a_group_are_kept,
+];
+
+const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
+
+/// Words that differ in case, in letters beyond ASCII, in wildcards of LIKE, and in nothing.
+const WORDS: [&str; 14] = ["", "a", "A", "ab", "Ä", "ä", "%", "a_b", "\u{212a}", "k", "İ", "!a", "it's \\", "ÄB%"];
+const VERSIONS: [&str; 7] = ["", "1.2", "1.10", "1.10~rc", "12", "XP sp2", "1.2a"];
+const ADDRESSES: [&str; 7] = ["", "10.1.2.3", "10.1.3.4", "192.0.2.1", "fd00::1", "::ffff:10.1.2.3", "ten"];
+const HOURS: [i64; 4] = [0, 1, 24, 24 * 40];
+const GROUPS: [&str; 3] = ["plain", "Süd", "empty"];
+
+fn package(number: u32) -> PackageId {
+    PackageId::new(number).expect("an id")
+}
+
+/// Computers that have every word somewhere, in no order.
+fn fill(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
+    let mut made = Vec::new();
+    let word = |n: usize| WORDS[n % WORDS.len()].to_owned();
+    for (name, n) in GROUPS.iter().zip(0..) {
+        groups::create(conn, name, None, "admin", UnixTime::from_millis(n))?;
+    }
+    let ids: Vec<_> = groups::list(conn)?.into_iter().map(|group| (group.name, group.id)).collect();
+    let id_of = |name: &str| ids.iter().find(|(known, _)| known == name).expect("a group").1;
+    for n in 0..60_usize {
+        let facts = ComputerFacts {
+            name: word(n),
+            os_name: word(n / 2),
+            os_version: VERSIONS[n % VERSIONS.len()].to_owned(),
+            ip_address: ADDRESSES[(n / 3) % ADDRESSES.len()].to_owned(),
+            user_name: word(n / 5 + 3),
+            tag: word(n * 5 + 1),
+            ..ComputerFacts::default()
+        };
+        let at = UnixTime::from_millis(NOW.millis() - HOURS[n % HOURS.len()] * 3_600_000);
+        let contact = Contact { peer_address: ADDRESSES[n % ADDRESSES.len()].to_owned(), user_agent: word(n + 2), at };
+        let device_id = format!("ws{n}-2024-03-05-09-10-11").parse().expect("a device id");
+        let (id, _) = computers::take_facts(conn, &device_id, &facts, &contact)?;
+        let macs = (0..n % 3).map(|m| Network { ip_address: String::new(), mac: word(n + m) });
+        computers::set_networks(conn, id, &macs.collect::<Vec<_>>())?;
+        installations::set_reported(conn, id, &(1..=(n % 3)).map(|p| package(p as u32)).collect::<Vec<_>>(), NOW)?;
+        if n % 4 == 0 {
+            installations::record_job(conn, id, package(9), NOW)?;
+        }
+        if n % 2 == 0 {
+            groups::set(conn, id_of("plain"), &[id], Reason::Included, NOW)?;
+        }
+        let reason = [Reason::Query, Reason::Excluded][n % 2];
+        if n % 5 < 3 {
+            groups::set(conn, id_of("Süd"), &[id], reason, NOW)?;
+        }
+        made.push(id);
+    }
+    Ok(made)
+}
+
+/// Whom the query itself asks for, one computer after the other.
+fn one_by_one(conn: &mut Conn, all: &[ComputerId], query: &Query) -> Result<BTreeSet<ComputerId>, StoreError> {
+    let mut matching = BTreeSet::new();
+    for id in all {
+        let facts = search::facts(conn, *id)?.expect("a computer");
+        if query.matches(&facts, NOW)? {
+            matching.insert(*id);
+        }
+    }
+    Ok(matching)
+}
+
+fn any_leaf(plain: bool) -> BoxedStrategy<Expr> {
+    let fields: Vec<Field> = Field::ALL.iter().copied().filter(|field| !plain || !field.is_version()).collect();
+    let words: Vec<&str> = WORDS.iter().chain(&VERSIONS).chain(&ADDRESSES).copied().collect();
+    let word = select(words).prop_map(str::to_owned);
+    let moment = (select(TimeField::ALL), select(Side::ALL), select(vec![0_u32, 1, 23, 24, 25, 999]));
+    let moment = moment.prop_map(|(field, side, hours)| {
+        format!("{} {} {hours} hours", field.as_str(), side.as_str()).parse::<Query>().expect("a query").expr().clone()
+    });
+    let networks = select(vec!["10.0.0.0/8", "10.1.2.0/24", "0.0.0.0/0", "fd00::/8", "192.0.2.1"]);
+    let compare = (select(fields.clone()), select(Operator::ALL), word.clone())
+        .prop_map(|(field, operator, value)| Expr::Compare { field, operator, value });
+    let between =
+        (select(fields), word.clone(), word).prop_map(|(field, low, high)| Expr::Between { field, low, high });
+    let package = select(vec![1_u32, 2, 9, 77]).prop_map(Expr::HasPackage);
+    let group = select(vec!["PLAIN", "süd", "empty", "none"]).prop_map(|name| Expr::InGroup(name.to_owned()));
+    let network = (select(vec![Field::Ip, Field::Peer]), networks).prop_map(|(field, network)| Expr::InNetwork {
+        field,
+        network: network.parse::<Addresses>().expect("a network"),
+    });
+    let common = prop_oneof![4 => compare, 1 => between, 1 => package, 1 => group, 1 => moment];
+    if plain { common.boxed() } else { prop_oneof![8 => common, 1 => network].boxed() }
+}
+
+fn any_query(plain: bool) -> impl Strategy<Value = Query> {
+    let expr = any_leaf(plain).prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::All),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Expr::Any),
+            inner.prop_map(|part| Expr::Not(Box::new(part))),
+        ]
+    });
+    expr.prop_filter_map("a query", |expr| Query::try_from(expr).ok())
+}
+
+fn check_many(cases: u32, plain: bool, check: impl Fn(Query) -> Result<(), TestCaseError>) {
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
+    TestRunner::new(config).run(&any_query(plain), check).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn the_database_and_the_query_agree(database: &Database) {
+    let store = database.open();
+    let all = write(&store, fill);
+    let seen = std::cell::Cell::new(0_usize);
+    check_many(120, false, |query| {
+        let all = all.clone();
+        let asked = query.clone();
+        let (found, meant) =
+            read(&store, move |conn| Ok((search::ids(conn, &asked, NOW)?, one_by_one(conn, &all, &asked)?)));
+        seen.set(seen.get() + meant.len());
+        prop_assert_eq!(found, meant, "{}", query);
+        Ok(())
+    });
+    assert!(seen.get() > 500, "only {} computers matched anything", seen.get());
+}
+
+/// Where only ASCII is stored, and neither versions nor networks are asked for, nothing is left to be looked at.
+fn a_plain_query_is_answered_by_the_database_alone(database: &Database) {
+    let store = database.open();
+    write(&store, fill);
+    write(&store, |conn| {
+        let all = computers::list(conn, None, 1000)?;
+        for computer in all {
+            let plain = |text: &str| text.is_ascii();
+            let ok = [&computer.name, &computer.os_name, &computer.user_name, &computer.tag, &computer.user_agent];
+            let macs = computers::networks(conn, computer.id)?;
+            if !ok.into_iter().all(|text| plain(text)) || !macs.iter().all(|network| plain(&network.mac)) {
+                computers::delete(conn, computer.id)?;
+            }
+        }
+        Ok(())
+    });
+    let left = read(&store, |conn| computers::count(conn));
+    assert!(left >= 5, "{left} computers are left");
+    check_many(80, true, |query| {
+        let asked = query.clone();
+        let (candidates, found) =
+            read(&store, move |conn| Ok((search::candidates(conn, &asked, NOW)?, search::ids(conn, &asked, NOW)?)));
+        prop_assert_eq!(candidates, found.len() as u64, "{}", query);
+        Ok(())
+    });
+}
+
+fn pages_of_a_search_follow_each_other(database: &Database) {
+    let store = database.open();
+    write(&store, fill);
+    let query: Query = "first_contact newer than 12 hours or name = ''".parse().expect("a query");
+    let pages = read(&store, move |conn| {
+        let all = search::computers(conn, &query, NOW, None, usize::MAX)?;
+        let mut paged = Vec::new();
+        loop {
+            let after = paged.last().map(|computer: &dripfeed::model::Computer| computer.id);
+            let page = search::computers(conn, &query, NOW, after, 7)?;
+            assert!(page.len() <= 7);
+            if page.is_empty() {
+                return Ok((all, paged));
+            }
+            paged.extend(page);
+        }
+    });
+    assert!(pages.0.len() > 14);
+    assert_eq!(pages.0, pages.1);
+}
+
+fn places_in_a_group_are_kept(database: &Database) {
+    let store = database.open();
+    let all = write(&store, fill);
+    write(&store, move |conn| {
+        assert_eq!(groups::create(conn, "PLAIN", None, "x", NOW)?, None);
+        let id = groups::create(conn, "new", Some("name = x"), "x", NOW)?.expect("a new name");
+        groups::set(conn, id, &all, Reason::Query, NOW)?;
+        groups::set(conn, id, &all[..2], Reason::Excluded, NOW)?;
+        assert_eq!(groups::unset(conn, id, &all[2..5])?, 3);
+        let reasons = groups::reasons(conn, id)?;
+        assert_eq!(reasons.len(), 57);
+        assert_eq!((reasons[&all[0]], reasons[&all[5]]), (Reason::Excluded, Reason::Query));
+        assert_eq!(groups::counts(conn)?[&(id, Reason::Query)], 55);
+        assert_eq!(groups::members(conn, id, Some(all[1]), 4)?.len(), 4);
+        assert_eq!(groups::of_computer(conn, all[0])?.get(&id), Some(&Reason::Excluded));
+        computers::delete(conn, all[0])?;
+        assert_eq!(groups::reasons(conn, id)?.len(), 56);
+        groups::set_query(conn, id, None)?;
+        assert_eq!(groups::find_by_name(conn, "NEW")?.expect("a group").query, None);
+        assert!(groups::delete(conn, id, NOW)?);
+        assert!(!groups::delete(conn, id, NOW)?);
+        assert_eq!(groups::reasons(conn, id)?.len(), 0);
+        Ok(())
+    });
+}
