@@ -2,11 +2,14 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`accounts`]) may block.
+//! [`activate`], [`assign`], [`duplicates`], [`account`], [`accounts`]) may block.
 
+pub mod account;
 pub mod accounts;
 pub mod activate;
 pub mod assign;
+pub mod changes;
+pub mod duplicates;
 pub mod inventory;
 pub mod notify;
 pub mod prolog;
