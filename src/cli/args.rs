@@ -49,9 +49,12 @@ pub(crate) enum Verb {
     Assign(Assign),
     /// Show how far deployments are
     Status(Status),
-    /// List, show and delete computers
+    /// List, show, tag, merge, archive and delete computers
     #[command(subcommand)]
     Computer(ComputerVerb),
+    /// List software and who has it
+    #[command(subcommand)]
+    Software(SoftwareVerb),
     /// Manage administrators
     #[command(subcommand)]
     User(UserVerb),
@@ -229,6 +232,9 @@ pub(crate) struct Status {
 pub(crate) enum ComputerVerb {
     /// List computers
     List {
+        /// Those that are archived instead
+        #[arg(long)]
+        archived: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -238,16 +244,105 @@ pub(crate) enum ComputerVerb {
         /// Name or device id
         computer: String,
         /// Print its last inventory as it came
-        #[arg(long)]
+        #[arg(long, group = "part")]
         inventory: bool,
+        /// List its software
+        #[arg(long, group = "part")]
+        software: bool,
+        /// List what changed between its inventories
+        #[arg(long, group = "part")]
+        changes: bool,
         /// As JSON
         #[arg(long, conflicts_with = "inventory")]
+        json: bool,
+    },
+    /// Set a computer's tag; its agent is told at its next inventory
+    Tag {
+        /// Name or device id
+        computer: String,
+        #[arg(required_unless_present = "unset", conflicts_with = "unset")]
+        tag: Option<String>,
+        /// Take the tag back
+        #[arg(long)]
+        unset: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a value into a field of a computer; the first value of a name makes the field
+    Field {
+        /// Name or device id
+        computer: String,
+        /// Name of the field, or fields_N as agents call it
+        name: String,
+        #[arg(required_unless_present = "unset", conflicts_with = "unset")]
+        value: Option<String>,
+        /// Take the value back
+        #[arg(long)]
+        unset: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give NEW what is OLD's (jobs, results, tag, fields, settings) and archive OLD
+    Merge {
+        /// Who is put away, by name or device id
+        old: String,
+        /// Who survives, by name or device id
+        new: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the newest merge of a computer back
+    Unmerge {
+        /// Name or device id of either
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a computer away: offered nothing, listed nowhere. Its next inventory brings it back
+    Archive {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a computer back that was put away
+    Restore {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
         json: bool,
     },
     /// Forget a computer: its jobs and its inventory. It comes back with its next inventory
     Delete {
         /// Name or device id
         computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SoftwareVerb {
+    /// List titles with how many computers have each, the most frequent first
+    List {
+        /// Only those with that in their name
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which computers have a title, and in which version
+    Show {
+        /// The whole name, in any case
+        name: String,
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -15,6 +15,7 @@ mod output;
 mod package;
 mod progress;
 mod serve;
+mod software;
 mod status;
 mod user;
 
@@ -86,6 +87,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),
+        Verb::Software(verb) => software::run(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

@@ -38,9 +38,7 @@ impl Account {
     pub(super) fn reply(&self, sent: &[AccountField]) -> InventoryReply {
         let mut ours: Vec<AccountField> = vec![AccountField { key: "TAG".to_owned(), value: self.tag.clone() }];
         ours.extend(
-            self.values
-                .iter()
-                .map(|(field, value)| AccountField { key: field.wire_name(), value: value.clone() }),
+            self.values.iter().map(|(field, value)| AccountField { key: field.wire_name(), value: value.clone() }),
         );
         let foreign = sent.iter().filter(|field| {
             field_number(&field.key).is_some()

@@ -212,13 +212,7 @@ fn alike(conn: &mut Conn, new: &Computer, mask: Mask) -> Result<Vec<ComputerId>,
 }
 
 /// Gives the new computer what was the old one's, archives the old one and keeps it all on record.
-fn merge_into(
-    conn: &mut Conn,
-    old: &Computer,
-    new: &Computer,
-    reason: &str,
-    now: UnixTime,
-) -> Result<(), StoreError> {
+fn merge_into(conn: &mut Conn, old: &Computer, new: &Computer, reason: &str, now: UnixTime) -> Result<(), StoreError> {
     let mut moved = Moved { jobs: jobs_to_move(conn, old.id, new.id)?, ..Moved::default() };
     let ids: Vec<JobId> = moved.jobs.iter().copied().map(JobId).collect();
     merges::move_jobs(conn, &ids, old.id, new.id)?;
@@ -416,13 +410,15 @@ mod tests {
 
     #[test]
     fn what_makers_leave_empty_tells_nothing() {
-        for text in ["", "  ", "0", "0000000", "xxxx", "...", "To be filled by O.E.M.", " N/A ", "System Serial Number"] {
+        for text in ["", "  ", "0", "0000000", "xxxx", "...", "To be filled by O.E.M.", " N/A ", "System Serial Number"]
+        {
             assert!(!telling(text), "{text:?}");
         }
         for text in ["ABC123", "5CG0123ABC", "10"] {
             assert!(telling(text), "{text:?}");
         }
-        for mac in ["", "00:00:00:00:00:00", "FF:FF:FF:FF:FF:FF", "02:42:ac:11:00:02", "00:53:45:00:00:00", "1:2", "x"] {
+        for mac in ["", "00:00:00:00:00:00", "FF:FF:FF:FF:FF:FF", "02:42:ac:11:00:02", "00:53:45:00:00:00", "1:2", "x"]
+        {
             assert_eq!(telling_mac(mac), None, "{mac:?}");
         }
         assert_eq!(telling_mac("52-54-00-12-34-AB").as_deref(), Some("52:54:00:12:34:ab"));

@@ -157,16 +157,13 @@ impl Taken {
         if !new && computers::document_sha256(conn, computer)? != self.compared_with {
             return Ok(None);
         }
-        let stored = sections::stored(conn, computer)?.unwrap_or(StoredSections {
-            digests: String::new(),
-            stored_at: now,
-        });
+        let stored =
+            sections::stored(conn, computer)?.unwrap_or(StoredSections { digests: String::new(), stored_at: now });
         let before = Digests::from_text(&stored.digests);
         let digests = self.digests.with_software_of(&before);
         let differs = |part: &str| new || before.get(part) != digests.get(part);
-        if differs("NETWORKS") {
-            computers::set_networks(conn, computer, &request.networks)?;
-        }
+        // Compared with the rows: the agent may have told of other addresses in between.
+        computers::set_networks(conn, computer, &request.networks)?;
         if differs(changes::SOFTWARE) && !request.software.is_empty() {
             software::set(conn, computer, &request.software)?;
         }

@@ -248,8 +248,11 @@ pub fn set_ip_address(conn: &mut Conn, id: ComputerId, ip_address: &str) -> Resu
     Ok(())
 }
 
-/// Replaces the computer's adapters.
+/// Replaces the computer's adapters. Writes nothing if these are they.
 pub fn set_networks(conn: &mut Conn, id: ComputerId, networks: &[Network]) -> Result<(), StoreError> {
+    if self::networks(conn, id)? == networks {
+        return Ok(());
+    }
     let old = networks::table.filter(networks::computer_id.eq(id.0));
     q!(conn => diesel::delete(old).execute(conn))?;
     let new: Vec<NetworkRow<'_>> = (0..)

@@ -78,12 +78,8 @@ pub fn set_archived(conn: &mut Conn, computer: ComputerId, at: Option<UnixTime>)
     let row = computers::table.find(computer.0);
     let value = computers::archived_at.eq(at.map(UnixTime::millis));
     let changed = match at {
-        Some(_) => {
-            q!(conn => diesel::update(row.filter(computers::archived_at.is_null())).set(value).execute(conn))?
-        }
-        None => {
-            q!(conn => diesel::update(row.filter(computers::archived_at.is_not_null())).set(value).execute(conn))?
-        }
+        Some(_) => q!(conn => diesel::update(row.filter(computers::archived_at.is_null())).set(value).execute(conn))?,
+        None => q!(conn => diesel::update(row.filter(computers::archived_at.is_not_null())).set(value).execute(conn))?,
     };
     Ok(changed > 0)
 }

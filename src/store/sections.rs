@@ -83,20 +83,16 @@ struct ChangeRow<'a> {
 
 /// What the stored inventory consists of.
 pub fn stored(conn: &mut Conn, computer: ComputerId) -> Result<Option<StoredSections>, StoreError> {
-    let query = inventory_sections::table
-        .find(computer.0)
-        .select((inventory_sections::digests, inventory_sections::stored_at));
+    let query =
+        inventory_sections::table.find(computer.0).select((inventory_sections::digests, inventory_sections::stored_at));
     let found: Option<(String, i64)> = q!(conn => query.first(conn).optional())?;
     Ok(found.map(|(digests, at)| StoredSections { digests, stored_at: UnixTime::from_millis(at) }))
 }
 
 /// Writes what the stored inventory consists of.
 pub fn set_stored(conn: &mut Conn, computer: ComputerId, stored: &StoredSections) -> Result<(), StoreError> {
-    let row = StoredRow {
-        computer_id: computer.0,
-        digests: text(&stored.digests),
-        stored_at: stored.stored_at.millis(),
-    };
+    let row =
+        StoredRow { computer_id: computer.0, digests: text(&stored.digests), stored_at: stored.stored_at.millis() };
     q!(conn => diesel::insert_into(inventory_sections::table)
         .values(&row)
         .on_conflict(inventory_sections::computer_id)
@@ -131,8 +127,7 @@ pub fn add_changes(
         q!(conn => diesel::insert_into(inventory_changes::table).values(chunk).execute(conn))?;
     }
     let own = || inventory_changes::table.filter(inventory_changes::computer_id.eq(computer.0));
-    let beyond =
-        own().order(inventory_changes::id.desc()).offset(rows(keep)).limit(1).select(inventory_changes::id);
+    let beyond = own().order(inventory_changes::id.desc()).offset(rows(keep)).limit(1).select(inventory_changes::id);
     let beyond: Option<i64> = q!(conn => beyond.first(conn).optional())?;
     let old = own().filter(inventory_changes::at.lt(oldest.millis()).or(inventory_changes::id.le(beyond.unwrap_or(0))));
     q!(conn => diesel::delete(old).execute(conn))?;

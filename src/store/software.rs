@@ -90,8 +90,7 @@ fn add(conn: &mut Conn, computer: ComputerId, new: &[&(Vec<u8>, &SoftwareTitle)]
     let mut ids: Vec<i64> = Vec::with_capacity(new.len());
     for chunk in new.chunks(AT_ONCE) {
         let digests: Vec<&[u8]> = chunk.iter().map(|(digest, _)| digest.as_slice()).collect();
-        let query =
-            software::table.filter(software::digest.eq_any(digests)).select((software::digest, software::id));
+        let query = software::table.filter(software::digest.eq_any(digests)).select((software::digest, software::id));
         let mut known: Vec<(Vec<u8>, i64)> = q!(conn => query.load(conn))?;
         known.sort_unstable();
         let unknown: Vec<TitleRow<'_>> = chunk

@@ -4,6 +4,7 @@ mod agent;
 mod backends;
 mod floors;
 mod http;
+mod inventory;
 mod jobs;
 mod publish;
 mod util;
