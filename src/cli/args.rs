@@ -1,5 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
+#![expect(clippy::doc_markdown, reason = "what is written here is shown on a terminal as it stands")]
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
@@ -76,12 +78,15 @@ pub(crate) enum Verb {
     /// Show and change what agents are told: pace, time-outs, how often they check in
     #[command(subcommand)]
     Setting(SettingVerb),
-    /// List, show and delete computers
+    /// List, show, tag, merge, archive and delete computers
     #[command(subcommand)]
     Computer(ComputerVerb),
     /// Put computers into groups, by hand or by a query
     #[command(subcommand)]
     Group(GroupVerb),
+    /// List software and who has it
+    #[command(subcommand)]
+    Software(SoftwareVerb),
     /// Manage administrators
     #[command(subcommand)]
     User(UserVerb),
@@ -332,7 +337,7 @@ pub(crate) enum SettingVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Set a value for every computer, or for one
+    /// Set a value for every computer, a group or one computer
     Set {
         /// Its stock name, such as PROLOG_FREQ
         key: String,
@@ -341,6 +346,9 @@ pub(crate) enum SettingVerb {
         /// Only for this computer, by name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]
         computer: Option<String>,
+        /// Only for the members of this group
+        #[arg(long, value_name = "GROUP", conflicts_with = "computer")]
+        group: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -352,6 +360,9 @@ pub(crate) enum SettingVerb {
         /// Only for this computer, by name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]
         computer: Option<String>,
+        /// Only for the members of this group
+        #[arg(long, value_name = "GROUP", conflicts_with = "computer")]
+        group: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -376,6 +387,9 @@ pub(crate) enum ComputerVerb {
         /// Only those that match, such as "os contains debian and not in group 'Paris'"
         #[arg(long = "where", value_name = "QUERY")]
         query: Option<String>,
+        /// Those that are archived instead
+        #[arg(long)]
+        archived: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -385,10 +399,78 @@ pub(crate) enum ComputerVerb {
         /// Name or device id
         computer: String,
         /// Print its last inventory as it came
-        #[arg(long)]
+        #[arg(long, group = "part")]
         inventory: bool,
+        /// List its software
+        #[arg(long, group = "part")]
+        software: bool,
+        /// List what changed between its inventories
+        #[arg(long, group = "part")]
+        changes: bool,
         /// As JSON
         #[arg(long, conflicts_with = "inventory")]
+        json: bool,
+    },
+    /// Set a computer's tag; its agent is told at its next inventory
+    Tag {
+        /// Name or device id
+        computer: String,
+        #[arg(required_unless_present = "unset", conflicts_with = "unset")]
+        tag: Option<String>,
+        /// Take the tag back
+        #[arg(long)]
+        unset: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a value into a field of a computer; the first value of a name makes the field
+    Field {
+        /// Name or device id
+        computer: String,
+        /// Name of the field, or fields_N as agents call it
+        name: String,
+        #[arg(required_unless_present = "unset", conflicts_with = "unset")]
+        value: Option<String>,
+        /// Take the value back
+        #[arg(long)]
+        unset: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give NEW what is OLD's (jobs, results, tag, fields, settings) and archive OLD
+    Merge {
+        /// Who is put away, by name or device id
+        old: String,
+        /// Who survives, by name or device id
+        new: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the newest merge of a computer back
+    Unmerge {
+        /// Name or device id of either
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a computer away: offered nothing, listed nowhere. Its next inventory brings it back
+    Archive {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a computer back that was put away
+    Restore {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
         json: bool,
     },
     /// Forget a computer: its jobs and its inventory. It comes back with its next inventory
@@ -474,6 +556,27 @@ pub(crate) struct GroupMark {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SoftwareVerb {
+    /// List titles with how many computers have each, the most frequent first
+    List {
+        /// Only those with that in their name
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which computers have a title, and in which version
+    Show {
+        /// The whole name, in any case
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,29 +1,46 @@
 //! `dripfeed computer …`
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use serde::Serialize;
 
 use super::args::{ComputerVerb, Place};
-use super::context::open;
+use super::context::{administrator, open};
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure};
+use super::{Done, Failure, software};
 use crate::clock;
-use crate::model::Computer;
+use crate::model::{Computer, ComputerId};
 use crate::service::App;
+use crate::service::account::{self, AccountError};
 use crate::service::assign::{AssignError, named};
+use crate::service::changes::MOST_CHANGES;
+use crate::service::duplicates::{self, DuplicateError};
 use crate::service::query::{AskError, ask};
 use crate::store::events::{Event, EventKind};
 use crate::store::installations::Via;
-use crate::store::{StoreError, computers, events, installations, jobs};
+use crate::store::sections::{Change, ChangeKind};
+use crate::store::{Conn, StoreError, computers, events, fields, installations, jobs, merges, sections};
 
 pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
     match verb {
-        ComputerVerb::List { query, json } => list(&app, query.as_deref(), json, output),
+        ComputerVerb::List { query, archived, json } => list(&app, query.as_deref(), archived, json, output),
         ComputerVerb::Show { computer, inventory: true, .. } => inventory(&app, &computer, output),
+        ComputerVerb::Show { computer, software: true, json, .. } => {
+            software::of_computer(&app, &computer, json, output)
+        }
+        ComputerVerb::Show { computer, changes: true, json, .. } => changes(&app, &computer, json, output),
         ComputerVerb::Show { computer, json, .. } => show(&app, &computer, json, output),
+        ComputerVerb::Tag { computer, tag, json, .. } => tag_computer(&app, &computer, tag.as_deref(), json, output),
+        ComputerVerb::Field { computer, name, value, json, .. } => {
+            field(&app, &computer, &name, value.as_deref(), json, output)
+        }
+        ComputerVerb::Merge { old, new, json } => merge(&app, (&old, &new), json, output),
+        ComputerVerb::Unmerge { computer, json } => unmerge(&app, &computer, json, output),
+        ComputerVerb::Archive { computer, json } => archive(&app, &computer, json, output),
+        ComputerVerb::Restore { computer, json } => restore(&app, &computer, json, output),
         ComputerVerb::Delete { computer, json } => delete(&app, &computer, json, output),
     }
 }
@@ -48,6 +65,7 @@ struct ComputerView {
     first_contact: String,
     last_contact: String,
     last_inventory: Option<String>,
+    archived_at: Option<String>,
 }
 
 impl From<&Computer> for ComputerView {
@@ -71,19 +89,24 @@ impl From<&Computer> for ComputerView {
             first_contact: clock::utc_text(computer.first_contact),
             last_contact: clock::utc_text(computer.last_contact),
             last_inventory: computer.last_inventory.map(clock::utc_text),
+            archived_at: computer.archived_at.map(clock::utc_text),
         }
     }
 }
 
 const PAGE: usize = 1000;
 
-fn list(app: &App, query: Option<&str>, json: bool, output: &mut Output) -> Done {
+fn list(app: &App, query: Option<&str>, archived: bool, json: bool, output: &mut Output) -> Done {
     let all = match query {
-        None => every(app)?,
-        Some(query) => ask(app, query).map_err(|error| match error {
-            AskError::Store(error) => Failure::Failed(error.into()),
-            other => Failure::Refused(other.into()),
-        })?,
+        None => every(app, archived)?,
+        Some(query) => {
+            let mut found = ask(app, query).map_err(|error| match error {
+                AskError::Store(error) => Failure::Failed(error.into()),
+                other => Failure::Refused(other.into()),
+            })?;
+            found.retain(|computer| computer.archived_at.is_some() == archived);
+            found
+        }
     };
     if json {
         return output.json(&all.iter().map(ComputerView::from).collect::<Vec<_>>());
@@ -93,7 +116,11 @@ fn list(app: &App, query: Option<&str>, json: bool, output: &mut Output) -> Done
         return Ok(());
     }
     if all.is_empty() {
-        say("no computers yet: they appear with their first inventory");
+        say(if archived {
+            "no computer is archived: `dripfeed computer archive NAME` puts one away"
+        } else {
+            "no computers yet: they appear with their first inventory"
+        });
         return Ok(());
     }
     let rows: Vec<[String; 7]> = all
@@ -113,11 +140,13 @@ fn list(app: &App, query: Option<&str>, json: bool, output: &mut Output) -> Done
     output.table(["NAME", "SYSTEM", "ADDRESS", "USER", "TAG", "LAST CONTACT", "DEVICE ID"], &rows)
 }
 
-fn every(app: &App) -> Result<Vec<Computer>, StoreError> {
+fn every(app: &App, archived: bool) -> Result<Vec<Computer>, StoreError> {
     let mut all: Vec<Computer> = Vec::new();
     loop {
         let after = all.last().map(|computer| computer.id);
-        let page = app.store.read_now(move |conn| computers::list(conn, after, PAGE))?;
+        let page = app.store.read_now(move |conn| {
+            if archived { computers::list_archived(conn, after, PAGE) } else { computers::list(conn, after, PAGE) }
+        })?;
         let last = page.len() < PAGE;
         all.extend(page);
         if last {
@@ -126,7 +155,7 @@ fn every(app: &App) -> Result<Vec<Computer>, StoreError> {
     }
 }
 
-fn find(app: &App, text: &str) -> Result<Computer, Failure> {
+pub(super) fn find(app: &App, text: &str) -> Result<Computer, Failure> {
     let text = text.to_owned();
     app.store.read_now(move |conn| named(conn, &text)).map_err(|error: AssignError| match error {
         AssignError::Store(_) => Failure::Failed(error.into()),
@@ -137,20 +166,25 @@ fn find(app: &App, text: &str) -> Result<Computer, Failure> {
 fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     let computer = find(app, text)?;
     let id = computer.id;
-    let (networks, installed, jobs, happened) = app.store.read_now(move |conn| -> Result<_, StoreError> {
-        Ok((
-            computers::networks(conn, id)?,
-            installations::of_computer(conn, id)?,
-            jobs::list(conn, None, Some(id), None, PAGE)?,
-            events::list(conn, Some(id), None, 50)?,
-        ))
-    })?;
+    let (networks, own_fields, merges, installed, jobs, happened) =
+        app.store.read_now(move |conn| -> Result<_, StoreError> {
+            Ok((
+                computers::networks(conn, id)?,
+                fields::of_computer(conn, id)?,
+                merge_views(conn, id)?,
+                installations::of_computer(conn, id)?,
+                jobs::list(conn, None, Some(id), None, PAGE)?,
+                events::list(conn, Some(id), None, 50)?,
+            ))
+        })?;
     if json {
         #[derive(Serialize)]
         struct Shown {
             #[serde(flatten)]
             computer: ComputerView,
             networks: Vec<Adapter>,
+            fields: BTreeMap<String, String>,
+            merges: Vec<MergeView>,
             installed: Vec<u32>,
             jobs: Vec<JobView>,
             events: Vec<EventView>,
@@ -163,10 +197,19 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
         return output.json(&Shown {
             computer: ComputerView::from(&computer),
             networks: networks.into_iter().map(|n| Adapter { ip_address: n.ip_address, mac: n.mac }).collect(),
+            fields: own_fields.into_iter().map(|(field, value)| (field.name, value)).collect(),
+            merges,
             installed: installed.iter().map(|(package, _, _)| package.number()).collect(),
             jobs: jobs.iter().map(JobView::from).collect(),
             events: happened.iter().map(EventView::from).collect(),
         });
+    }
+    if let Some(at) = computer.archived_at {
+        output.line(format_args!(
+            "{:>10}  {}; `dripfeed computer restore` takes it back",
+            "archived",
+            clock::local_text(at)
+        ))?;
     }
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text) };
     let fields = [
@@ -194,6 +237,13 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>10}  {value}")))?;
     for network in networks {
         output.line(format_args!("{:>10}  {} {}", "adapter", or_dash(&network.ip_address), printable(&network.mac)))?;
+    }
+    for (field, value) in own_fields {
+        let name = printable(&field.name);
+        output.line(format_args!("{:>10}  {name} = {}", "field", printable(&value)))?;
+    }
+    for merge in merges {
+        output.line(format_args!("{:>10}  {}", "merge", merge.sentence()))?;
     }
     for (package, via, at) in installed {
         let via = match via {
@@ -256,6 +306,219 @@ fn inventory(app: &App, text: &str, output: &mut Output) -> Done {
     let mut document = Vec::new();
     flate2::read::ZlibDecoder::new(&deflated[..]).read_to_end(&mut document)?;
     output.bytes(&document)
+}
+
+fn changes(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
+    #[derive(Serialize)]
+    struct View {
+        at: String,
+        section: String,
+        change: &'static str,
+        item: String,
+        field: String,
+        old: String,
+        new: String,
+    }
+    let computer = find(app, text)?;
+    let id = computer.id;
+    let changes = app.store.read_now(move |conn| sections::changes(conn, id, MOST_CHANGES))?;
+    if json {
+        let view = |change: Change| View {
+            at: clock::utc_text(change.at),
+            section: change.section,
+            change: change.kind.as_str(),
+            item: change.item,
+            field: change.field,
+            old: change.old,
+            new: change.new,
+        };
+        return output.json(&changes.into_iter().map(view).collect::<Vec<_>>());
+    }
+    if changes.is_empty() {
+        say("no differences yet: inventories are compared from the second one on, without free space and the like");
+        return Ok(());
+    }
+    let rows: Vec<[String; 5]> = changes
+        .iter()
+        .map(|change| {
+            let value = match change.kind {
+                ChangeKind::Added => printable(&change.new),
+                ChangeKind::Removed => printable(&change.old),
+                ChangeKind::Changed if change.field.is_empty() => String::new(),
+                ChangeKind::Changed => {
+                    format!("{}: {} -> {}", printable(&change.field), shown(&change.old), shown(&change.new))
+                }
+            };
+            [
+                clock::local_text(change.at),
+                printable(&change.section),
+                change.kind.as_str().to_owned(),
+                printable(&change.item),
+                value,
+            ]
+        })
+        .collect();
+    output.table(["WHEN", "SECTION", "WHAT", "ITEM", "VALUE"], &rows)
+}
+
+fn shown(text: &str) -> String {
+    if text.is_empty() { "nothing".to_owned() } else { printable(text) }
+}
+
+/// A merge as people and programs read it.
+#[derive(Serialize)]
+struct MergeView {
+    old: String,
+    new: String,
+    at: String,
+    reason: String,
+    undone_at: Option<String>,
+}
+
+impl MergeView {
+    fn sentence(&self) -> String {
+        let undone = self.undone_at.as_ref().map(|at| format!(", taken back {at}")).unwrap_or_default();
+        format!("{} became {}, {}: {}{undone}", self.old, self.new, self.at, printable(&self.reason))
+    }
+}
+
+fn merge_views(conn: &mut Conn, id: ComputerId) -> Result<Vec<MergeView>, StoreError> {
+    let mut views = Vec::new();
+    for merge in merges::of_computer(conn, id)? {
+        let mut name = |id| -> Result<String, StoreError> {
+            Ok(computers::find(conn, id)?.map(|computer| computer.device_id.to_string()).unwrap_or_default())
+        };
+        views.push(MergeView {
+            old: name(merge.old)?,
+            new: name(merge.new)?,
+            at: clock::utc_text(merge.at),
+            reason: merge.reason,
+            undone_at: merge.undone_at.map(clock::utc_text),
+        });
+    }
+    Ok(views)
+}
+
+fn refuse_account(error: AccountError) -> Failure {
+    match error {
+        AccountError::Store(_) | AccountError::Named(AssignError::Store(_)) => Failure::Failed(error.into()),
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+fn tag_computer(app: &App, text: &str, tag: Option<&str>, json: bool, output: &mut Output) -> Done {
+    let computer = account::set_tag(app, text, tag).map_err(refuse_account)?;
+    let id = computer.id;
+    let tag = app.store.read_now(move |conn| computers::find(conn, id))?.map(|now| now.tag).unwrap_or_default();
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            device_id: String,
+            tag: String,
+        }
+        return output.json(&View { device_id: computer.device_id.to_string(), tag });
+    }
+    output.line(format_args!(
+        "{} has the tag {}; its agent is told with its next inventory",
+        printable(&computer.name),
+        printable(&tag)
+    ))
+}
+
+fn field(app: &App, text: &str, name: &str, value: Option<&str>, json: bool, output: &mut Output) -> Done {
+    let (computer, field) = account::set_field(app, text, name, value).map_err(refuse_account)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            device_id: String,
+            field: String,
+            wire_name: String,
+            value: Option<String>,
+        }
+        return output.json(&View {
+            device_id: computer.device_id.to_string(),
+            wire_name: field.wire_name(),
+            field: field.name,
+            value: value.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned),
+        });
+    }
+    let says = match value.map(str::trim).filter(|value| !value.is_empty()) {
+        Some(value) => format!("says {}", printable(value)),
+        None => "says nothing any more".to_owned(),
+    };
+    output.line(format_args!(
+        "{} of {} {says}; its agent is told with its next inventory",
+        printable(&field.name),
+        printable(&computer.name)
+    ))
+}
+
+fn refuse_duplicate(error: DuplicateError) -> Failure {
+    match error {
+        DuplicateError::Store(_) | DuplicateError::Damaged(_) | DuplicateError::Named(AssignError::Store(_)) => {
+            Failure::Failed(error.into())
+        }
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+/// Two computers as JSON.
+#[derive(Serialize)]
+struct Pair {
+    old: String,
+    new: String,
+}
+
+impl Pair {
+    fn of(old: &Computer, new: &Computer) -> Self {
+        Self { old: old.device_id.to_string(), new: new.device_id.to_string() }
+    }
+}
+
+fn merge(app: &App, (old, new): (&str, &str), json: bool, output: &mut Output) -> Done {
+    let (old, new) = duplicates::merge(app, old, new, &administrator()).map_err(refuse_duplicate)?;
+    if json {
+        return output.json(&Pair::of(&old, &new));
+    }
+    output.line(format_args!(
+        "{} took over from {}, which is archived; `dripfeed computer unmerge {}` takes that back",
+        new.device_id, old.device_id, new.device_id
+    ))
+}
+
+fn unmerge(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
+    let (old, new) = duplicates::unmerge(app, text).map_err(refuse_duplicate)?;
+    if json {
+        return output.json(&Pair::of(&old, &new));
+    }
+    output.line(format_args!("{} and {} are two computers again", old.device_id, new.device_id))
+}
+
+fn archive(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
+    let computer = duplicates::archive(app, text).map_err(refuse_duplicate)?;
+    if json {
+        return output.json(&Away { device_id: computer.device_id.to_string(), archived: true });
+    }
+    output.line(format_args!(
+        "archived {} ({}); it comes back with its next inventory",
+        printable(&computer.name),
+        computer.device_id
+    ))
+}
+
+fn restore(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
+    let computer = duplicates::restore(app, text).map_err(refuse_duplicate)?;
+    if json {
+        return output.json(&Away { device_id: computer.device_id.to_string(), archived: false });
+    }
+    output.line(format_args!("{} ({}) is there again", printable(&computer.name), computer.device_id))
+}
+
+/// Whether a computer is put away, as JSON.
+#[derive(Serialize)]
+struct Away {
+    device_id: String,
+    archived: bool,
 }
 
 fn delete(app: &App, text: &str, json: bool, output: &mut Output) -> Done {

@@ -18,6 +18,7 @@ mod package;
 mod progress;
 mod serve;
 mod setting;
+mod software;
 mod status;
 mod user;
 mod why;
@@ -94,6 +95,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Setting(verb) => setting::run(&place, verb, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),
         Verb::Group(verb) => group::run(&place, verb, output),
+        Verb::Software(verb) => software::run(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

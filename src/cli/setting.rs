@@ -18,15 +18,15 @@ pub(super) fn run(place: &Place, verb: SettingVerb, output: &mut Output) -> Done
     match verb {
         SettingVerb::List { json } => here.list(json, output),
         SettingVerb::Get { key, json } => here.get(parse(&key)?, json, output),
-        SettingVerb::Set { key, value, computer, json } => {
+        SettingVerb::Set { key, value, computer, group, json } => {
             let key = parse(&key)?;
-            let changed = settings::set(&here.app, key, &value, whose(computer.as_deref())).map_err(refuse)?;
-            here.changed(computer.as_deref(), &changed, json, output)
+            let changed = settings::set(&here.app, key, &value, whose(computer.as_deref(), group.as_deref()));
+            here.changed(computer.as_deref(), group.as_deref(), &changed.map_err(refuse)?, json, output)
         }
-        SettingVerb::Unset { key, computer, json } => {
+        SettingVerb::Unset { key, computer, group, json } => {
             let key = parse(&key)?;
-            let changed = settings::unset(&here.app, key, whose(computer.as_deref())).map_err(refuse)?;
-            here.changed(computer.as_deref(), &changed, json, output)
+            let changed = settings::unset(&here.app, key, whose(computer.as_deref(), group.as_deref()));
+            here.changed(computer.as_deref(), group.as_deref(), &changed.map_err(refuse)?, json, output)
         }
         SettingVerb::Explain { key, computer, json } => here.explain(parse(&key)?, &computer, json, output),
     }
@@ -38,8 +38,12 @@ fn parse(text: &str) -> Result<SettingKey, Failure> {
     })
 }
 
-fn whose(computer: Option<&str>) -> Whose {
-    computer.map_or(Whose::Everyone, |name| Whose::Computer(name.to_owned()))
+fn whose(computer: Option<&str>, group: Option<&str>) -> Whose {
+    match (computer, group) {
+        (Some(name), _) => Whose::Computer(name.to_owned()),
+        (None, Some(name)) => Whose::Group(name.to_owned()),
+        (None, None) => Whose::Everyone,
+    }
 }
 
 fn refuse(error: SettingError) -> Failure {
@@ -197,7 +201,14 @@ impl Here {
         output.table(["", "LAYER", "VALUE", "WHY"], &rows)
     }
 
-    fn changed(&self, computer: Option<&str>, changed: &Changed, json: bool, output: &mut Output) -> Done {
+    fn changed(
+        &self,
+        computer: Option<&str>,
+        group: Option<&str>,
+        changed: &Changed,
+        json: bool,
+        output: &mut Output,
+    ) -> Done {
         let view = self.view(&changed.explanation, None);
         for warning in &changed.warnings {
             warn(warning);
@@ -211,6 +222,14 @@ impl Here {
                 warnings: &'a [String],
             }
             return output.json(&View { setting: view, before: changed.before, warnings: &changed.warnings });
+        }
+        if let Some(group) = group {
+            return output.line(format_args!(
+                "{} is changed for the members of {} (`dripfeed setting explain {0} --computer C` shows what holds); \
+                 agents are told at their next contact",
+                view.key,
+                printable(group)
+            ));
         }
         let whom = computer.map_or("every computer".to_owned(), printable);
         output.line(format_args!(

@@ -157,6 +157,11 @@ pub const KEYS: &[Key] = &[
         default: "1",
         meaning: "0 or 1: whether Windows agents check in when their service starts.",
     },
+    Key {
+        name: "settings.AUTO_DUPLICATE_LVL",
+        default: "15",
+        meaning: "What makes a new computer an old one, all of it: the sum of 1 name, 2 serial, 4 MAC, 8 model, 16 UUID; 0 merges nothing.",
+    },
 ];
 
 /// The table of the file that holds what agents are told, by the stock names.

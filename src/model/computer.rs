@@ -113,6 +113,8 @@ pub struct Computer {
     pub last_contact: UnixTime,
     /// When its last inventory came.
     pub last_inventory: Option<UnixTime>,
+    /// When it was put away, by hand or because another computer is its successor.
+    pub archived_at: Option<UnixTime>,
 }
 
 impl Computer {

@@ -53,6 +53,8 @@ pub enum SettingKey {
     PrologFrequency,
     /// `INVENTORY_ON_STARTUP`.
     InventoryOnStartup,
+    /// `AUTO_DUPLICATE_LVL`: agents are not told it, and only the server's layer counts.
+    Duplicates,
 }
 
 /// What there is to know about a key.
@@ -74,7 +76,7 @@ pub struct SettingInfo {
 
 impl SettingKey {
     /// Every key.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Download,
         Self::FragmentLatency,
         Self::CycleLatency,
@@ -85,6 +87,7 @@ impl SettingKey {
         Self::Frequency,
         Self::PrologFrequency,
         Self::InventoryOnStartup,
+        Self::Duplicates,
     ];
 
     /// Name, unit, bounds, default and meaning.
@@ -125,6 +128,14 @@ impl SettingKey {
                 1,
                 1,
                 "whether Windows agents check in when their service starts",
+            ),
+            Self::Duplicates => info(
+                "AUTO_DUPLICATE_LVL",
+                "sum of 1 name, 2 serial, 4 MAC, 8 model, 16 UUID",
+                0,
+                31,
+                15,
+                "what must all be the same for a new computer to be taken for an old one; 0 merges nothing",
             ),
         }
     }
@@ -284,6 +295,7 @@ impl Default for DownloadSettings {
 /// - `FREQUENCY`: the smallest of computer and groups, else the global one. Unlike the stock server, a global 0 or −1
 ///   does not hide them (ocs-protocol 13.1, 2).
 /// - `PROLOG_FREQ`, `INVENTORY_ON_STARTUP`: the computer's, else the smallest of the groups, else the global one.
+/// - `AUTO_DUPLICATE_LVL`: the global one.
 pub fn resolve(global: &SettingsLayer, groups: &[SettingsLayer], computer: &SettingsLayer) -> Settings {
     let resolved = SettingKey::ALL.into_iter().map(|key| (key, resolve_key(key, global, groups, computer))).collect();
     Settings(resolved)
@@ -318,6 +330,7 @@ fn resolve_key(
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => {
             own.or_else(|| smallest(&mut of_groups())).unwrap_or(base)
         }
+        SettingKey::Duplicates => base,
     }
 }
 

@@ -1,6 +1,6 @@
 //! INVENTORY: what a computer is (ocs-protocol 2.2, 2.4).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::ReplyError;
 use super::prolog::reply;
@@ -20,7 +20,62 @@ pub struct InventoryRequest {
     pub history: Option<Vec<PackageId>>,
     /// ACCOUNTINFO.
     pub account: Vec<AccountField>,
+    /// `OLD_DEVICEID`: who this agent was before it took another name.
+    pub old_device_id: Option<DeviceId>,
+    /// SOFTWARES, each title once.
+    pub software: Vec<SoftwareTitle>,
+    /// The other sections of ocs-protocol 2.4, sorted by name; not ACCOUNTINFO, DOWNLOAD and what only ever changes.
+    pub sections: Vec<SectionFacts>,
 }
+
+/// One of SOFTWARES, in as much as titles are told apart by it. Trimmed, at most 255 characters each.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SoftwareTitle {
+    /// NAME; never empty.
+    pub name: String,
+    /// PUBLISHER.
+    pub publisher: String,
+    /// VERSION.
+    pub version: String,
+}
+
+/// What an inventory says in all elements of one name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SectionFacts {
+    /// `DRIVES` …
+    pub name: String,
+    /// Each element's leaves and texts, at most 255 characters each, sorted by name; without those that change by
+    /// themselves ([`changes_by_itself`]).
+    pub entries: Vec<Vec<(String, String)>>,
+}
+
+/// Is that leaf of a section another at nearly every inventory, though nothing was done to the computer?
+///
+/// ```
+/// use dripfeed::protocol::changes_by_itself;
+///
+/// assert!(changes_by_itself("DRIVES", "FREE"));
+/// assert!(!changes_by_itself("DRIVES", "TOTAL"));
+/// ```
+pub fn changes_by_itself(section: &str, field: &str) -> bool {
+    match section {
+        "HARDWARE" => {
+            matches!(
+                field,
+                // DESCRIPTION is the stock agent's place for the uptime, PROCESSORS the present clock rate.
+                "CHECKSUM" | "DATELASTLOGGEDUSER" | "DESCRIPTION" | "ETIME" | "LASTDATE" | "PROCESSORS"
+            )
+        }
+        "DRIVES" => matches!(field, "FREE" | "NUMFILES"),
+        "CPUS" => matches!(field, "CURRENT_SPEED" | "SPEED" | "VOLTAGE"),
+        "BATTERIES" => matches!(field, "CYCLES" | "ESTIMATEDCHARGEREMAINING" | "STATUS"),
+        _ => false,
+    }
+}
+
+/// Sections that are not compared: run-time data, and what has a place of its own.
+const NOT_COMPARED: [&str; 8] =
+    ["ACCOUNTINFO", "DOWNLOAD", "IPDISCOVER", "JOURNALLOG", "PROCESS", "PROCESSES", "RUNNINGPROCESSES", "SOFTWARES"];
 
 /// The facts of HARDWARE and BIOS by which people search. Empty text is "not said".
 ///
@@ -106,8 +161,50 @@ impl InventoryRequest {
             networks: content.children_named("NETWORKS").filter_map(Network::read).collect(),
             history: content.child("DOWNLOAD").and_then(|download| download.child("HISTORY")).map(history),
             account,
+            old_device_id: old_device_id(root, content),
+            software: software(content),
+            sections: sections(content),
         }
     }
+}
+
+/// `OLD_DEVICEID` of the request, else of the content, else of DOWNLOAD/HISTORY, where the stock Unix agent writes it.
+fn old_device_id(root: &Element, content: &Element) -> Option<DeviceId> {
+    let history = || content.child("DOWNLOAD").and_then(|download| download.child("HISTORY"));
+    let named = |element: &Element| element.value("OLD_DEVICEID").and_then(|id| id.trim().parse().ok());
+    named(root).or_else(|| named(content)).or_else(|| history().and_then(named))
+}
+
+/// Every title once, sorted. One without a name says nothing.
+fn software(content: &Element) -> Vec<SoftwareTitle> {
+    let title = |section: &Element| {
+        let fact = |name| section.value(name).map(column).unwrap_or_default();
+        let title = SoftwareTitle { name: fact("NAME"), publisher: fact("PUBLISHER"), version: fact("VERSION") };
+        (!title.name.is_empty()).then_some(title)
+    };
+    let mut titles: Vec<SoftwareTitle> = content.children_named("SOFTWARES").filter_map(title).collect();
+    titles.sort_unstable();
+    titles.dedup();
+    titles
+}
+
+fn sections(content: &Element) -> Vec<SectionFacts> {
+    let mut sections: BTreeMap<&str, Vec<Vec<(String, String)>>> = BTreeMap::new();
+    for element in content.children.iter().filter(|element| !NOT_COMPARED.contains(&element.name.as_str())) {
+        let attributes = element.attributes.iter().map(|(name, text)| (name, text));
+        let leaves = element.children.iter().map(|leaf| (&leaf.name, &leaf.text));
+        let mut facts: Vec<(String, String)> = attributes
+            .chain(leaves)
+            .filter(|(name, _)| !changes_by_itself(&element.name, name))
+            .map(|(name, text)| (fit(name), column(text)))
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
+        facts.sort_unstable();
+        if !facts.is_empty() {
+            sections.entry(&element.name).or_default().push(facts);
+        }
+    }
+    sections.into_iter().map(|(name, entries)| SectionFacts { name: fit(name), entries }).collect()
 }
 
 /// Every package once, in the order of the document.

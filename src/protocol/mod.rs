@@ -28,7 +28,8 @@ pub mod xml;
 
 pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
-    AccountField, ComputerFacts, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
+    AccountField, ComputerFacts, InventoryDocument, InventoryReply, InventoryRequest, Network, Section, SectionFacts,
+    SoftwareTitle, changes_by_itself,
 };
 pub use manifest::{Listing, Manifest, ManifestError};
 pub use option::{ConfError, DownloadOption, Offer, conf_from_xml, conf_to_xml};

@@ -63,8 +63,8 @@ pub const UPDATE_REPLY: &str =
 impl Request {
     /// Reads an opened request.
     ///
-    /// The name of the root does not matter. Of an inventory only what the server makes columns of is kept in memory;
-    /// the rest is checked and passed over.
+    /// The name of the root does not matter. Of an inventory only what the server compares or makes columns of is kept in
+    /// memory; the rest is checked and passed over.
     ///
     /// ```
     /// use dripfeed::model::limits::RequestLimits;
@@ -109,17 +109,23 @@ fn adapter(iface: &Element) -> Option<Network> {
     Some(Network { ip_address: column(value("IP")?), mac: column(value("MAC")?) })
 }
 
-/// What a request is read for. 50,000 elements are 16,000 network adapters, or as many packages in the history.
-const RULES: Rules = Rules { raw_ampersands: false, keep: is_read, kept: 50_000 };
+/// What a request is read for. 450,000 elements are 100,000 programs and as much again of everything else a computer has.
+const RULES: Rules = Rules { raw_ampersands: false, keep: is_read, kept: 450_000 };
 
 fn is_read(open: &[Element], name: &str) -> bool {
     match open {
         [_] => {
-            matches!(name, "CONTENT" | "DEVICEID" | "ERR" | "HARDWARE" | "ID" | "IFACE" | "QUERY" | "TYPE")
+            matches!(
+                name,
+                "CONTENT" | "DEVICEID" | "ERR" | "HARDWARE" | "ID" | "IFACE" | "OLD_DEVICEID" | "QUERY" | "TYPE"
+            )
         }
+        // Run-time data, and long.
         [_, content] if content.name == "CONTENT" => {
-            matches!(name, "ACCOUNTINFO" | "BIOS" | "CPUS" | "DEVICEID" | "DOWNLOAD" | "HARDWARE" | "NETWORKS")
+            !matches!(name, "JOURNALLOG" | "PROCESS" | "PROCESSES" | "RUNNINGPROCESSES")
         }
+        // Most of an inventory, of which three of a dozen leaves tell titles apart.
+        [_, _, software] if software.name == "SOFTWARES" => matches!(name, "NAME" | "PUBLISHER" | "VERSION"),
         // The root, and what the sections hold.
         _ => true,
     }

@@ -278,9 +278,9 @@ fn hostile_documents_meet_a_bound() {
     assert_eq!(refusal(format!("<REQUEST{attributes}/>")), "256 attributes in one element");
     assert_eq!(refusal("<a>".repeat(500_000)), "16 levels of elements");
     assert_eq!(refusal(format!("<REQUEST>{}</REQUEST>", "<a/>".repeat(500_000))), "20000 elements");
-    let networks = format!("<REQUEST><CONTENT>{}</CONTENT></REQUEST>", "<NETWORKS/>".repeat(60_000));
+    let networks = format!("<REQUEST><CONTENT>{}</CONTENT></REQUEST>", "<NETWORKS/>".repeat(450_000));
     let error = Request::parse(networks.as_bytes(), &LIMITS).expect_err("too many to keep").to_string();
-    assert_eq!(error, "the document has more than 50000 elements in the sections that are read");
+    assert_eq!(error, "the document has more than 450000 elements in the sections that are read");
 }
 
 #[test]

@@ -64,6 +64,9 @@ pub enum AssignError {
         /// Their device ids.
         ids: Vec<String>,
     },
+    /// The computer was put away.
+    #[error("{0} is archived and is offered nothing: `dripfeed computer restore {0}` takes it back")]
+    Archived(String),
     /// A computer of another system was named.
     #[error("package {package} is for {os}, but {computer} runs {runs}")]
     OtherSystem {
@@ -144,6 +147,9 @@ pub fn assign(
                 let mut chosen = Vec::new();
                 for name in names {
                     let computer = named(conn, name)?;
+                    if computer.archived_at.is_some() {
+                        return Err(AssignError::Archived(computer.device_id.to_string()));
+                    }
                     if !fits(found.os, &computer.os_name) {
                         return Err(AssignError::OtherSystem {
                             package,
@@ -212,6 +218,10 @@ pub fn named(conn: &mut Conn, text: &str) -> Result<Computer, AssignError> {
         return Ok(computer);
     }
     let mut found = computers::find_by_name(conn, text)?;
+    // Who is put away does not stand in the way of who is there.
+    if found.iter().any(|computer| computer.archived_at.is_none()) {
+        found.retain(|computer| computer.archived_at.is_none());
+    }
     match found.len() {
         0 => Err(AssignError::UnknownComputer(text.to_owned())),
         1 => Ok(found.swap_remove(0)),

@@ -1,20 +1,36 @@
 //! "This is what I am": takes an inventory (ocs-protocol 2.2, 3.3, 3.4).
+//!
+//! Three cases, from cheap to dear: equal to the last to the byte; different in nothing but what changes by itself;
+//! changed. The first two are one small write. The last compares with the stored document outside the one writer, and
+//! inside writes only the sections that are others.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
 
 use flate2::Compression;
+use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
+use super::account::{self, Account};
+use super::changes::{self, Digests};
+use super::duplicates;
 use super::{App, Peer, ServiceError, groups};
-use crate::model::{Computer, DigestAlgorithm, Hasher};
-use crate::protocol::{AccountField, InventoryReply, InventoryRequest};
-use crate::store::{Conn, StoreError, computers, deployments, installations, jobs};
+use crate::model::limits::RequestLimits;
+use crate::model::settings::SettingsLayer;
+use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
+use crate::protocol::{InventoryReply, InventoryRequest, Request};
+use crate::store::computers::Contact;
+use crate::store::sections::{Change, StoredSections};
+use crate::store::{Conn, StoreError, computers, deployments, installations, jobs, merges, sections, software};
 
 /// What a computer without a TAG is filed under; the stock server's word.
-const NO_TAG: &str = "NA";
+pub(super) const NO_TAG: &str = "NA";
 
-/// Stores an inventory: the document as it came, and the columns that searching needs. One that equals the last to the
-/// byte costs a single small write.
+/// How old the stored document may be while inventories differ in nothing but what changes by itself.
+const DOCUMENT_MAY_BE_OLD: i64 = 7 * DAY;
+const DAY: i64 = 24 * 3600 * 1000;
+
+/// Stores an inventory: the document as it came, software by number, and the columns that searching needs.
 pub async fn take(
     app: &App,
     mut request: InventoryRequest,
@@ -23,87 +39,184 @@ pub async fn take(
 ) -> Result<InventoryReply, ServiceError> {
     let now = app.clock.now();
     let contact = peer.contact(now);
-    let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
-    hasher.update(&document);
-    let sha256 = hasher.finish();
-
-    let device_id = request.device_id.clone();
-    let known = app
-        .store
-        .read(move |conn| -> Result<_, StoreError> {
-            let Some(computer) = computers::find_by_device_id(conn, &device_id)? else {
-                return Ok(None);
-            };
-            let stored = computers::document_sha256(conn, computer.id)?;
-            Ok(Some((computer, stored)))
-        })
-        .await?;
-
-    if let Some((computer, Some(stored))) = &known
-        && stored == sha256.as_bytes()
-    {
-        let id = computer.id;
-        app.store
-            .write(move |conn| -> Result<(), StoreError> {
-                computers::touch_inventory(conn, id, &contact)?;
-                // Queries may ask for times and for other groups.
-                groups::evaluate(conn, id, now)
-            })
-            .await?;
-        return Ok(account_reply(Some(computer), &request.account));
-    }
-
-    let reply = account_reply(known.as_ref().map(|(computer, _)| computer), &request.account);
-    // Compressed before the write: the one writer has better things to do.
-    let deflated = deflate(&document);
     if let Some(own) = request.networks.iter().find(|network| network.ip_address == contact.peer_address) {
         request.facts.ip_address.clone_from(&own.ip_address);
     }
     if request.facts.tag.is_empty() {
         NO_TAG.clone_into(&mut request.facts.tag);
     }
-    app.store
-        .write(move |conn| -> Result<(), StoreError> {
-            let (computer, new) = computers::take_facts(conn, &request.device_id, &request.facts, &contact)?;
-            computers::set_networks(conn, computer, &request.networks)?;
-            computers::set_document(conn, computer, sha256.as_bytes(), &deflated)?;
-            // Without the block, the stock server empties the history; so a reinstalled computer gets its packages again.
-            installations::set_reported(conn, computer, request.history.as_deref().unwrap_or_default(), now)?;
-            if new {
-                join_standing(conn, computer, &request.facts.os_name, now)?;
-            }
-            groups::evaluate(conn, computer, now)
-        })
-        .await?;
-    Ok(reply)
+    let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+    hasher.update(&document);
+    let sha256 = hasher.finish().as_bytes().to_vec();
+    let digests = Digests::of(&request);
+    let request = Arc::new(request);
+    let mut deflated: Option<Arc<[u8]>> = None;
+    loop {
+        let device_id = request.device_id.clone();
+        let known = app.store.read(move |conn| Known::load(conn, &device_id)).await?;
+        if let Some(known) = &known
+            && known.computer.archived_at.is_none()
+            && known.says_the_same(&sha256, &digests, now)
+        {
+            let (id, contact) = (known.computer.id, contact.clone());
+            app.store
+                .write(move |conn| -> Result<(), StoreError> {
+                    computers::touch_inventory(conn, id, &contact)?;
+                    // Queries may ask for times and for other groups.
+                    groups::evaluate(conn, id, now)
+                })
+                .await?;
+            return Ok(known.account.reply(&request.account));
+        }
+        // Compressed and compared before the write: the one writer has better things to do.
+        let deflated = Arc::clone(deflated.get_or_insert_with(|| deflate(&document).into()));
+        let changes = match &known {
+            Some(known) => changes_since(app, known.computer.id, &request, &app.request_limits, now).await?,
+            None => Vec::new(),
+        };
+        let taken = Taken {
+            request: Arc::clone(&request),
+            digests: digests.clone(),
+            sha256: sha256.clone(),
+            deflated,
+            changes,
+            compared_with: known.and_then(|known| known.sha256),
+            configured: app.configured.clone(),
+            contact: contact.clone(),
+            now,
+        };
+        // Another inventory of the same computer may have come in between: then all of it is looked at again.
+        if let Some(reply) = app.store.write(move |conn| taken.write(conn)).await? {
+            return Ok(reply);
+        }
+    }
 }
 
-/// Gives a new computer the jobs of every deployment to all computers, those for its system.
-fn join_standing(
-    conn: &mut Conn,
-    computer: crate::model::ComputerId,
-    os_name: &str,
-    now: crate::model::UnixTime,
-) -> Result<(), StoreError> {
-    for deployment in deployments::standing(conn)? {
+/// What is there of a computer.
+struct Known {
+    computer: Computer,
+    sha256: Option<Vec<u8>>,
+    sections: Option<StoredSections>,
+    account: Account,
+}
+
+impl Known {
+    fn load(conn: &mut Conn, device_id: &DeviceId) -> Result<Option<Self>, StoreError> {
+        let Some(computer) = computers::find_by_device_id(conn, device_id)? else { return Ok(None) };
+        Ok(Some(Self {
+            sha256: computers::document_sha256(conn, computer.id)?,
+            sections: sections::stored(conn, computer.id)?,
+            account: Account::load(conn, computer.id, &computer.tag)?,
+            computer,
+        }))
+    }
+
+    fn says_the_same(&self, sha256: &[u8], digests: &Digests, now: UnixTime) -> bool {
+        if self.sha256.as_deref() == Some(sha256) {
+            return true;
+        }
+        self.sections.as_ref().is_some_and(|stored| {
+            let young = now.millis().saturating_sub(stored.stored_at.millis()) < DOCUMENT_MAY_BE_OLD;
+            let before = Digests::from_text(&stored.digests);
+            young && digests.clone().with_software_of(&before) == before
+        })
+    }
+}
+
+/// What differs from the stored document.
+async fn changes_since(
+    app: &App,
+    computer: ComputerId,
+    request: &InventoryRequest,
+    limits: &RequestLimits,
+    now: UnixTime,
+) -> Result<Vec<Change>, ServiceError> {
+    let stored = app.store.read(move |conn| computers::document(conn, computer)).await?;
+    let mut document = Vec::new();
+    let read = stored.map(|stored| ZlibDecoder::new(&stored[..]).read_to_end(&mut document));
+    // One that cannot be read any more cannot be compared with; it is about to be replaced.
+    match (read, Request::parse(&document, limits)) {
+        (Some(Ok(_)), Ok(Request::Inventory(old))) => Ok(changes::between(&old, request, now)),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// An inventory that changes something, ready to be written.
+struct Taken {
+    request: Arc<InventoryRequest>,
+    digests: Digests,
+    sha256: Vec<u8>,
+    deflated: Arc<[u8]>,
+    changes: Vec<Change>,
+    /// The digest of the document that it was compared with.
+    compared_with: Option<Vec<u8>>,
+    configured: SettingsLayer,
+    contact: Contact,
+    now: UnixTime,
+}
+
+impl Taken {
+    /// `None` if the stored inventory is not the one that this was compared with.
+    fn write(self, conn: &mut Conn) -> Result<Option<InventoryReply>, StoreError> {
+        let (request, now) = (&*self.request, self.now);
+        let (computer, new) = computers::take_facts(conn, &request.device_id, &request.facts, &self.contact)?;
+        if !new && computers::document_sha256(conn, computer)? != self.compared_with {
+            return Ok(None);
+        }
+        let stored =
+            sections::stored(conn, computer)?.unwrap_or(StoredSections { digests: String::new(), stored_at: now });
+        let before = Digests::from_text(&stored.digests);
+        let digests = self.digests.with_software_of(&before);
+        let differs = |part: &str| new || before.get(part) != digests.get(part);
+        // Compared with the rows: the agent may have told of other addresses in between.
+        computers::set_networks(conn, computer, &request.networks)?;
+        if differs(changes::SOFTWARE) && !request.software.is_empty() {
+            software::set(conn, computer, &request.software)?;
+        }
+        if differs(changes::HISTORY) {
+            // Without the block, the stock server empties the history; so a reinstalled computer gets its packages
+            // again.
+            installations::set_reported(conn, computer, request.history.as_deref().unwrap_or_default(), now)?;
+        }
+        computers::set_document(conn, computer, &self.sha256, &self.deflated)?;
+        sections::set_stored(conn, computer, &StoredSections { digests: digests.to_text(), stored_at: now })?;
+        if !self.changes.is_empty() {
+            let oldest = UnixTime::from_millis(now.millis() - changes::CHANGES_KEPT_DAYS * DAY);
+            sections::add_changes(conn, computer, &self.changes, changes::MOST_CHANGES, oldest)?;
+        }
+        if new {
+            account::take_first(conn, computer, &request.account)?;
+        }
+        let back = merges::set_archived(conn, computer, None)?;
+        let mut merged = 0;
+        if new || back || differs(changes::FACTS) || differs("NETWORKS") || request.old_device_id.is_some() {
+            let old = request.old_device_id.as_ref();
+            merged = duplicates::merge_duplicates(conn, computer, old, &self.configured, now)?;
+        }
+        if new {
+            join_standing(conn, computer, &request.facts.os_name, now)?;
+        }
+        groups::evaluate(conn, computer, now)?;
+        if new && merged == 0 {
+            return Ok(Some(InventoryReply::NoAccountUpdate));
+        }
+        let tag = computers::find(conn, computer)?.map(|computer| computer.tag).unwrap_or_default();
+        Ok(Some(Account::load(conn, computer, &tag)?.reply(&request.account)))
+    }
+}
+
+/// Gives a new computer the jobs of every deployment to all computers, those for its system; not those of which it has
+/// a job from the computer that it was before.
+fn join_standing(conn: &mut Conn, computer: ComputerId, os_name: &str, now: UnixTime) -> Result<(), StoreError> {
+    let had: Vec<DeploymentId> =
+        duplicates::jobs_of(conn, computer)?.into_iter().map(|(_, deployment)| deployment).collect();
+    for deployment in deployments::standing(conn)?.into_iter().filter(|standing| !had.contains(&standing.id)) {
         let package = crate::store::packages::find(conn, deployment.package)?;
         if package.is_some_and(|package| super::prolog::fits(package.os, os_name)) {
             jobs::plan(conn, &deployment, &[computer], now)?;
         }
     }
     Ok(())
-}
-
-/// The server's values win once a computer is known: the agent is told them when its own differ (ocs-protocol 2.2).
-fn account_reply(known: Option<&Computer>, sent: &[AccountField]) -> InventoryReply {
-    let Some(computer) = known else {
-        return InventoryReply::NoAccountUpdate;
-    };
-    let tag = if computer.tag.is_empty() { NO_TAG } else { &computer.tag };
-    match sent {
-        [only] if only.key == "TAG" && only.value == tag => InventoryReply::NoAccountUpdate,
-        _ => InventoryReply::AccountUpdate(vec![AccountField { key: "TAG".to_owned(), value: tag.to_owned() }]),
-    }
 }
 
 fn deflate(document: &[u8]) -> Vec<u8> {

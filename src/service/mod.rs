@@ -2,12 +2,16 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`why`], [`accounts`]) may block.
+//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`why`], [`duplicates`], [`account`],
+//! [`accounts`]) may block.
 
+pub mod account;
 pub mod accounts;
 pub mod activate;
 pub mod assign;
+pub mod changes;
 pub mod deployments;
+pub mod duplicates;
 pub mod groups;
 pub mod inventory;
 pub mod mirrors;

@@ -51,7 +51,9 @@ impl DeviceContext {
     pub(super) fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
-        let Some(computer) = computers::find_by_device_id(conn, device_id)? else {
+        // One that was put away is unknown until its next inventory, which it is asked for at once.
+        let found = computers::find_by_device_id(conn, device_id)?.filter(|found| found.archived_at.is_none());
+        let Some(computer) = found else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
             return Ok(Self { computer: None, settings, jobs: Vec::new() });
         };
@@ -255,6 +257,7 @@ mod tests {
             first_contact: NOW,
             last_contact: NOW,
             last_inventory: Some(NOW),
+            archived_at: None,
         }
     }
 

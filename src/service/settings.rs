@@ -5,17 +5,20 @@ use std::fmt;
 
 use super::App;
 use super::assign::{AssignError, named};
+use super::groups::GroupError;
 use crate::engine::check_pace;
 use crate::model::settings::{InvalidSetting, Origin, SettingKey, Settings, SettingsLayer, resolve};
 use crate::model::{Computer, ComputerId};
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, jobs, settings};
+use crate::store::{Conn, StoreError, groups, jobs, settings};
 
 /// Whose layer is changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Whose {
     /// The server's: every computer.
     Everyone,
+    /// A group's, by name.
+    Group(String),
     /// One computer's, by host name or device id.
     Computer(String),
 }
@@ -29,6 +32,12 @@ pub enum SettingError {
     /// No such computer.
     #[error(transparent)]
     Computer(#[from] AssignError),
+    /// No such group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The server alone has it.
+    #[error("{0} is the server's alone: set it without --computer and --group")]
+    ServerAlone(SettingKey),
     /// Nothing to take back.
     #[error("{key} is not set by hand {place}: {hint}")]
     NotSet {
@@ -149,7 +158,7 @@ impl Layers {
         Ok(Self {
             configured: configured.clone(),
             global: settings::layer(conn, Scope::Global)?,
-            groups: Vec::new(),
+            groups: computer.map(|id| groups::layers(conn, id)).transpose()?.unwrap_or_default(),
             computer: own.unwrap_or_default(),
         })
     }
@@ -208,6 +217,7 @@ enum Rule {
     Smallest,
     SmallestOfAll,
     Nearest,
+    ServerAlone,
 }
 
 fn rule(key: SettingKey) -> Rule {
@@ -217,6 +227,7 @@ fn rule(key: SettingKey) -> Rule {
         SettingKey::PeriodLength | SettingKey::Timeout | SettingKey::ExecutionTimeout => Rule::Smallest,
         SettingKey::Frequency => Rule::SmallestOfAll,
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => Rule::Nearest,
+        SettingKey::Duplicates => Rule::ServerAlone,
     }
 }
 
@@ -226,6 +237,7 @@ fn reason(key: SettingKey, winner: &Layer, value: i64) -> &'static str {
         (Layer::Default, _) => "in force: nothing is set",
         (Layer::Configured | Layer::Global, Rule::Switch) if value == 0 => "in force: off for every computer is final",
         (Layer::Configured | Layer::Global, _) => "in force: nothing nearer to the computer is set",
+        (Layer::Group(_), Rule::ServerAlone) => "in force",
         (Layer::Group(_), Rule::Switch) => "in force: off in any group is off",
         (Layer::Group(_), Rule::Largest) => "in force: the largest of the groups",
         (Layer::Group(_), Rule::Smallest | Rule::Nearest) => "in force: the smallest of the groups",
@@ -240,6 +252,7 @@ fn obstacle(key: SettingKey, layer: &Layer, value: i64, winner: &Layer) -> &'sta
     let near = matches!(layer, Layer::Computer | Layer::Group(_));
     match (layer, winner) {
         (Layer::Default, _) => "holds where nothing is set",
+        _ if near && rule == Rule::ServerAlone => "only the server's value counts",
         (Layer::Configured, Layer::Global) => "what is set by hand goes before the configuration",
         _ if near && value == 0 && matches!(rule, Rule::Largest | Rule::Smallest) => {
             "0 says nothing here: only a value for every computer can be 0"
@@ -311,6 +324,9 @@ pub struct Changed {
 /// Sets a value by hand. Agents are told at their next contact.
 pub fn set(app: &App, key: SettingKey, value: &str, whose: Whose) -> Result<Changed, SettingError> {
     let value = key.parse_value(value)?;
+    if rule(key) == Rule::ServerAlone && whose != Whose::Everyone {
+        return Err(SettingError::ServerAlone(key));
+    }
     change(app, key, whose, move |conn, scope| Ok(settings::set(conn, scope, key, value)?))
 }
 
@@ -321,6 +337,11 @@ pub fn unset(app: &App, key: SettingKey, whose: Whose) -> Result<Changed, Settin
             key,
             place: "for every computer".to_owned(),
             hint: "`dripfeed setting get` shows where its value comes from",
+        },
+        Whose::Group(name) => SettingError::NotSet {
+            key,
+            place: format!("for group {name}"),
+            hint: "`dripfeed setting list` shows what holds for every computer",
         },
         Whose::Computer(name) => SettingError::NotSet {
             key,
@@ -341,6 +362,8 @@ fn change(
     app.store.write_now(move |conn| {
         let (scope, computer) = match &whose {
             Whose::Everyone => (Scope::Global, None),
+            // Shown with the values of every computer: which of its members it moves depends on their other groups.
+            Whose::Group(name) => (Scope::Group(super::groups::find(conn, name)?.id), None),
             Whose::Computer(name) => {
                 let id = named(conn, name)?.id;
                 (Scope::Computer(id), Some(id))

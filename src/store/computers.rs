@@ -44,6 +44,7 @@ pub(super) struct ComputerRow {
     first_contact: i64,
     last_contact: i64,
     last_inventory: Option<i64>,
+    archived_at: Option<i64>,
 }
 
 impl TryFrom<ComputerRow> for Computer {
@@ -69,6 +70,7 @@ impl TryFrom<ComputerRow> for Computer {
             first_contact: UnixTime::from_millis(row.first_contact),
             last_contact: UnixTime::from_millis(row.last_contact),
             last_inventory: time(row.last_inventory),
+            archived_at: time(row.archived_at),
         })
     }
 }
@@ -130,18 +132,29 @@ pub fn find_by_name(conn: &mut Conn, name: &str) -> Result<Vec<Computer>, StoreE
     q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
 }
 
-/// Computers in order of their number, after `after`, at most `limit`.
+/// Computers that are not archived in order of their number, after `after`, at most `limit`.
 pub fn list(conn: &mut Conn, after: Option<ComputerId>, limit: usize) -> Result<Vec<Computer>, StoreError> {
     let query = computers::table
         .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
+        .filter(computers::archived_at.is_null())
         .order(computers::id)
         .limit(rows(limit));
     q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
 }
 
-/// Numbers of all computers.
+/// The same of those that are.
+pub fn list_archived(conn: &mut Conn, after: Option<ComputerId>, limit: usize) -> Result<Vec<Computer>, StoreError> {
+    let query = computers::table
+        .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
+        .filter(computers::archived_at.is_not_null())
+        .order(computers::id)
+        .limit(rows(limit));
+    q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
+}
+
+/// Numbers of all computers that are not archived.
 pub fn all_ids(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
-    let query = computers::table.select(computers::id).order(computers::id);
+    let query = computers::table.filter(computers::archived_at.is_null()).select(computers::id).order(computers::id);
     Ok(q!(conn => query.load(conn))?.into_iter().map(ComputerId).collect())
 }
 
@@ -242,8 +255,11 @@ pub fn set_ip_address(conn: &mut Conn, id: ComputerId, ip_address: &str) -> Resu
     Ok(())
 }
 
-/// Replaces the computer's adapters.
+/// Replaces the computer's adapters. Writes nothing if these are they.
 pub fn set_networks(conn: &mut Conn, id: ComputerId, networks: &[Network]) -> Result<(), StoreError> {
+    if self::networks(conn, id)? == networks {
+        return Ok(());
+    }
     let old = networks::table.filter(networks::computer_id.eq(id.0));
     q!(conn => diesel::delete(old).execute(conn))?;
     let new: Vec<NetworkRow<'_>> = (0..)
@@ -299,5 +315,7 @@ pub fn document(conn: &mut Conn, id: ComputerId) -> Result<Option<Vec<u8>>, Stor
 pub fn delete(conn: &mut Conn, id: ComputerId) -> Result<bool, StoreError> {
     let own_settings = settings::table.filter(settings::scope.eq(COMPUTER)).filter(settings::scope_id.eq(id.0));
     q!(conn => diesel::delete(own_settings).execute(conn))?;
+    // What it alone had leaves the dictionary.
+    super::software::forget(conn, id)?;
     Ok(q!(conn => diesel::delete(computers::table.find(id.0)).execute(conn))? > 0)
 }

@@ -83,12 +83,6 @@ pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Resu
     found.into_iter().map(line).collect()
 }
 
-/// Marks a deployment as cancelled. True if it was in force.
-pub fn cancel(conn: &mut Conn, id: DeploymentId, now: UnixTime) -> Result<bool, StoreError> {
-    let in_force = deployments::table.find(id.0).filter(deployments::cancelled_at.is_null());
-    Ok(q!(conn => diesel::update(in_force).set(deployments::cancelled_at.eq(now.millis())).execute(conn))? > 0)
-}
-
 /// Inserts a deployment. `created_by` is the administrator's name.
 pub fn create(
     conn: &mut Conn,

@@ -44,12 +44,16 @@ pub mod activations;
 pub mod computers;
 pub mod deployments;
 pub mod events;
+pub mod fields;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod merges;
 pub mod packages;
 pub mod search;
+pub mod sections;
 pub mod settings;
+pub mod software;
 pub mod users;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};

@@ -71,6 +71,7 @@ diesel::table! {
         first_contact -> BigInt,
         last_contact -> BigInt,
         last_inventory -> Nullable<BigInt>,
+        archived_at -> Nullable<BigInt>,
     }
 }
 
@@ -88,6 +89,74 @@ diesel::table! {
         computer_id -> BigInt,
         sha256 -> Binary,
         document -> Binary,
+    }
+}
+
+diesel::table! {
+    inventory_sections (computer_id) {
+        computer_id -> BigInt,
+        digests -> Text,
+        stored_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    software (id) {
+        id -> BigInt,
+        digest -> Binary,
+        name -> Text,
+        name_key -> Text,
+        publisher -> Text,
+        version -> Text,
+    }
+}
+
+diesel::table! {
+    computer_software (computer_id, software_id) {
+        computer_id -> BigInt,
+        software_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    inventory_changes (id) {
+        id -> BigInt,
+        computer_id -> BigInt,
+        at -> BigInt,
+        section -> Text,
+        kind -> Text,
+        item -> Text,
+        field -> Text,
+        old_value -> Text,
+        new_value -> Text,
+    }
+}
+
+diesel::table! {
+    fields (id) {
+        id -> BigInt,
+        name -> Text,
+        name_key -> Text,
+    }
+}
+
+diesel::table! {
+    computer_fields (computer_id, field_id) {
+        computer_id -> BigInt,
+        field_id -> BigInt,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    merges (id) {
+        id -> BigInt,
+        old_id -> BigInt,
+        new_id -> BigInt,
+        at -> BigInt,
+        reason -> Text,
+        moved -> Text,
+        undone_at -> Nullable<BigInt>,
     }
 }
 
@@ -165,8 +234,6 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(activations, computers, deployments, installations, jobs, packages);
-
 diesel::table! {
     groups (id) {
         id -> BigInt,
@@ -187,4 +254,19 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(computers, group_members, groups, settings);
+diesel::allow_tables_to_appear_in_same_query!(
+    activations,
+    computer_fields,
+    computer_software,
+    computers,
+    deployments,
+    fields,
+    group_members,
+    groups,
+    installations,
+    jobs,
+    networks,
+    packages,
+    settings,
+    software
+);

@@ -7,6 +7,7 @@ mod crash;
 pub(crate) mod database;
 mod files;
 mod functions;
+mod inventory;
 mod migrations;
 mod postgres;
 mod transactions;

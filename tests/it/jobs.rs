@@ -19,6 +19,9 @@ pub(crate) fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: 
         networks: Vec::new(),
         history: Some(history.to_vec()),
         account: Vec::new(),
+        old_device_id: None,
+        software: Vec::new(),
+        sections: Vec::new(),
     };
     let document = format!("<REQUEST>{history:?}{os}</REQUEST>").into_bytes();
     block_on(inventory::take(&test.app, request, document, peer())).expect("taken")

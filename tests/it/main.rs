@@ -9,6 +9,7 @@ mod door;
 mod floors;
 mod groups;
 mod http;
+mod inventory;
 mod jobs;
 mod mirror;
 mod publish;

@@ -69,10 +69,14 @@ CREATE TABLE computers (
     user_agent TEXT NOT NULL,
     first_contact BIGINT NOT NULL,
     last_contact BIGINT NOT NULL,
-    last_inventory BIGINT
+    last_inventory BIGINT,
+    archived_at BIGINT
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
+-- What a computer is known again by.
+CREATE INDEX computers_by_serial ON computers (serial);
+CREATE INDEX computers_by_uuid ON computers (uuid);
 
 CREATE TABLE networks (
     computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
@@ -82,12 +86,85 @@ CREATE TABLE networks (
     PRIMARY KEY (computer_id, position)
 );
 
+CREATE INDEX networks_by_mac ON networks (mac);
+
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
     computer_id BIGINT NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
     sha256 BYTEA NOT NULL,
     document BYTEA NOT NULL
 );
+
+-- A document with the digests of its sections. Apart from the document: what is compared at each inventory is not read
+-- or written with it.
+CREATE TABLE inventory_sections (
+    computer_id BIGINT NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    digests TEXT NOT NULL,
+    stored_at BIGINT NOT NULL
+);
+
+-- Every title once. digest is that of name, publisher and version: those may be longer than an index takes.
+CREATE TABLE software (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 16),
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    publisher TEXT NOT NULL,
+    version TEXT NOT NULL
+);
+
+CREATE INDEX software_by_name ON software (name_key, id);
+
+CREATE TABLE computer_software (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    software_id BIGINT NOT NULL REFERENCES software (id),
+    PRIMARY KEY (computer_id, software_id)
+);
+
+CREATE INDEX computer_software_by_title ON computer_software (software_id, computer_id);
+
+-- What became another between two inventories. Bounded for each computer.
+CREATE TABLE inventory_changes (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    section TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('added', 'removed', 'changed')),
+    item TEXT NOT NULL,
+    field TEXT NOT NULL,
+    old_value TEXT NOT NULL,
+    new_value TEXT NOT NULL
+);
+
+CREATE INDEX inventory_changes_by_computer ON inventory_changes (computer_id, id);
+
+-- The administrators' own fields; on the wire fields_<id>.
+CREATE TABLE fields (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE computer_fields (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    field_id BIGINT NOT NULL REFERENCES fields (id) ON DELETE CASCADE,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, field_id)
+);
+
+-- Who became whom; moved is what an undo needs, as JSON.
+CREATE TABLE merges (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    old_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    new_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    moved TEXT NOT NULL,
+    undone_at BIGINT
+);
+
+CREATE INDEX merges_by_old ON merges (old_id, id);
+CREATE INDEX merges_by_new ON merges (new_id, id);
 
 -- No reference to packages: an agent's history may name packages of another server.
 CREATE TABLE installations (

@@ -69,10 +69,14 @@ CREATE TABLE computers (
     user_agent TEXT NOT NULL,
     first_contact INTEGER NOT NULL,
     last_contact INTEGER NOT NULL,
-    last_inventory INTEGER
+    last_inventory INTEGER,
+    archived_at INTEGER
 ) STRICT;
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
+-- What a computer is known again by.
+CREATE INDEX computers_by_serial ON computers (serial);
+CREATE INDEX computers_by_uuid ON computers (uuid);
 
 CREATE TABLE networks (
     computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
@@ -82,12 +86,85 @@ CREATE TABLE networks (
     PRIMARY KEY (computer_id, position)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX networks_by_mac ON networks (mac);
+
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
     computer_id INTEGER NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
     sha256 BLOB NOT NULL,
     document BLOB NOT NULL
 ) STRICT;
+
+-- A document with the digests of its sections. Apart from the document: what is compared at each inventory is not read
+-- or written with it.
+CREATE TABLE inventory_sections (
+    computer_id INTEGER NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    digests TEXT NOT NULL,
+    stored_at INTEGER NOT NULL
+) STRICT;
+
+-- Every title once. digest is that of name, publisher and version: those may be longer than an index takes.
+CREATE TABLE software (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 16),
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    publisher TEXT NOT NULL,
+    version TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX software_by_name ON software (name_key, id);
+
+CREATE TABLE computer_software (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    software_id INTEGER NOT NULL REFERENCES software (id),
+    PRIMARY KEY (computer_id, software_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX computer_software_by_title ON computer_software (software_id, computer_id);
+
+-- What became another between two inventories. Bounded for each computer.
+CREATE TABLE inventory_changes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    section TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('added', 'removed', 'changed')),
+    item TEXT NOT NULL,
+    field TEXT NOT NULL,
+    old_value TEXT NOT NULL,
+    new_value TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX inventory_changes_by_computer ON inventory_changes (computer_id, id);
+
+-- The administrators' own fields; on the wire fields_<id>.
+CREATE TABLE fields (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE computer_fields (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    field_id INTEGER NOT NULL REFERENCES fields (id) ON DELETE CASCADE,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, field_id)
+) STRICT, WITHOUT ROWID;
+
+-- Who became whom; moved is what an undo needs, as JSON.
+CREATE TABLE merges (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    old_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    new_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    moved TEXT NOT NULL,
+    undone_at INTEGER
+) STRICT;
+
+CREATE INDEX merges_by_old ON merges (old_id, id);
+CREATE INDEX merges_by_new ON merges (new_id, id);
 
 -- No reference to packages: an agent's history may name packages of another server.
 CREATE TABLE installations (

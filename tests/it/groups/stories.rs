@@ -27,6 +27,9 @@ fn inventory_of(app: &App, name: &str, os: &str, tag: &str) {
         networks: vec![Network { ip_address: "10.1.2.3".to_owned(), mac: "00:11:22:33:44:55".to_owned() }],
         history: Some(Vec::new()),
         account: Vec::new(),
+        old_device_id: None,
+        software: Vec::new(),
+        sections: Vec::new(),
     };
     let document = format!("<REQUEST>{name}{os}</REQUEST>").into_bytes();
     block_on(inventory::take(app, request, document, peer())).expect("taken");
