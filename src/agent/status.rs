@@ -139,7 +139,10 @@ impl fmt::Display for Status {
             writeln!(f, "last failure  {error}")?;
         }
         writeln!(f, "next contact  {}", or(&self.next_contact, "at the next start"))?;
-        writeln!(f, "history       {} packages executed here", self.history.len())?;
+        match self.history.len() {
+            1 => writeln!(f, "history       1 package executed here")?,
+            n => writeln!(f, "history       {n} packages executed here")?,
+        }
         if self.packages.is_empty() {
             return writeln!(f, "packages      none under way");
         }

@@ -10,7 +10,7 @@
 //!
 //! # Checkpoints
 //!
-//! [`checkpoint`] names the places between two writes. A crash test sets `DRIPFEED_CHECKPOINT=name` (or `name:3` for the
+//! `checkpoint` names the places between two writes. A crash test sets `DRIPFEED_CHECKPOINT=name` (or `name:3` for the
 //! third time it is passed) and the process aborts there; with `DRIPFEED_CHECKPOINT_LOG=path` every name that is passed
 //! is appended to that file, so that a test can find out which there are. Builds without debug assertions ignore both.
 //! Those of this room, in their order:
