@@ -2,6 +2,7 @@
 
 mod agent;
 mod backends;
+mod cli;
 #[cfg(debug_assertions)]
 mod crash;
 mod door;
