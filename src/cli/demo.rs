@@ -123,7 +123,7 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
         running.sign_in()
     ))?;
     output.flush()?;
-    StopSignals::listen()?.wait()?;
+    StopSignals::listen()?.wait();
     running.stop()
 }
 
