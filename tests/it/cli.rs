@@ -674,12 +674,14 @@ fn a_file_size_limit_ends_a_build_with_a_sentence_and_leaves_nothing() {
 }
 
 /// The most memory that a process ever had, in KiB, as far as it still runs.
+#[cfg(target_os = "linux")]
 fn peak_memory(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_build_of_300_mib_takes_little_memory() {
     const MIB: usize = 1 << 20;
@@ -723,8 +725,10 @@ fn an_activation_fetches_everything_first_and_says_why_it_could_not() {
     let site = Site::new();
     let id = site.package();
     let mut story = String::new();
-    // No server: the configured ports are asked, and nobody is there.
+    // There was no server yet; then there is none: the configured ports are asked, and nobody is there.
     site.configure("http = \"127.0.0.1:1\"\nhttps = \"127.0.0.1:2\"\n");
+    writeln!(story, "{}", site.say(&format!("activate {id}")).refused()).expect("a string");
+    site.serve().stop();
     writeln!(story, "{}", site.say(&format!("activate {id}")).refused()).expect("a string");
     assert!(site.json(&format!("package show {id}"))["info_location"].is_null(), "nothing was changed");
 
@@ -754,6 +758,7 @@ fn an_activation_fetches_everything_first_and_says_why_it_could_not() {
     served.stop();
     insta::assert_snapshot!(plain(&site, &story.replace(&id, "ID")), @r#"
     the CA file ROOT/data/certs/ca.pem cannot be read: No such file or directory (os error 2); copy the server's certs/ca.pem there or name another with --ca
+    not activated (start the server, or name other locations; --no-check activates all the same): an agent could not fetch https://127.0.0.1:2/download/ID/info: nothing answers at 127.0.0.1:2 (connection refused): is the server running, and is the port right?
     not activated (start the server, or name other locations; --no-check activates all the same): an agent could not fetch https://127.0.0.1:PORT/download/ID/info: the certificate of 127.0.0.1:PORT was not signed by ROOT/other.pem: copy the right server's certs/ca.pem there, or somebody stands in between
     error: the CA file nowhere.pem cannot be read: No such file or directory (os error 2); copy the server's certs/ca.pem there or name another with --ca
     not activated (start the server, or name other locations; --no-check activates all the same): an agent could not fetch http://127.0.0.1:PORT/elsewhere/ID/ID-1: http://127.0.0.1:PORT/elsewhere/ID/ID-1 was answered 404: there is no such file

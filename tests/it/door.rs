@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use dripfeed::model::limits::RequestLimits;
 use dripfeed::protocol::envelope::{self, Container, seal};
 use dripfeed::protocol::xml::{self, Element};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::util::process::{Served, Site, clean};
+#[cfg(target_os = "linux")]
+use crate::util::process::clean;
+use crate::util::process::{Served, Site};
 use crate::util::web::Answer;
 
 /// What the lab's server was told when most of the exchanges were captured.
@@ -301,16 +301,20 @@ fn a_client_that_asks_first_is_told_to_go_on() {
 }
 
 /// Lets no file of that process grow, or takes the bound away.
+#[cfg(target_os = "linux")]
 fn bound_files(served: &Served, bytes: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
     let limit = Rlimit { current: bytes, maximum: None };
     prlimit(Some(served.pid()), Resource::Fsize, limit).expect("a limit");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_store_that_cannot_write_is_503_and_one_line_and_heals_by_itself() {
     let site = Site::new();
     // A write beyond the bound is an error and not a signal.
-    let mut command: Command = clean("sh");
+    let mut command = clean("sh");
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" serve --http 127.0.0.1:0 --https 127.0.0.1:0"])
         .arg(env!("CARGO_BIN_EXE_dripfeed"))
