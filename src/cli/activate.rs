@@ -20,7 +20,8 @@ pub(super) fn run(place: &Place, options: Activate, output: &mut Output) -> Done
     } else {
         let ca_file = options.ca.or_else(|| context.ca_file());
         let user_agent = format!("dripfeed/{} activation-check", env!("CARGO_PKG_VERSION"));
-        Some(Client::new(&ClientOptions { ca_file, user_agent, ..ClientOptions::default() })?)
+        let options = ClientOptions { ca_file, user_agent, ..ClientOptions::default() };
+        Some(Client::new(&options).map_err(|error| Failure::Refused(error.into()))?)
     };
     let bar = Bar::new("checking");
     let activation =

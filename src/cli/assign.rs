@@ -51,7 +51,8 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
         duration(assigned.pace)
     ))?;
     if assigned.already > 0 {
-        output.line(format_args!("{} have an open job of it already", computers(assigned.already)))?;
+        let verb = if assigned.already == 1 { "has" } else { "have" };
+        output.line(format_args!("{} {verb} an open job of it already", computers(assigned.already)))?;
     }
     if assigned.other_system > 0 {
         output.line(format_args!("{} left out: they run another system", computers(assigned.other_system)))?;

@@ -120,7 +120,7 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     output.line(format_args!("The server stays up at https://{}/ to be looked at.", running.https))?;
     output.line("Ctrl-C ends it and removes everything.")?;
     output.flush()?;
-    StopSignals::listen()?.wait()?;
+    StopSignals::listen()?.wait();
     running.stop()
 }
 

@@ -13,7 +13,7 @@ use super::context::{AddressFile, Context, Missing, authority, configure, open_w
 use super::output::Output;
 use super::{Done, Failure};
 use crate::disk::atomic;
-use crate::disk::lock::LockFile;
+use crate::disk::{LockError, lock::LockFile};
 use crate::server::{Addresses, Server};
 use crate::service::{App, accounts, reconcile};
 use crate::store::users;
@@ -28,7 +28,7 @@ pub(super) fn run(place: &Place, options: &Serve, output: &mut Output) -> Done {
     let running = start(place, options)?;
     running.greet(output)?;
     output.flush()?;
-    signals.wait()?;
+    signals.wait();
     running.stop()
 }
 
@@ -49,7 +49,7 @@ impl StopSignals {
     }
 
     /// Until one of them has come.
-    pub(super) fn wait(self) -> Done {
+    pub(super) fn wait(self) {
         let Self { runtime, mut terminate, mut interrupt } = self;
         runtime.block_on(async {
             tokio::select! {
@@ -58,7 +58,6 @@ impl StopSignals {
             }
         });
         tracing::info!("stopping: running requests may end");
-        Ok(())
     }
 }
 
@@ -86,14 +85,16 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
     let (_, config) = configure(place, &flags)?;
     telemetry::init(&config.log.filter, config.log.format);
     let Context { app, config } = open_with(config, Missing::Make)?;
-    let lock = LockFile::acquire(&config.data_dir.join("server.lock")).map_err(|error| {
-        Failure::Failed(anyhow::Error::from(error).context("a server runs in this directory already"))
+    let lock = LockFile::acquire(&config.data_dir.join("server.lock")).map_err(|error| match error {
+        LockError::Held { .. } => anyhow::Error::from(error).context("a server runs in this directory already"),
+        LockError::Io { .. } => error.into(),
     })?;
     heal(&app)?;
-    let password = first_administrator(&app)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let server = runtime.block_on(async { Server::bind(config.clone(), app) })?;
+    let server = runtime.block_on(async { Server::bind(config.clone(), app.clone()) })?;
+    // Only a start that can greet makes it: nobody would be told the password of one that found its port in use.
+    let password = first_administrator(&app)?;
     let addresses = server.addresses();
     let addresses_file = config.addresses_file();
     write_addresses(&addresses_file, addresses)?;

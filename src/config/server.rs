@@ -321,7 +321,10 @@ impl ServerOpts {
         let path = named.clone().unwrap_or_else(|| Path::new(opts.text("data_dir").0).join(FILE_NAME));
         match std::fs::read_to_string(&path) {
             Ok(text) => opts.add_file(&path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {}
+            // A data directory that is a file has none either; whoever opens it says what is wrong with it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                    && named.is_none() => {}
             Err(source) => return Err(ConfigError::Read { path, source }),
         }
         Ok(opts)

@@ -203,7 +203,7 @@ fn report(device: &str, package: &str, code: &str) -> Vec<u8> {
 
 /// An agent that comes back until it is answered, wherever the server is by then.
 struct Persistent<'a> {
-    server: &'a Mutex<SocketAddr>,
+    address: &'a Mutex<SocketAddr>,
     line: Option<Line>,
     /// Answers that never came.
     lost: usize,
@@ -214,15 +214,13 @@ impl Persistent<'_> {
         let mut answer = None;
         until("an answer", || {
             if self.line.is_none() {
-                self.line = Line::try_plain(*self.server.lock().expect("no panic")).ok();
+                self.line = Line::try_plain(*self.address.lock().expect("no panic")).ok();
             }
             let Some(line) = &mut self.line else { return false };
-            match line.try_post(body) {
-                Ok(given) => answer = Some(given),
-                Err(_) => {
-                    self.line = None;
-                    self.lost += 1;
-                }
+            answer = line.try_post(body).ok();
+            if answer.is_none() {
+                self.line = None;
+                self.lost += 1;
             }
             answer.is_some()
         });
@@ -242,14 +240,14 @@ fn whatever_a_killed_server_has_answered_with_200_is_found_afterwards() {
     site.say(&format!("activate {package}")).ok();
     site.say(&format!("assign {package} --all")).ok();
 
-    let server = Mutex::new(served.http);
+    let address = Mutex::new(served.http);
     let answered = AtomicUsize::new(0);
     let (lost, kills) = std::thread::scope(|scope| {
         let agents: Vec<_> = (0..AGENTS)
             .map(|agent| {
-                let (server, answered, package) = (&server, &answered, &package);
+                let (address, answered, package) = (&address, &answered, &package);
                 scope.spawn(move || {
-                    let mut agent_line = Persistent { server, line: None, lost: 0 };
+                    let mut agent_line = Persistent { address, line: None, lost: 0 };
                     for computer in 0..COMPUTERS {
                         let device = format!("ws{agent}x{computer}-2026-01-02-03-04-05");
                         let code = format!("ERR_EXIT_CODE_{}", agent * COMPUTERS + computer + 1);
@@ -269,7 +267,7 @@ fn whatever_a_killed_server_has_answered_with_200_is_found_afterwards() {
             until("more answers", || answered.load(Ordering::Relaxed) >= enough);
             served.kill();
             served = site.serve();
-            *server.lock().expect("no panic") = served.http;
+            *address.lock().expect("no panic") = served.http;
             kills += 1;
         }
         (agents.into_iter().map(|agent| agent.join().expect("no panic")).sum::<usize>(), kills)

@@ -1,20 +1,21 @@
 //! The agents' door over real HTTP and HTTPS: the bytes that stock agents sent, and the bytes that nobody should send.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use dripfeed::model::limits::RequestLimits;
 use dripfeed::protocol::envelope::{self, Container, seal};
 use dripfeed::protocol::xml::{self, Element};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::util::process::{Served, Site, clean};
-use crate::util::web::{Answer, Line};
+#[cfg(target_os = "linux")]
+use crate::util::process::clean;
+use crate::util::process::{Served, Site};
+use crate::util::web::Answer;
 
 /// What the lab's server was told when most of the exchanges were captured.
 const LAB: &str = "\
@@ -133,8 +134,8 @@ fn opened(body: &[u8]) -> (Container, Vec<u8>) {
 
 #[test]
 fn captured_requests_are_answered_as_by_the_stock_server_on_both_listeners() {
-    let connect: [(&str, fn(&Served) -> Line); 2] = [("HTTP", Served::plain), ("HTTPS", Served::secure)];
-    for (listener, connect) in connect {
+    for listener in ["HTTP", "HTTPS"] {
+        let connect = |served: &Served| if listener == "HTTP" { served.plain() } else { served.secure() };
         let site = Site::new();
         let mut settings = LAB;
         site.configure(settings);
@@ -240,7 +241,7 @@ fn what_no_agent_should_send_gets_a_status_and_a_sentence() {
     ];
     let mut story = String::new();
     let mut tell = |what: &str, answer: &Answer| {
-        story.push_str(&format!("{what}: {} {}", answer.status, answer.text()));
+        write!(story, "{what}: {} {}", answer.status, answer.text()).expect("a string");
     };
     for (what, body) in &bodies {
         tell(what, &served.plain().post(body));
@@ -300,16 +301,20 @@ fn a_client_that_asks_first_is_told_to_go_on() {
 }
 
 /// Lets no file of that process grow, or takes the bound away.
+#[cfg(target_os = "linux")]
 fn bound_files(served: &Served, bytes: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
     let limit = Rlimit { current: bytes, maximum: None };
     prlimit(Some(served.pid()), Resource::Fsize, limit).expect("a limit");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_store_that_cannot_write_is_503_and_one_line_and_heals_by_itself() {
     let site = Site::new();
     // A write beyond the bound is an error and not a signal.
-    let mut command: Command = clean("sh");
+    let mut command = clean("sh");
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" serve --http 127.0.0.1:0 --https 127.0.0.1:0"])
         .arg(env!("CARGO_BIN_EXE_dripfeed"))
@@ -442,9 +447,12 @@ fn hostile_values_come_back_unchanged_and_move_no_terminal() {
     }
     let (name, os) = (escaped(HOSTILE[3]), "Microsoft Windows \u{1b}[2J\u{202e}11");
     let content = format!("<HARDWARE><NAME>{name}</NAME><OSNAME>{os}</OSNAME></HARDWARE>");
-    assert_eq!(line.post(&zlib(&document(DEVICE, &content))).status, 200);
+    let turned = "ws\u{202e}9-2026-01-02-03-04-05";
+    assert_eq!(line.post(&zlib(&document(turned, &content))).status, 200);
+    texts.push(site.say("computer list").ok());
+    texts.push(site.say(&format!("computer show {turned}")).ok());
     let id = site.package();
-    texts.push(site.run(&["assign", &id, "--computer", DEVICE]).refused());
+    texts.push(site.run(&["assign", &id, "--computer", turned]).refused());
     assert!(texts.last().is_some_and(|text| text.contains("Microsoft Windows")), "{texts:?}");
     for text in &texts {
         let mover = text.chars().find(|c| (c.is_control() && *c != '\n') || matches!(c, '\u{202a}'..='\u{202e}'));

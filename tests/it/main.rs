@@ -2,6 +2,7 @@
 
 mod agent;
 mod backends;
+mod cli;
 mod crash;
 mod deployments;
 mod documents;

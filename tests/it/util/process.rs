@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal};
 use super::web::{Line, trusting};
 
 /// Reaching it is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a program said and how it ended.
 #[derive(Debug)]

@@ -113,10 +113,4 @@ impl Line {
     pub(crate) fn post(&mut self, body: &[u8]) -> Answer {
         self.try_post(body).expect("an answer")
     }
-
-    pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest)?;
-        Ok(rest)
-    }
 }
