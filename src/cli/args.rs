@@ -233,7 +233,7 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum DeploymentVerb {
     /// List deployments, newest first
     List {
@@ -293,7 +293,7 @@ pub(crate) enum SettingVerb {
     },
     /// Show one setting: its value for every computer, bounds and meaning
     Get {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// As JSON
         #[arg(long)]
@@ -301,7 +301,7 @@ pub(crate) enum SettingVerb {
     },
     /// Set a value for every computer, or for one
     Set {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         #[arg(allow_hyphen_values = true)]
         value: String,
@@ -314,7 +314,7 @@ pub(crate) enum SettingVerb {
     },
     /// Take back what was set
     Unset {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// Only for this computer, by name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]
@@ -325,7 +325,7 @@ pub(crate) enum SettingVerb {
     },
     /// Show every layer of a setting for one computer, which one wins and why
     Explain {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// Name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]
