@@ -10,7 +10,7 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::{DeploymentId, PostCommand, Schedule};
+use crate::model::{DeploymentId, JobState, PostCommand, Schedule};
 use crate::service::App;
 use crate::service::deployments::{self, DeploymentError, Summary};
 
@@ -171,11 +171,15 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
             (Some(code), _) => code.explanation().unwrap_or_default(),
             (None, reason) => reason.clone().unwrap_or_default(),
         };
+        let since = match job.state {
+            JobState::Cancelled => job.updated_at,
+            _ => job.finished_at.or(job.offered_at).unwrap_or(job.created_at),
+        };
         rows.push([
             printable(&line.computer_name),
             job.state.to_string(),
             job.result.as_ref().map_or("-".to_owned(), |code| printable(code.as_str())),
-            clock::local_text(job.finished_at.or(job.offered_at).unwrap_or(job.created_at)),
+            clock::local_text(since),
             printable(&detail),
         ]);
         Ok(())
