@@ -271,7 +271,7 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum DeploymentVerb {
     /// List deployments, newest first
     List {
@@ -331,7 +331,7 @@ pub(crate) enum SettingVerb {
     },
     /// Show one setting: its value for every computer, bounds and meaning
     Get {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// As JSON
         #[arg(long)]
@@ -339,7 +339,7 @@ pub(crate) enum SettingVerb {
     },
     /// Set a value for every computer, a group or one computer
     Set {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         #[arg(allow_hyphen_values = true)]
         value: String,
@@ -355,7 +355,7 @@ pub(crate) enum SettingVerb {
     },
     /// Take back what was set
     Unset {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// Only for this computer, by name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]
@@ -369,7 +369,7 @@ pub(crate) enum SettingVerb {
     },
     /// Show every layer of a setting for one computer, which one wins and why
     Explain {
-        /// Its stock name, such as PROLOG_FREQ
+        /// Its stock name, as `setting list` shows it
         key: String,
         /// Name or device id
         #[arg(long, value_name = "NAME|DEVICEID")]

@@ -10,13 +10,13 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::{DeploymentId, PostCommand, Schedule};
+use crate::model::{DeploymentId, JobState, PostCommand, Schedule};
 use crate::service::App;
 use crate::service::deployments::{self, DeploymentError, Summary};
 
-pub(super) fn run(place: &Place, verb: DeploymentVerb, output: &mut Output) -> Done {
+pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
-    match verb {
+    match *verb {
         DeploymentVerb::List { json } => list(&app, json, output),
         DeploymentVerb::Show { deployment, json } => show(&app, DeploymentId(deployment), json, output),
         DeploymentVerb::Cancel { deployment, waiting_only, json } => {
@@ -171,11 +171,15 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
             (Some(code), _) => code.explanation().unwrap_or_default(),
             (None, reason) => reason.clone().unwrap_or_default(),
         };
+        let since = match job.state {
+            JobState::Cancelled => job.updated_at,
+            _ => job.finished_at.or(job.offered_at).unwrap_or(job.created_at),
+        };
         rows.push([
             printable(&line.computer_name),
             job.state.to_string(),
             job.result.as_ref().map_or("-".to_owned(), |code| printable(code.as_str())),
-            clock::local_text(job.finished_at.or(job.offered_at).unwrap_or(job.created_at)),
+            clock::local_text(since),
             printable(&detail),
         ]);
         Ok(())

@@ -90,7 +90,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Activate(activate) => activate::run(&place, activate, output),
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
-        Verb::Deployment(verb) => deployment::run(&place, verb, output),
+        Verb::Deployment(verb) => deployment::run(&place, &verb, output),
         Verb::Why(why) => why::run(&place, &why, output),
         Verb::Setting(verb) => setting::run(&place, verb, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),

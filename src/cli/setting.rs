@@ -33,9 +33,7 @@ pub(super) fn run(place: &Place, verb: SettingVerb, output: &mut Output) -> Done
 }
 
 fn parse(text: &str) -> Result<SettingKey, Failure> {
-    text.parse().map_err(|error| {
-        Failure::Refused(anyhow::Error::from(error).context("`dripfeed setting list` shows all settings"))
-    })
+    text.parse().map_err(|error| Failure::refused(format!("{error}: `dripfeed setting list` shows all there are")))
 }
 
 fn whose(computer: Option<&str>, group: Option<&str>) -> Whose {
@@ -233,7 +231,7 @@ impl Here {
         }
         let whom = computer.map_or("every computer".to_owned(), printable);
         output.line(format_args!(
-            "{} is {} ({}) for {whom}, from {}; agents are told at their next contact",
+            "{} is {} ({}) for {whom} (from: {}); agents are told at their next contact",
             view.key, view.value, view.unit, view.place
         ))
     }

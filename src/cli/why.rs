@@ -12,6 +12,27 @@ use crate::service::assign::AssignError;
 use crate::service::why::{Evidence, WhyError, why};
 use crate::store::jobs;
 
+/// The answer as JSON.
+#[derive(Serialize)]
+struct View {
+    computer: String,
+    device_id: String,
+    package: u32,
+    stage: &'static str,
+    sentence: String,
+    job: Option<JobView>,
+    last_contact: String,
+    next_contact: String,
+    evidence: Vec<Fact>,
+}
+
+/// What it rests on.
+#[derive(Serialize)]
+struct Fact {
+    at: String,
+    text: String,
+}
+
 pub(super) fn run(place: &Place, options: &Options, output: &mut Output) -> Done {
     let app = open(place)?.app;
     let answer = why(&app, &options.computer, options.package).map_err(|error| match error {
@@ -24,23 +45,6 @@ pub(super) fn run(place: &Place, options: &Options, output: &mut Output) -> Done
         return answer.evidence.iter().try_for_each(|fact| {
             output.line(format_args!("{}  {}", clock::local_text(fact.at), printable(&fact.text)))
         });
-    }
-    #[derive(Serialize)]
-    struct View {
-        computer: String,
-        device_id: String,
-        package: u32,
-        stage: &'static str,
-        sentence: String,
-        job: Option<JobView>,
-        last_contact: String,
-        next_contact: String,
-        evidence: Vec<Fact>,
-    }
-    #[derive(Serialize)]
-    struct Fact {
-        at: String,
-        text: String,
     }
     let (computer, package) = (answer.computer.id, answer.package.id);
     let job = match answer.job.as_ref().map(|job| job.id) {

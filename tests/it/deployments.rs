@@ -122,8 +122,8 @@ fn what_cannot_be_tried_again_is_told_why() {
     cancel(&test.app, deployment, false, "bob").expect("nothing is open, but it is in force");
     let cancelled = refusal(deployment);
     publish::withdraw(&test.app, id).expect("withdrawn");
-    let text = [unknown, cancelled, refusal(deployment)].join("\n");
-    insta::assert_snapshot!(text, @r"
+    let told = [unknown, cancelled, refusal(deployment)].join("\n");
+    insta::assert_snapshot!(told, @r"
     there is no deployment 99: `dripfeed deployment list` shows them
     deployment 1 was cancelled, so it is not tried again: assign the package anew (dripfeed assign 1795168800 --computer …)
     package 1795168800 was withdrawn: there is nothing left to try again with; build it anew
@@ -134,11 +134,11 @@ fn what_cannot_be_tried_again_is_told_why() {
 /// The answer, its stage, and what it rests on.
 fn answer(test: &TestApp, name: &str, package: PackageId) -> String {
     let why = why(&test.app, name, package).expect("an answer");
-    let mut text = format!("[{}] {}\n", why.stage.as_str(), why.sentence);
+    let mut told = format!("[{}] {}\n", why.stage.as_str(), why.sentence);
     for fact in &why.evidence {
-        writeln!(text, "  {}  {}", local_text(fact.at), fact.text).expect("text");
+        writeln!(told, "  {}  {}", local_text(fact.at), fact.text).expect("written");
     }
-    text
+    told
 }
 
 fn sentence(test: &TestApp, name: &str, package: PackageId) -> String {
@@ -152,58 +152,58 @@ fn every_stage_has_its_sentence() {
     let id = active_package(&test);
     say_inventory(&test, WS, "Debian", &[]);
     say_inventory(&test, "win1-2024-03-05-09-10-11", "Microsoft Windows 11 Pro", &[]);
-    let mut text = Vec::new();
-    text.push(sentence(&test, WS, id));
-    text.push(sentence(&test, "win1", id));
+    let mut told = Vec::new();
+    told.push(sentence(&test, WS, id));
+    told.push(sentence(&test, "win1", id));
 
     let deployment = assign_to(&test, id, computers(&[WS])).deployment;
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     settings::set(&test.app, SettingKey::Download, "0", Whose::Computer(WS.to_owned())).expect("set");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     settings::unset(&test.app, SettingKey::Download, Whose::Computer(WS.to_owned())).expect("unset");
     test.app.store.write_now(move |conn| activations::remove(conn, id)).expect("removed");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     let here: dripfeed::model::Location = "localhost:8443/download".parse().expect("a location");
     activate::activate(&test.app, id, here.clone(), here, None, &mut |_, _| {}).expect("activated");
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_hours(50)));
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     offers(&test, WS);
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_secs(50 * 3600 + 65)));
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_hours(60)));
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_hours(80)));
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     say_result(&test, WS, id, "ERR_BAD_DIGEST");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     retry(&test.app, deployment, false).expect("retried");
     offers(&test, WS);
     say_result(&test, WS, id, "ERR_TIMEOUT");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     retry(&test.app, deployment, false).expect("retried");
     cancel(&test.app, deployment, false, "bob").expect("cancelled");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     let scheduled = JobOptions { schedule: Some("2031/06/30 02:15".parse().expect("a time")), ..JobOptions::default() };
     let later = assign(&test.app, id, computers(&[WS]), scheduled, "alice").expect("assigned").deployment;
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     cancel(&test.app, later, false, "bob").expect("cancelled");
     assign_to(&test, id, computers(&[WS]));
     say_inventory(&test, WS, "Debian", &[id]);
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     offers(&test, WS);
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
     let forced = JobOptions { force: true, ..JobOptions::default() };
     assign(&test.app, id, computers(&[WS]), forced, "alice").expect("assigned");
     offers(&test, WS);
     say_result(&test, WS, id, "SUCCESS_3");
-    text.push(sentence(&test, WS, id));
+    told.push(sentence(&test, WS, id));
 
     let other = active_package(&test);
     assign_to(&test, other, computers(&[WS]));
     publish::withdraw(&test.app, other).expect("withdrawn");
-    text.push(sentence(&test, WS, other));
-    text.push(sentence(&test, "win1", other));
-    insta::assert_snapshot!(text.join("\n"), @r"
+    told.push(sentence(&test, WS, other));
+    told.push(sentence(&test, "win1", other));
+    insta::assert_snapshot!(told.join("\n"), @r"
     [not assigned] nobody assigned package 1795168800 to ws042: dripfeed assign 1795168800 --computer ws042-2024-03-05-09-10-11
     [other system] package 1795168800 is for linux, but win1 runs Microsoft Windows 11 Pro
     [waiting] nothing is in its way: ws042 is told at its next contact
@@ -243,12 +243,12 @@ fn an_answer_rests_on_recorded_facts_in_the_order_of_time() {
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_mins(5)));
     offers(&test, WS);
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_mins(7)));
-    let text = answer(&test, WS, id);
+    let told = answer(&test, WS, id);
     let expected_first = local_text(NOW);
     // In whatever zone the test runs, times are those of the zone.
-    let text = text.replace(&expected_first, "T+0").replace(&local_text(NOW.plus(Duration::from_mins(5))), "T+5");
-    let text = text.replace(&local_text(NOW.plus(Duration::from_secs(86_700))), "T+24h5");
-    insta::assert_snapshot!(text, @r"
+    let told = told.replace(&expected_first, "T+0").replace(&local_text(NOW.plus(Duration::from_mins(5))), "T+5");
+    let told = told.replace(&local_text(NOW.plus(Duration::from_mins(24 * 60 + 5))), "T+24h5");
+    insta::assert_snapshot!(told, @r"
     [offered] ws042 was told of it 2 min ago and has not reported yet; at its pace it takes at least 1 min; other packages, failed fetches or a computer that is switched off make it longer
       T+0  package 1795168800 was built
       T+0  job 1 of deployment 1 was planned; alice made the deployment

@@ -23,11 +23,11 @@ fn layer(text: &str) -> SettingsLayer {
 
 /// `configuration | by hand | group … | computer` → a line for each layer that says something, the winner marked.
 fn table(name: &str, layers: &str) -> String {
-    let spelled: Vec<String> = layers
-        .split('|')
-        .map(|values| values.split_whitespace().map(|value| format!("{name}={value}")).collect())
-        .collect();
-    let parsed: Vec<SettingsLayer> = spelled.iter().map(|text| layer(text)).collect();
+    let one = |value: &str| {
+        let value = value.trim();
+        if value.is_empty() { SettingsLayer::default() } else { layer(&format!("{name}={value}")) }
+    };
+    let parsed: Vec<SettingsLayer> = layers.split('|').map(one).collect();
     let [configured, global, groups @ .., computer] = parsed.as_slice() else { panic!("three layers at least") };
     let groups = groups.iter().zip(["east", "west"]).map(|(layer, name)| (name.to_owned(), layer.clone())).collect();
     let layers = Layers { configured: configured.clone(), global: global.clone(), groups, computer: computer.clone() };
