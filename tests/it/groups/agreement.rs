@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dripfeed::model::query::{Expr, Field, Network as Addresses, Operator, Query, Side, TimeField};
+use dripfeed::model::query::{Expr, Facts, Field, Network as Addresses, Operator, Query, Side, TimeField};
 use dripfeed::model::{ComputerId, PackageId, UnixTime};
 use dripfeed::protocol::{ComputerFacts, Network};
 use dripfeed::store::computers::Contact;
@@ -60,7 +60,7 @@ fn fill(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
         let (id, _) = computers::take_facts(conn, &device_id, &facts, &contact)?;
         let macs = (0..n % 3).map(|m| Network { ip_address: String::new(), mac: word(n + m) });
         computers::set_networks(conn, id, &macs.collect::<Vec<_>>())?;
-        installations::set_reported(conn, id, &(1..=(n % 3)).map(|p| package(p as u32)).collect::<Vec<_>>(), NOW)?;
+        installations::set_reported(conn, id, &[package(1), package(2)][..n % 3], NOW)?;
         if n % 4 == 0 {
             installations::record_job(conn, id, package(9), NOW)?;
         }
@@ -76,16 +76,10 @@ fn fill(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
     Ok(made)
 }
 
-/// Whom the query itself asks for, one computer after the other.
-fn one_by_one(conn: &mut Conn, all: &[ComputerId], query: &Query) -> Result<BTreeSet<ComputerId>, StoreError> {
-    let mut matching = BTreeSet::new();
-    for id in all {
-        let facts = search::facts(conn, *id)?.expect("a computer");
-        if query.matches(&facts, NOW)? {
-            matching.insert(*id);
-        }
-    }
-    Ok(matching)
+/// Whom the query itself asks for.
+fn meant(everybody: &[Facts], query: &Query) -> BTreeSet<ComputerId> {
+    let matching = everybody.iter().filter(|facts| query.matches(facts, NOW).expect("searchable"));
+    matching.map(|facts| facts.computer.id).collect()
 }
 
 fn any_leaf(plain: bool) -> BoxedStrategy<Expr> {
@@ -130,12 +124,15 @@ fn check_many(cases: u32, plain: bool, check: impl Fn(Query) -> Result<(), TestC
 fn the_database_and_the_query_agree(database: &Database) {
     let store = database.open();
     let all = write(&store, fill);
+    let everybody = read(&store, move |conn| {
+        let facts = all.into_iter().map(|id| Ok(search::facts(conn, id)?.expect("a computer")));
+        facts.collect::<Result<Vec<_>, StoreError>>()
+    });
     let seen = std::cell::Cell::new(0_usize);
-    check_many(120, false, |query| {
-        let all = all.clone();
+    check_many(200, false, |query| {
         let asked = query.clone();
-        let (found, meant) =
-            read(&store, move |conn| Ok((search::ids(conn, &asked, NOW)?, one_by_one(conn, &all, &asked)?)));
+        let found = read(&store, move |conn| search::ids(conn, &asked, NOW));
+        let meant = meant(&everybody, &query);
         seen.set(seen.get() + meant.len());
         prop_assert_eq!(found, meant, "{}", query);
         Ok(())
@@ -159,7 +156,7 @@ fn a_plain_query_is_answered_by_the_database_alone(database: &Database) {
         }
         Ok(())
     });
-    let left = read(&store, |conn| computers::count(conn));
+    let left = read(&store, computers::count);
     assert!(left >= 5, "{left} computers are left");
     check_many(80, true, |query| {
         let asked = query.clone();
