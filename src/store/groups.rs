@@ -243,6 +243,7 @@ pub fn unset(conn: &mut Conn, group: GroupId, computers: &[ComputerId]) -> Resul
 /// Names of the groups that a computer is a member of, with what they set, in order of their names; those that set
 /// nothing are left out. One query per prolog.
 pub fn layers(conn: &mut Conn, computer: ComputerId) -> Result<Vec<(String, SettingsLayer)>, StoreError> {
+    type Found = (String, String, Option<(String, i64)>);
     let query = group_members::table
         .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
         // On the left side, so that SQLite begins with the computer and not with all that groups set.
@@ -250,7 +251,7 @@ pub fn layers(conn: &mut Conn, computer: ComputerId) -> Result<Vec<(String, Sett
         .filter(group_members::computer_id.eq(computer.0))
         .filter(group_members::reason.ne(EXCLUDED))
         .select((groups::name_key, groups::name, (settings::key, settings::value).nullable()));
-    let found: Vec<(String, String, Option<(String, i64)>)> = q!(conn => query.load(conn))?;
+    let found: Vec<Found> = q!(conn => query.load(conn))?;
     let mut layers: BTreeMap<String, (String, SettingsLayer)> = BTreeMap::new();
     for (name_key, name, set) in found {
         let Some((key, value)) = set else { continue };

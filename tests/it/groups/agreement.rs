@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use dripfeed::model::query::{Expr, Facts, Field, Network as Addresses, Operator, Query, Side, TimeField};
+use dripfeed::model::settings::SettingKey;
 use dripfeed::model::{ComputerId, PackageId, UnixTime};
 use dripfeed::protocol::{ComputerFacts, Network};
 use dripfeed::store::computers::Contact;
 use dripfeed::store::groups::Reason;
+use dripfeed::store::settings::{self, Scope};
 use dripfeed::store::{Conn, StoreError, computers, groups, installations, search};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -203,6 +205,20 @@ fn places_in_a_group_are_kept(database: &Database) {
         assert_eq!(groups::counts(conn)?[&(id, Reason::Query)], 55);
         assert_eq!(groups::members(conn, id, Some(all[1]), 4)?.len(), 4);
         assert_eq!(groups::of_computer(conn, all[0])?.get(&id), Some(&Reason::Excluded));
+        let plain = groups::find_by_name(conn, "plain")?.expect("a group").id;
+        for (group, key, value) in
+            [(plain, SettingKey::Timeout, 7), (plain, SettingKey::Frequency, 2), (id, SettingKey::Timeout, 3)]
+        {
+            settings::set(conn, Scope::Group(group), key, value)?;
+        }
+        let layers = |conn: &mut Conn, at: usize| -> Result<Vec<(String, i64)>, StoreError> {
+            let layers = groups::layers(conn, all[at])?;
+            Ok(layers.iter().map(|(name, layer)| (name.clone(), layer.0.values().sum())).collect())
+        };
+        // Of the first one, the new group is closed; the second one is not in the plain one.
+        assert_eq!(layers(conn, 0)?, [("plain".to_owned(), 9)]);
+        assert_eq!(layers(conn, 1)?, []);
+        assert_eq!(layers(conn, 6)?, [("new".to_owned(), 3), ("plain".to_owned(), 9)]);
         computers::delete(conn, all[0])?;
         assert_eq!(groups::reasons(conn, id)?.len(), 56);
         groups::set_query(conn, id, None)?;
