@@ -76,7 +76,11 @@ impl From<&Summary> for DeploymentView {
 }
 
 fn target(summary: &Summary) -> &'static str {
-    if summary.line.deployment.all_computers { "all" } else { "computers" }
+    match &summary.line.deployment {
+        deployment if deployment.all_computers => "all",
+        deployment if deployment.group.is_some() => "group",
+        _ => "computers",
+    }
 }
 
 fn counts(summary: &Summary) -> String {

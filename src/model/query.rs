@@ -37,11 +37,11 @@ pub struct Query(Expr);
 #[cfg_attr(feature = "fetch", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Expr {
     /// Each of these holds; two or more.
-    All(Vec<Expr>),
+    All(Vec<Self>),
     /// One of these holds; two or more.
-    Any(Vec<Expr>),
+    Any(Vec<Self>),
     /// It does not hold.
-    Not(Box<Expr>),
+    Not(Box<Self>),
     /// A fact compared with a value, letters without case.
     Compare {
         /// Which fact.

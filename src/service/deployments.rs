@@ -48,9 +48,10 @@ pub struct Summary {
     pub counts: Vec<(JobState, u64)>,
 }
 
-/// A deployment to all computers that still takes those that come.
+/// A deployment to all computers, or to a group, that still takes those that come.
 pub fn is_standing(line: &DeploymentLine) -> bool {
-    line.deployment.all_computers && line.deployment.cancelled_at.is_none()
+    let deployment = &line.deployment;
+    (deployment.all_computers || deployment.group.is_some()) && deployment.cancelled_at.is_none()
 }
 
 /// Every deployment, newest first.

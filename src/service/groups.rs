@@ -13,7 +13,7 @@ use super::prolog::fits;
 use super::query::{AskError, read};
 use crate::model::query::{Query, fold};
 use crate::model::{Computer, ComputerId, DeploymentId, GroupId, UnixTime};
-use crate::store::groups::{Group, Reason};
+use crate::store::groups::{Group, Member, Reason};
 use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search};
 
 /// Characters of a group's name.
@@ -242,18 +242,18 @@ pub fn mark(app: &App, name: &str, computers: &[String], mark: Mark) -> Result<u
 /// Asks the query of one group again, or of all, with the groups that it asks for and those that ask for it.
 pub fn refresh(app: &App, name: Option<&str>) -> Result<Vec<Refreshed>, GroupError> {
     let (name, now) = (name.map(str::to_owned), app.clock.now());
-    app.store.write_now(move |conn| match name {
-        Some(name) => {
-            let group = find(conn, &name)?;
-            if group.query.is_none() {
-                return Err(GroupError::Static(group.name));
-            }
-            Ok(refresh_around(conn, &group.name, now)?)
-        }
-        None => {
+    app.store.write_now(move |conn| {
+        let Some(name) = name else {
             let all = Dynamic::load(conn)?.0.into_iter();
-            Ok(all.map(|one| sync(conn, one.group.id, &one.group.name, &one.query, now)).collect::<Result<_, _>>()?)
+            return Ok(all
+                .map(|one| sync(conn, one.group.id, &one.group.name, &one.query, now))
+                .collect::<Result<_, _>>()?);
+        };
+        let group = find(conn, &name)?;
+        if group.query.is_none() {
+            return Err(GroupError::Static(group.name));
         }
+        Ok(refresh_around(conn, &group.name, now)?)
     })
 }
 
@@ -277,7 +277,7 @@ pub fn list(app: &App) -> Result<Vec<Summary>, GroupError> {
 }
 
 /// A group with every computer that has a place in it.
-pub fn show(app: &App, name: &str) -> Result<(Summary, Vec<(Computer, Reason, UnixTime)>), GroupError> {
+pub fn show(app: &App, name: &str) -> Result<(Summary, Vec<Member>), GroupError> {
     let name = name.to_owned();
     app.store.read_now(move |conn| {
         let group = find(conn, &name)?;
@@ -416,7 +416,7 @@ impl Dynamic {
                 }
                 // A group that nobody can read must not keep computers from being heard.
                 Err(error) => {
-                    tracing::warn!(group = group.name, %error, "the group's query cannot be read; it is left as it is")
+                    tracing::warn!(group = group.name, %error, "the group's query cannot be read; it is left as it is");
                 }
             }
         }

@@ -104,7 +104,7 @@ fn asks_for_what_was_taken_back(
     if job.is_none_or(|job| job.state != JobState::Cancelled) {
         return Ok(false);
     }
-    if deployments::standing(conn)?.iter().any(|standing| standing.package == package) {
+    if deployments::stands_for_more(conn, package)? {
         return Ok(false);
     }
     let Some(computer) = computers::find(conn, computer)? else { return Ok(false) };

@@ -161,6 +161,17 @@ pub fn cancel(conn: &mut Conn, id: DeploymentId, now: UnixTime) -> Result<bool, 
     Ok(q!(conn => diesel::update(in_force).set(deployments::cancelled_at.eq(now.millis())).execute(conn))? > 0)
 }
 
+/// Does any deployment of the package still take computers that come?
+pub fn stands_for_more(conn: &mut Conn, package: PackageId) -> Result<bool, StoreError> {
+    let standing = deployments::table
+        .filter(deployments::package_id.eq(i64::from(package)))
+        .filter(deployments::cancelled_at.is_null())
+        .filter(deployments::all_computers.eq(true).or(deployments::group_id.is_not_null()))
+        .select(deployments::id)
+        .limit(1);
+    Ok(q!(conn => standing.first::<i64>(conn).optional())?.is_some())
+}
+
 /// Cancels every deployment of a package that is in force, and says how many there were.
 pub fn cancel_of_package(conn: &mut Conn, package: PackageId, now: UnixTime) -> Result<usize, StoreError> {
     let in_force = deployments::table

@@ -32,6 +32,9 @@ pub struct Group {
     pub created_at: UnixTime,
 }
 
+/// A computer that has a place in a group, why, and since when.
+pub type Member = (Computer, Reason, UnixTime);
+
 /// Why a computer is, or is not, a member.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Reason {
@@ -180,7 +183,7 @@ pub fn members(
     group: GroupId,
     after: Option<ComputerId>,
     limit: usize,
-) -> Result<Vec<(Computer, Reason, UnixTime)>, StoreError> {
+) -> Result<Vec<Member>, StoreError> {
     let query = group_members::table
         .inner_join(computers::table.on(computers::id.eq(group_members::computer_id)))
         .filter(group_members::group_id.eq(group.0))
@@ -240,15 +243,18 @@ pub fn unset(conn: &mut Conn, group: GroupId, computers: &[ComputerId]) -> Resul
 /// Names of the groups that a computer is a member of, with what they set, in order of their names; those that set
 /// nothing are left out. One query per prolog.
 pub fn layers(conn: &mut Conn, computer: ComputerId) -> Result<Vec<(String, SettingsLayer)>, StoreError> {
+    type Found = (String, String, Option<(String, i64)>);
     let query = group_members::table
         .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
-        .inner_join(settings::table.on(settings::scope.eq(GROUP).and(settings::scope_id.eq(group_members::group_id))))
+        // On the left side, so that SQLite begins with the computer and not with all that groups set.
+        .left_join(settings::table.on(settings::scope.eq(GROUP).and(settings::scope_id.eq(group_members::group_id))))
         .filter(group_members::computer_id.eq(computer.0))
         .filter(group_members::reason.ne(EXCLUDED))
-        .select((groups::name_key, groups::name, settings::key, settings::value));
-    let found: Vec<(String, String, String, i64)> = q!(conn => query.load(conn))?;
+        .select((groups::name_key, groups::name, (settings::key, settings::value).nullable()));
+    let found: Vec<Found> = q!(conn => query.load(conn))?;
     let mut layers: BTreeMap<String, (String, SettingsLayer)> = BTreeMap::new();
-    for (name_key, name, key, value) in found {
+    for (name_key, name, set) in found {
+        let Some((key, value)) = set else { continue };
         let parsed = key.parse().map_err(|problem| corrupt("settings", format_args!("group {name}/{key}"), problem))?;
         let (_, layer) = layers.entry(name_key).or_insert_with(|| (name, SettingsLayer::default()));
         layer.0.insert(parsed, value);

@@ -110,6 +110,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
       SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
@@ -142,6 +143,26 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     deployments::standing
       SCAN deployments USING INDEX deployments_standing
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    groups::layers
+      SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
+      SEARCH groups USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?) LEFT-JOIN
+    groups::of_computer
+      SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
+    groups::list
+      SCAN groups
+    groups::set
+      SEARCH group_members USING PRIMARY KEY (group_id=? AND computer_id=?)
+    deployments::standing_of_group
+      SEARCH deployments USING INDEX deployments_by_group (group_id=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+    search::facts
+      SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH networks USING PRIMARY KEY (computer_id>? AND computer_id<?)
+      SEARCH installations USING PRIMARY KEY (computer_id>? AND computer_id<?)
+      SEARCH group_members USING INDEX group_members_by_computer (computer_id>? AND computer_id<?)
+      SEARCH groups USING INTEGER PRIMARY KEY (rowid=?)
     ");
 }
 
@@ -185,6 +206,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
     computers::delete
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
       SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)

@@ -125,7 +125,9 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: Needs) -> Result<Vec<
             .filter(networks::computer_id.between(first, last))
             .select((networks::computer_id, networks::mac));
         let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
-        found.into_iter().for_each(|(id, mac)| macs.entry(id).or_default().push(mac));
+        for (id, mac) in found {
+            macs.entry(id).or_default().push(mac);
+        }
     }
     if needs.packages {
         let query = installations::table

@@ -120,13 +120,13 @@ fn quoted(text: &str, start: usize, quote: char) -> Result<(usize, String), Quer
     while let Some((at, character)) = characters.next() {
         match character {
             _ if character == quote => return Ok((at + 1, value)),
-            '\\' => match characters.next() {
-                Some((_, escaped @ ('\\' | '\'' | '"'))) => value.push(escaped),
-                _ => {
+            '\\' => {
+                let Some((_, escaped @ ('\\' | '\'' | '"'))) = characters.next() else {
                     let problem = "\\ stands before \\, ' or \": a backslash itself is written \\\\";
                     return Err(QueryError::at(problem, text, start + at));
-                }
-            },
+                };
+                value.push(escaped);
+            }
             _ if character.is_control() => {
                 return Err(QueryError::at("a value may not have control characters", text, start + at));
             }

@@ -212,7 +212,7 @@ fn a_refresh_finds_what_only_time_changed() {
     create(&test.app, "lost", "last_contact older than 30 days");
     create(&test.app, "hand", "");
     assert_eq!(places(&test.app, "lost"), NOBODY);
-    let later = NOW.plus(Duration::from_secs(40 * 86_400));
+    let later = NOW.plus(Duration::from_hours(40 * 24));
     let app = App { clock: Clock::Fixed(later), ..test.app.clone() };
     // Even an inventory that changes nothing is news.
     inventory_of(&app, "ws2", "Debian", "");
