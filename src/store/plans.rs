@@ -11,11 +11,12 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, events, groups, installations, jobs, packages, search, settings, users,
+    activations, computers, deployments, events, fields, groups, installations, jobs, merges, packages, search,
+    sections, settings, software, users,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
-use crate::protocol::ComputerFacts;
+use crate::protocol::{ComputerFacts, Network, SoftwareTitle};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -82,7 +83,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("computers::take_facts", |conn| {
         computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)
     });
-    plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[]));
+    plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[Network::default()]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
     plans.of("settings::layer", |conn| settings::layer(conn, settings::Scope::Computer(COMPUTER)));
     plans.of("jobs::open_of_computer", |conn| jobs::open_of_computer(conn, COMPUTER));
@@ -113,9 +114,16 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
+      SEARCH merges USING COVERING INDEX merges_by_new (new_id=?)
+      SEARCH merges USING COVERING INDEX merges_by_old (old_id=?)
+      SEARCH computer_fields USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_changes USING COVERING INDEX inventory_changes_by_computer (computer_id=?)
+      SEARCH computer_software USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_sections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH networks USING PRIMARY KEY (computer_id=?)
     computers::set_networks
+      SEARCH networks USING PRIMARY KEY (computer_id=?)
       SEARCH networks USING PRIMARY KEY (computer_id=?)
     computers::document_sha256
       SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
@@ -205,10 +213,17 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid>?)
     computers::delete
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
+      SEARCH computer_software USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
+      SEARCH merges USING COVERING INDEX merges_by_new (new_id=?)
+      SEARCH merges USING COVERING INDEX merges_by_old (old_id=?)
+      SEARCH computer_fields USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_changes USING COVERING INDEX inventory_changes_by_computer (computer_id=?)
+      SEARCH computer_software USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_sections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH inventory_documents USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH networks USING PRIMARY KEY (computer_id=?)
     installations::of_computer
@@ -313,4 +328,29 @@ fn a_look_for_cancelled_jobs_reads_only_what_is_new() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       USE TEMP B-TREE FOR DISTINCT
     ");
+}
+
+#[test]
+fn what_an_inventory_compares_is_found_by_an_index() {
+    let mut plans = Plans::new();
+    let title = SoftwareTitle { name: "vim".to_owned(), ..SoftwareTitle::default() };
+    plans.of("software::set", |conn| software::set(conn, COMPUTER, std::slice::from_ref(&title)));
+    plans.of("software::of_computer", |conn| software::of_computer(conn, COMPUTER));
+    plans.of("software::named", |conn| software::named(conn, "vim", 10));
+    plans.of("sections::stored", |conn| sections::stored(conn, COMPUTER));
+    plans.of("sections::add_changes", |conn| sections::add_changes(conn, COMPUTER, &[], 10, NOW));
+    plans.of("sections::changes", |conn| sections::changes(conn, COMPUTER, 10));
+    plans.of("fields::named", |conn| fields::named(conn, "room"));
+    plans.of("fields::of_computer", |conn| fields::of_computer(conn, COMPUTER));
+    plans.of("merges::of_computer", |conn| merges::of_computer(conn, COMPUTER));
+    for by in [
+        merges::KnownBy::Name("ws"),
+        merges::KnownBy::Serial("A1"),
+        merges::KnownBy::Mac("52:54:00:12:34:56"),
+        merges::KnownBy::Uuid("u"),
+    ] {
+        plans.of("merges::candidates", |conn| merges::candidates(conn, by));
+    }
+    assert!(plans.text.lines().count() > 20, "{}", plans.text);
+    assert!(!plans.text.contains("SCAN"), "{}", plans.text);
 }

@@ -63,28 +63,55 @@ fn digest(title: &SoftwareTitle) -> Vec<u8> {
     hasher.finish().as_bytes()[..16].to_vec()
 }
 
-/// Makes the computer's software these titles, each of which is named once. Writes only what differs; gives how many
-/// were added and how many removed.
-pub fn set(conn: &mut Conn, computer: ComputerId, titles: &[SoftwareTitle]) -> Result<(usize, usize), StoreError> {
-    let mut wanted: Vec<(Vec<u8>, &SoftwareTitle)> = titles.iter().map(|title| (digest(title), title)).collect();
-    wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    wanted.dedup_by(|a, b| a.0 == b.0);
+/// What has to be written so that a computer's software is another.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    new: Vec<(Vec<u8>, SoftwareTitle)>,
+    gone: Vec<i64>,
+}
+
+impl Difference {
+    /// From nothing to these.
+    pub fn all(titles: &[SoftwareTitle]) -> Self {
+        Self::between(Vec::new(), titles)
+    }
+
+    fn between(mut present: Vec<(Vec<u8>, i64)>, titles: &[SoftwareTitle]) -> Self {
+        let mut wanted: Vec<(Vec<u8>, &SoftwareTitle)> = titles.iter().map(|title| (digest(title), title)).collect();
+        wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        wanted.dedup_by(|a, b| a.0 == b.0);
+        present.sort_unstable();
+        let has = |digest: &[u8]| present.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
+        let wants = |digest: &[u8]| wanted.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
+        let gone = present.iter().filter(|(digest, _)| !wants(digest)).map(|(_, id)| *id).collect();
+        let new = wanted.iter().filter(|(digest, _)| !has(digest));
+        Self { new: new.map(|(digest, title)| (digest.clone(), (*title).clone())).collect(), gone }
+    }
+}
+
+/// What keeps the computer's software from being these titles. A read: the one writer has better things to do.
+pub fn difference(conn: &mut Conn, computer: ComputerId, titles: &[SoftwareTitle]) -> Result<Difference, StoreError> {
     let query = computer_software::table
         .inner_join(software::table.on(software::id.eq(computer_software::software_id)))
         .filter(computer_software::computer_id.eq(computer.0))
         .select((software::digest, software::id));
-    let mut present: Vec<(Vec<u8>, i64)> = q!(conn => query.load(conn))?;
-    present.sort_unstable();
-    let has = |digest: &[u8]| present.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
-    let wants = |digest: &[u8]| wanted.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
-    let gone: Vec<i64> = present.iter().filter(|(digest, _)| !wants(digest)).map(|(_, id)| *id).collect();
-    let new: Vec<&(Vec<u8>, &SoftwareTitle)> = wanted.iter().filter(|(digest, _)| !has(digest)).collect();
-    add(conn, computer, &new)?;
-    remove(conn, computer, &gone)?;
-    Ok((new.len(), gone.len()))
+    Ok(Difference::between(q!(conn => query.load(conn))?, titles))
 }
 
-fn add(conn: &mut Conn, computer: ComputerId, new: &[&(Vec<u8>, &SoftwareTitle)]) -> Result<(), StoreError> {
+/// Writes a difference from what is there; gives how many titles were added and how many removed.
+pub fn apply(conn: &mut Conn, computer: ComputerId, difference: &Difference) -> Result<(usize, usize), StoreError> {
+    add(conn, computer, &difference.new)?;
+    remove(conn, computer, &difference.gone)?;
+    Ok((difference.new.len(), difference.gone.len()))
+}
+
+/// Makes the computer's software these titles: [`difference`] and [`apply`] in one.
+pub fn set(conn: &mut Conn, computer: ComputerId, titles: &[SoftwareTitle]) -> Result<(usize, usize), StoreError> {
+    let difference = difference(conn, computer, titles)?;
+    apply(conn, computer, &difference)
+}
+
+fn add(conn: &mut Conn, computer: ComputerId, new: &[(Vec<u8>, SoftwareTitle)]) -> Result<(), StoreError> {
     // Far below what a statement takes, so that a computer's first inventory is a few statements of one form.
     const AT_ONCE: usize = 500;
     let mut ids: Vec<i64> = Vec::with_capacity(new.len());

@@ -33,7 +33,7 @@ fn find(test: &TestApp, device_id: &str) -> Computer {
 
 /// A machine: host name, serial number, MAC address, model, free space, titles.
 fn machine(serial: &str, mac: &str, free: &str, titles: &[(&str, &str)]) -> String {
-    let software: String = titles
+    let software: Vec<String> = titles
         .iter()
         .map(|(name, version)| format!("<SOFTWARES><NAME>{name}</NAME><VERSION>{version}</VERSION></SOFTWARES>"))
         .collect();
@@ -41,7 +41,8 @@ fn machine(serial: &str, mac: &str, free: &str, titles: &[(&str, &str)]) -> Stri
         "<HARDWARE><NAME>ws042</NAME><OSNAME>Debian GNU/Linux 12</OSNAME><DESCRIPTION>up {free}</DESCRIPTION></HARDWARE>
          <BIOS><SSN>{serial}</SSN><SMANUFACTURER>Maker</SMANUFACTURER><SMODEL>Model 7</SMODEL></BIOS>
          <NETWORKS><IPADDRESS>10.0.0.7</IPADDRESS><MACADDR>{mac}</MACADDR></NETWORKS>
-         <DRIVES><TYPE>/</TYPE><TOTAL>100</TOTAL><FREE>{free}</FREE></DRIVES>{software}"
+         <DRIVES><TYPE>/</TYPE><TOTAL>100</TOTAL><FREE>{free}</FREE></DRIVES>{}",
+        software.concat()
     )
 }
 
@@ -52,9 +53,9 @@ fn document(test: &TestApp, computer: &Computer) -> String {
     let id = computer.id;
     let deflated =
         test.app.store.read_now(move |conn| computers::document(conn, id)).expect("read").expect("a document");
-    let mut text = String::new();
-    flate2::read::ZlibDecoder::new(&deflated[..]).read_to_string(&mut text).expect("inflated");
-    text
+    let mut inflated = String::new();
+    flate2::read::ZlibDecoder::new(&deflated[..]).read_to_string(&mut inflated).expect("inflated");
+    inflated
 }
 
 fn titles(test: &TestApp, computer: &Computer) -> Vec<String> {
@@ -183,13 +184,13 @@ fn agents_are_told_tag_and_fields_once() {
         let test = TestApp::new();
         let mut kept = vec![AccountField { key: "TAG".to_owned(), value: "FIRST".to_owned() }];
         let send = |kept: &mut Vec<AccountField>| {
-            let account: String = kept
+            let account: Vec<String> = kept
                 .iter()
                 .map(|AccountField { key, value }| {
                     format!("<ACCOUNTINFO><KEYNAME>{key}</KEYNAME><KEYVALUE>{value}</KEYVALUE></ACCOUNTINFO>")
                 })
                 .collect();
-            let reply = say(&test, WS, &(machine("A1", MAC, "60", &[]) + &account));
+            let reply = say(&test, WS, &(machine("A1", MAC, "60", &[]) + &account.concat()));
             keep(kept, &reply);
             matches!(reply, InventoryReply::AccountUpdate(_))
         };
