@@ -178,6 +178,7 @@ fn editable(conn: &mut Conn, name: &str, text: &str) -> Result<(Group, Query), G
     if let Some(path) = all.path_to(&query, &fold(&group.name)) {
         let mut path: Vec<String> = path.into_iter().map(str::to_owned).collect();
         path.insert(0, group.name.clone());
+        path.push(group.name.clone());
         return Err(GroupError::Cycle(group.name, path));
     }
     Ok((group, query))
@@ -433,9 +434,8 @@ impl Dynamic {
         Ok(Self(ordered))
     }
 
-    /// The way from a query to a group, by the names of the groups that it leads through.
+    /// The way from a query to a group, by the names of the groups between them.
     fn path_to(&self, query: &Query, goal: &str) -> Option<Vec<&str>> {
-        let mut reached: Vec<(String, Vec<&str>)> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut ways: Vec<(String, Vec<&str>)> =
             query.groups().into_iter().map(|name| (fold(name), Vec::new())).collect();
@@ -443,18 +443,15 @@ impl Dynamic {
             if !seen.insert(name.clone()) {
                 continue;
             }
+            if name == goal {
+                return Some(way);
+            }
             let one = self.0.iter().find(|one| fold(&one.group.name) == name);
             if let Some(one) = one {
                 way.push(&one.group.name);
-            }
-            if name == goal {
-                reached.push((name, way));
-                break;
-            }
-            if let Some(one) = one {
                 ways.extend(one.asks_for.iter().map(|next| (next.clone(), way.clone())));
             }
         }
-        reached.pop().map(|(_, way)| way)
+        None
     }
 }

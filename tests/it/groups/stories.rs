@@ -200,6 +200,8 @@ fn groups_may_ask_for_groups_but_not_for_themselves() {
     insta::assert_snapshot!(error, @r#"group "z" would ask for itself: z → b → z"#);
     let error = groups::edit(app, "z", "in group z").expect_err("a circle");
     insta::assert_snapshot!(error, @r#"group "z" would ask for itself: z → z"#);
+    let error = groups::edit(app, "m", "in group z").expect_err("a circle through a group without a query");
+    insta::assert_snapshot!(error, @r#"group "m" would ask for itself: m → z → m"#);
     let error = groups::delete(app, "z", true).expect_err("it is used");
     insta::assert_snapshot!(error, @r#"group "z" cannot be deleted: group "a" asks for it"#);
 }
