@@ -1,7 +1,5 @@
 //! What can be typed. The doc comments are the help.
 
-#![expect(clippy::doc_markdown, reason = "what is written here is shown on a terminal as it stands")]
-
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};

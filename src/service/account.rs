@@ -119,10 +119,11 @@ fn check(value: &str) -> Result<String, AccountError> {
 pub fn set_tag(app: &App, computer: &str, tag: Option<&str>) -> Result<Computer, AccountError> {
     let tag = check(tag.unwrap_or(NO_TAG))?;
     let tag = if tag.is_empty() { NO_TAG.to_owned() } else { tag };
-    let name = computer.to_owned();
+    let (name, now) = (computer.to_owned(), app.clock.now());
     app.store.write_now(move |conn| {
         let computer = named(conn, &name)?;
         fields::set_tag(conn, computer.id, &tag)?;
+        super::groups::evaluate(conn, computer.id, now)?;
         Ok(computer)
     })
 }

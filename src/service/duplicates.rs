@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::assign::{AssignError, named};
 use crate::model::settings::{SettingKey, SettingsLayer, resolve};
-use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, JobId, PackageId, UnixTime};
+use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, GroupId, JobId, PackageId, UnixTime};
+use crate::store::groups::Reason;
 use crate::store::merges::{KnownBy, Merge};
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, computers, fields, jobs, merges, settings};
+use crate::store::{Conn, StoreError, computers, fields, groups, jobs, merges, settings};
 
 /// What makers write where nothing is to be said, in lower case; also a single character over and over.
 const MEANINGLESS: [&str; 22] = [
@@ -120,6 +121,9 @@ struct Moved {
     fields: Vec<(i64, String, String)>,
     settings: Vec<String>,
     installations: Vec<(u32, String)>,
+    /// Groups in which the old one was, or from which it was kept, by hand.
+    #[serde(default)]
+    groups: Vec<i64>,
 }
 
 /// Looks for computers that this one was before, and merges them. Called where its inventory was just written; gives how
@@ -240,6 +244,15 @@ fn merge_into(conn: &mut Conn, old: &Computer, new: &Computer, reason: &str, now
     let copied = merges::copy_installations(conn, old.id, new.id)?;
     moved.installations = copied.into_iter().map(|(package, via)| (package.number(), via)).collect();
     merges::set_archived(conn, old.id, Some(now))?;
+    // What was decided by hand about the old one is decided about the new one, unless it has a word of its own.
+    let own = groups::of_computer(conn, new.id)?;
+    for (group, reason) in groups::of_computer(conn, old.id)? {
+        if reason != Reason::Query && !own.contains_key(&group) {
+            groups::set(conn, group, &[new.id], reason, now)?;
+            moved.groups.push(group.0);
+        }
+    }
+    super::groups::evaluate(conn, new.id, now)?;
     let notes = serde_json::to_string(&moved).unwrap_or_default();
     merges::record(conn, old.id, new.id, now, reason, &notes)?;
     Ok(())
@@ -375,8 +388,14 @@ fn take_apart(conn: &mut Conn, merge: &Merge, new: &Computer, now: UnixTime) -> 
         .filter_map(|(package, via)| Some((PackageId::try_from(i64::from(package)).ok()?, via)))
         .collect();
     merges::remove_installations(conn, merge.new, &copied)?;
+    for group in moved.groups.into_iter().map(GroupId) {
+        groups::unset(conn, group, &[merge.new])?;
+    }
     merges::set_archived(conn, merge.old, None)?;
     merges::set_undone(conn, merge.id, now)?;
+    for computer in [merge.old, merge.new] {
+        super::groups::evaluate(conn, computer, now)?;
+    }
     Ok(())
 }
 

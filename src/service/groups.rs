@@ -313,7 +313,7 @@ fn settle(conn: &mut Conn, computer: ComputerId, now: UnixTime) -> Result<usize,
     if all.0.is_empty() {
         return Ok(0);
     }
-    let Some(mut facts) = search::facts(conn, computer)? else { return Ok(0) };
+    let Some(mut facts) = search::facts(conn, computer, all.0.iter().map(|one| &one.query))? else { return Ok(0) };
     let reasons = groups::of_computer(conn, computer)?;
     let mut planned = 0;
     // A group comes after those that it asks for, so what they say is settled.

@@ -359,6 +359,10 @@ fn cut_and_publish(
     Ok(Built { package, warnings })
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Digests of fragments for the info file, as long as it stays a small one: agents read it whole.
 fn listed_digests(built: &BuiltContent) -> Vec<Digest> {
     const MOST: usize = 8192;
@@ -393,7 +397,11 @@ fn inspect_and_cut(
         let found = looking.join().map_err(|_| io::Error::other("the inspection of the archive panicked"));
         // What is wrong with the content says more than what went wrong with cutting it.
         let found = found.map_err(ArchiveError::from)??;
-        let cut = cut?;
+        let cut = cut.map_err(|error| match error {
+            // A full disk has a sentence of its own.
+            SplitError::Write { source, .. } if is_full(&source) => TreeError::of(app.tree.staging(), source).into(),
+            other => PublishError::from(other),
+        })?;
         if cut.size != total {
             return Err(PublishError::Refused(format!("{} changed while it was read: build it again", content.name)));
         }

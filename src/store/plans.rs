@@ -101,7 +101,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("deployments::standing_of_group", |conn| deployments::standing_of_group(conn, GROUP));
     plans.of("search::facts", |conn| {
         computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)?;
-        search::facts(conn, COMPUTER)
+        search::facts(conn, COMPUTER, [])
     });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
     insta::assert_snapshot!(plans.text, @r"

@@ -17,9 +17,9 @@ use super::computers::ComputerRow;
 use super::connection::{Backend, q};
 use super::groups::EXCLUDED;
 use super::row::{limit as rows, text};
-use super::schema::{computers, group_members, groups, installations, networks};
+use super::schema::{computer_software, computers, group_members, groups, installations, networks, software};
 use super::{Conn, StoreError};
-use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, TimeField, fold};
+use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold};
 use crate::model::{Computer, ComputerId, UnixTime};
 
 /// Computers looked at together.
@@ -48,10 +48,16 @@ pub fn ids(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<BTreeSet<Com
     Ok(found)
 }
 
-/// All that queries may ask of one computer.
-pub fn facts(conn: &mut Conn, id: ComputerId) -> Result<Option<Facts>, StoreError> {
+/// All that these queries may ask of one computer.
+pub fn facts<'a>(
+    conn: &mut Conn,
+    id: ComputerId,
+    queries: impl IntoIterator<Item = &'a Query>,
+) -> Result<Option<Facts>, StoreError> {
     let Some(computer) = super::computers::find(conn, id)? else { return Ok(None) };
-    Ok(with_facts(conn, vec![computer], Needs { macs: true, packages: true, groups: true })?.pop())
+    let software = queries.into_iter().flat_map(|query| Needs::of(query).software).collect();
+    let needs = Needs { macs: true, packages: true, groups: true, software };
+    Ok(with_facts(conn, vec![computer], &needs)?.pop())
 }
 
 /// How many computers SQL leaves to be looked at.
@@ -68,7 +74,6 @@ fn each_match(
     mut after: Option<ComputerId>,
     mut go_on: impl FnMut(Computer) -> bool,
 ) -> Result<(), StoreError> {
-    query.searchable(false)?;
     let (condition, needs) = (Condition::of(conn, query, now), Needs::of(query));
     loop {
         let page = computers::table
@@ -80,7 +85,7 @@ fn each_match(
         let last = page.len() < PAGE;
         let page = page.into_iter().map(Computer::try_from).collect::<Result<Vec<_>, _>>()?;
         after = page.last().map(|computer| computer.id).or(after);
-        for facts in with_facts(conn, page, needs)? {
+        for facts in with_facts(conn, page, &needs)? {
             if query.matches(&facts, now)? && !go_on(facts.computer) {
                 return Ok(());
             }
@@ -92,11 +97,13 @@ fn each_match(
 }
 
 /// What a query asks for besides a computer's own row.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Needs {
     macs: bool,
     packages: bool,
     groups: bool,
+    /// The titles that are asked for, in lower case; no others are read.
+    software: Vec<String>,
 }
 
 impl Needs {
@@ -106,6 +113,7 @@ impl Needs {
             Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
             Expr::HasPackage(_) => needs.packages = true,
             Expr::InGroup(_) => needs.groups = true,
+            Expr::HasSoftware { name, .. } => needs.software.push(fold(name)),
             _ => {}
         });
         needs
@@ -113,7 +121,7 @@ impl Needs {
 }
 
 /// `page` is in order of its numbers.
-fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: Needs) -> Result<Vec<Facts>, StoreError> {
+fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec<Facts>, StoreError> {
     let (Some(first), Some(last)) = (page.first().map(|c| c.id.0), page.last().map(|c| c.id.0)) else {
         return Ok(Vec::new());
     };
@@ -149,6 +157,18 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: Needs) -> Result<Vec<
             member_of.entry(id).or_default().insert(name);
         }
     }
+    let mut titles: BTreeMap<i64, Vec<Software>> = BTreeMap::new();
+    if !needs.software.is_empty() {
+        let query = software::table
+            .inner_join(computer_software::table.on(computer_software::software_id.eq(software::id)))
+            .filter(software::name_key.eq_any(&needs.software))
+            .filter(computer_software::computer_id.between(first, last))
+            .select((computer_software::computer_id, software::name, software::version));
+        let found: Vec<(i64, String, String)> = q!(conn => query.load(conn))?;
+        for (id, name, version) in found {
+            titles.entry(id).or_default().push(Software { name, version });
+        }
+    }
     let facts = page.into_iter().map(|computer| {
         let id = computer.id.0;
         Facts {
@@ -156,7 +176,7 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: Needs) -> Result<Vec<
             macs: macs.remove(&id).unwrap_or_default(),
             packages: packages.remove(&id).unwrap_or_default(),
             groups: member_of.remove(&id).unwrap_or_default(),
-            software: None,
+            software: Some(titles.remove(&id).unwrap_or_default()),
         }
     });
     Ok(facts.collect())

@@ -51,13 +51,17 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     assert!(password.len() >= 12, "{password}");
     insta::assert_snapshot!(plain(&site, &greeting.replace(password, "PASSWORD").replace(env!("CARGO_PKG_VERSION"), "VERSION")), @r"
     dripfeed VERSION is running
-      console    https://127.0.0.1:PORT/
+      web page   https://127.0.0.1:PORT/
       sign in    admin with the one-time password PASSWORD
-      agents     https://127.0.0.1:PORT/ocsinventory (or http://127.0.0.1:PORT/ocsinventory)
-      CA file    ROOT/data/certs/ca.pem (also http://127.0.0.1:PORT/ca.pem)
+      agents     https://127.0.0.1:PORT/ocsinventory
+                 http://127.0.0.1:PORT/ocsinventory
+      CA file    ROOT/data/certs/ca.pem
 
     Start an agent with
-      dripfeed-agent once --server https://127.0.0.1:PORT/ocsinventory --ca ROOT/data/certs/ca.pem
+      dripfeed-agent once --server https://127.0.0.1:PORT/ocsinventory \
+        --ca ROOT/data/certs/ca.pem
+    and see it with
+      dripfeed computer list
     ");
     assert_eq!(addresses(&site.data()), (served.http, served.https));
     let authority = std::fs::read(site.data().join("certs/ca.pem")).expect("an authority");
@@ -65,7 +69,8 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     assert_eq!(served.secure().get("/").status, 200);
 
     // The line that starts an agent starts one.
-    let line = greeting.lines().last().expect("a line").trim().to_owned();
+    let told = greeting.split_once("Start an agent with").and_then(|(_, rest)| rest.split_once("and see it with"));
+    let line = told.expect("the greeting says how").0.replace("\\\n", " ").trim().to_owned();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(words[0], "dripfeed-agent");
     let agent = site.root().join("agent");
@@ -504,7 +509,7 @@ fn everything_that_can_be_built_is_built_listed_shown_and_verified() {
     assert!(shown.contains("setup.sh") && shown.contains(&format!("no: dripfeed activate {id}")), "{shown}");
     insta::assert_snapshot!(plain(&site, &site.say(&format!("package show {id} --info")).ok()), @r#"
     <?xml version="1.0" encoding="UTF-8"?>
-    <DOWNLOAD ID="ID" PRI="3" ACT="LAUNCH" DIGEST="HEX32" PROTO="HTTP" FRAGS="1" DIGEST_ALGO="MD5" DIGEST_ENCODE="Hexa" NAME="setup.sh" NOTIFY_USER="0" NOTIFY_TEXT="" NOTIFY_COUNTDOWN="" NOTIFY_CAN_ABORT="0" NOTIFY_CAN_DELAY="0" NEED_DONE_ACTION="0" NEED_DONE_ACTION_TEXT="" GARDEFOU="rien" SHA256="HEX64" />
+    <DOWNLOAD ID="ID" PRI="3" ACT="LAUNCH" DIGEST="HEX32" PROTO="HTTP" FRAGS="1" DIGEST_ALGO="MD5" DIGEST_ENCODE="Hexa" NAME="setup.sh" NOTIFY_USER="0" NOTIFY_TEXT="" NOTIFY_COUNTDOWN="" NOTIFY_CAN_ABORT="0" NOTIFY_CAN_DELAY="0" NEED_DONE_ACTION="0" NEED_DONE_ACTION_TEXT="" GARDEFOU="rien" SHA256="HEX64" SHA256_FRAGS="lewj4K8BNxBMjhk+QcUXq6xj3uJprVcH7cRjn/A6Jp8" />
     "#);
     insta::assert_snapshot!(redacted(&site.json("package verify")), @r#"
     {
@@ -631,9 +636,9 @@ fn a_full_disk_ends_a_build_with_a_sentence_and_leaves_nothing() {
         println!("SKIPPED: mounting is not allowed here: {}", ran.err);
         return;
     }
-    insta::assert_snapshot!(plain(&site, &format!("{}{}", ran.err, ran.out)), @r"
-    error: failed to write fragment 3: No space left on device (os error 28)
-    0 B in 0 fragments; an agent alone needs 4 min 0 s from contact to execution. Next: dripfeed activate ID
+    insta::assert_snapshot!(plain(&site, &format!("{}{}", ran.err, ran.out)), @"
+    error: no space left in ROOT/data/staging: free some, or move the data to a larger disk: No space left on device (os error 28)
+    0 B in 0 fragments; an agent alone needs 4 min from contact to execution. Next: dripfeed activate ID
     code 1
     1
     build.lock
@@ -763,7 +768,9 @@ fn an_activation_fetches_everything_first_and_says_why_it_could_not() {
     error: the CA file nowhere.pem cannot be read: No such file or directory (os error 2); copy the server's certs/ca.pem there or name another with --ca
     not activated (start the server, or name other locations; --no-check activates all the same): an agent could not fetch http://127.0.0.1:PORT/elsewhere/ID/ID-1: http://127.0.0.1:PORT/elsewhere/ID/ID-1 was answered 404: there is no such file
     there is no package 1795168801: `dripfeed package list` shows them
-    activated ID: info from https://127.0.0.1:PORT/download, fragments from http://127.0.0.1:PORT/download, every file fetched and compared
+    activated ID: every file was fetched and compared
+    info file  https://127.0.0.1:PORT/download
+    fragments  http://127.0.0.1:PORT/download
     {
       "checked": true,
       "fragment_location": "127.0.0.1:PORT/download",
@@ -820,7 +827,7 @@ fn assignments_are_planned_or_refused_with_a_reason() {
 
     2 error: there is no package 1795168801: `dripfeed package list` shows them
 
-    2 error: invalid value 'tomorrow' for '--schedule <YYYY/MM/DD HH:MM>': "tomorrow" is not a time: expected 'YYYY/MM/DD HH:MM', in the computer's local time
+    2 error: invalid value 'tomorrow' for '--schedule <TIME>': "tomorrow" is not a time: expected 'YYYY/MM/DD HH:MM', in the computer's local time
 
     For more information, try '--help'.
 
@@ -828,10 +835,10 @@ fn assignments_are_planned_or_refused_with_a_reason() {
 
     2 error: 1056 fragments at priority 10 need 73.6 days (1057 turns, 1 in each period of 10 cycles, and such a period takes 1 h 40 min), more than DOWNLOAD_TIMEOUT allows (24 h): use larger fragments, a smaller priority, or raise DOWNLOAD_TIMEOUT
 
-    0 deployment 1: package ID for 1 computer, 9 min 10 s from contact to execution
+    0 deployment 1: ID for 1 computer, 9 min 10 s from contact to execution
     warning: package ID is not activated: nothing is offered before `dripfeed activate ID`
 
-    0 deployment 2: package ID for 0 computers, 9 min 10 s from contact to execution
+    0 deployment 2: ID for 0 computers, 9 min 10 s from contact to execution
     1 computer has an open job of it already
     warning: package ID is not activated: nothing is offered before `dripfeed activate ID`
 
@@ -943,6 +950,7 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
     {
       "agent": "OCS-NG_unified_unix_agent_v2.10.0",
       "architecture": "",
+      "archived_at": null,
       "device_id": "ws1-2026-01-02-03-04-01",
       "first_contact": "TIME",
       "ip_address": "192.0.2.7",
@@ -964,6 +972,7 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
     {
       "agent": "OCS-NG_unified_unix_agent_v2.10.0",
       "architecture": "",
+      "archived_at": null,
       "device_id": "ws1-2026-01-02-03-04-01",
       "events": [
         {
@@ -979,6 +988,7 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
           "what": "offered"
         }
       ],
+      "fields": {},
       "first_contact": "TIME",
       "installed": [],
       "ip_address": "192.0.2.7",
@@ -1003,6 +1013,7 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
       ],
       "last_contact": "TIME",
       "last_inventory": "TIME",
+      "merges": [],
       "model": "",
       "name": "ws1",
       "networks": [],

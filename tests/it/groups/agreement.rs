@@ -127,7 +127,7 @@ fn the_database_and_the_query_agree(database: &Database) {
     let store = database.open();
     let all = write(&store, fill);
     let everybody = read(&store, move |conn| {
-        let facts = all.into_iter().map(|id| Ok(search::facts(conn, id)?.expect("a computer")));
+        let facts = all.into_iter().map(|id| Ok(search::facts(conn, id, [])?.expect("a computer")));
         facts.collect::<Result<Vec<_>, StoreError>>()
     });
     let seen = std::cell::Cell::new(0_usize);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use dripfeed::clock::Clock;
 use dripfeed::model::settings::SettingKey;
 use dripfeed::model::{JobOptions, Location, PackageId, ResultCode};
-use dripfeed::protocol::{ComputerFacts, DownloadReport, InventoryRequest, Network, PrologReply, PrologRequest};
+use dripfeed::protocol::{
+    ComputerFacts, DownloadReport, InventoryRequest, Network, PrologReply, PrologRequest, SoftwareTitle,
+};
 use dripfeed::service::assign::{AssignError, Assigned, Target, assign};
 use dripfeed::service::groups::{self, Mark, Refreshed};
 use dripfeed::service::{App, activate, inventory, notify, prolog, query, report};
@@ -16,6 +18,16 @@ use crate::util::{NOW, TestApp, block_on, peer};
 
 /// An inventory of a computer, `name`, on a system and with a TAG (which only the first inventory sets).
 fn inventory_of(app: &App, name: &str, os: &str, tag: &str) {
+    inventory_with(app, name, os, tag, &[]);
+}
+
+/// The same with software: names and versions.
+fn inventory_with(app: &App, name: &str, os: &str, tag: &str, software: &[(&str, &str)]) {
+    let titles = software.iter().map(|(name, version)| SoftwareTitle {
+        name: (*name).to_owned(),
+        version: (*version).to_owned(),
+        ..SoftwareTitle::default()
+    });
     let request = InventoryRequest {
         device_id: device_id(name),
         facts: ComputerFacts {
@@ -28,10 +40,10 @@ fn inventory_of(app: &App, name: &str, os: &str, tag: &str) {
         history: Some(Vec::new()),
         account: Vec::new(),
         old_device_id: None,
-        software: Vec::new(),
+        software: titles.collect(),
         sections: Vec::new(),
     };
-    let document = format!("<REQUEST>{name}{os}</REQUEST>").into_bytes();
+    let document = format!("<REQUEST>{name}{os}{software:?}</REQUEST>").into_bytes();
     block_on(inventory::take(app, request, document, peer())).expect("taken");
 }
 
@@ -172,7 +184,6 @@ fn a_query_as_target_is_a_snapshot() {
     insta::assert_snapshot!(refused(Target::Where("tag = rome".to_owned())), @"no computer matches: `dripfeed computer list --where` tries a query; a group also reaches those to come");
     insta::assert_snapshot!(refused(Target::Group("rome".to_owned())), @r#"there is no group "rome": `dripfeed group list` shows them"#);
     insta::assert_snapshot!(refused(Target::Where("in group rome".to_owned())), @r#"there is no group "rome": `dripfeed group list` shows them"#);
-    insta::assert_snapshot!(refused(Target::Where("has no software x".to_owned())), @"software is not searchable yet: ask without `has software`");
     assert!(matches!(
         assign(app, id, Target::Where("tag =".to_owned()), JobOptions::default(), "alice"),
         Err(AssignError::Ask(query::AskError::Unreadable(_)))
@@ -332,7 +343,6 @@ fn names_and_queries_that_cannot_be_are_refused_with_a_sentence() {
         refused(" x", None),
         refused("", None),
         refused("a\u{1b}[2J", None),
-        refused("x", Some("has software y")),
         refused("x", Some("in group y")),
         refused("x", Some("nmae = y")).lines().last().expect("a line").to_owned(),
         groups::mark(app, "nowhere", &["ws1".to_owned()], Mark::Include).expect_err("refused").to_string(),
@@ -343,11 +353,33 @@ fn names_and_queries_that_cannot_be_are_refused_with_a_sentence() {
     a group cannot be named " x": a name has 1 to 100 characters, no control characters and no space at its ends
     a group cannot be named "": a name has 1 to 100 characters, no control characters and no space at its ends
     a group cannot be named "a[2J": a name has 1 to 100 characters, no control characters and no space at its ends
-    software is not searchable yet: ask without `has software`
     there is no group "y": `dripfeed group list` shows them
       ^
     there is no group "nowhere": `dripfeed group list` shows them
     there is no computer "ws1": it must have sent an inventory first (`dripfeed computer list`)
     "#);
     assert_eq!(groups::list(app).expect("groups").len(), 1);
+}
+
+#[test]
+fn computers_are_found_by_their_software_and_by_what_they_lack() {
+    let test = TestApp::new();
+    let app = &test.app;
+    inventory_with(app, "old", "Debian", "Paris", &[("OpenSSL", "3.0.9"), ("vim", "9.0")]);
+    inventory_with(app, "new", "Debian", "Paris", &[("openssl", "3.0.15")]);
+    inventory_with(app, "none", "Debian", "Paris", &[("vim", "9.1")]);
+    let names = |text: &str| -> Vec<String> {
+        query::ask(app, text).expect("an answer").into_iter().map(|computer| computer.name).collect()
+    };
+    assert_eq!(names("has software openssl"), ["old", "new"]);
+    assert_eq!(names("has software 'OPENSSL' < 3.0.10"), ["old"], "versions are compared as versions");
+    assert_eq!(names("has no software openssl"), ["none"]);
+    assert_eq!(names("has software vim and not has software openssl"), ["none"]);
+    groups::create(app, "patched", Some("has software openssl >= 3.0.15"), "alice").expect("created");
+    let members = |app: &App| -> Vec<String> {
+        groups::show(app, "patched").expect("a group").1.into_iter().map(|(computer, ..)| computer.name).collect()
+    };
+    assert_eq!(members(app), ["new"]);
+    inventory_with(app, "old", "Debian", "Paris", &[("OpenSSL", "3.0.15"), ("vim", "9.0")]);
+    assert_eq!(members(app), ["old", "new"], "the inventory that brings the version brings the membership");
 }
