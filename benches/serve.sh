@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 for tool in wrk nginx curl taskset; do
   command -v "$tool" >/dev/null || { echo "benches/serve.sh needs $tool: apt-get install wrk nginx-light curl" >&2; exit 2; }
 done
-cargo build --release --bin dripfeed
-dripfeed=$PWD/target/release/dripfeed
+[ -n "${DRIPFEED:-}" ] || cargo build --release --bin dripfeed
+dripfeed=${DRIPFEED:-${CARGO_TARGET_DIR:-$PWD/target}/release/dripfeed}
 work=$(mktemp -d)
 server='' nginx=''
 trap 'kill $server $nginx 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -285,7 +285,7 @@ impl<'a> Agent<'a> {
                 directory.store_info(&document, info.fragments)?;
                 tracing::info!(
                     package.id = %package,
-                    "package {package}: {} of priority {} in {} fragments",
+                    "package {package}: {} of priority {}, fragments: {}",
                     info.action.as_str(),
                     info.priority,
                     info.fragments

@@ -155,6 +155,16 @@ fn every(app: &App, archived: bool) -> Result<Vec<Computer>, StoreError> {
     }
 }
 
+/// The system with its version, once: many agents write the version into the name as well.
+fn system(computer: &Computer) -> String {
+    let name = if computer.os_name.is_empty() { "-" } else { &computer.os_name };
+    let version = &computer.os_version;
+    let said = version.is_empty() || name.split_whitespace().any(|word| word == version);
+    let version = if said { String::new() } else { format!(" {version}") };
+    let architecture = &computer.architecture;
+    format!("{name}{version}{}", if architecture.is_empty() { String::new() } else { format!(" {architecture}") })
+}
+
 pub(super) fn find(app: &App, text: &str) -> Result<Computer, Failure> {
     let text = text.to_owned();
     app.store.read_now(move |conn| named(conn, &text)).map_err(|error: AssignError| match error {
@@ -215,10 +225,7 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     let fields = [
         ("computer", printable(&computer.name)),
         ("device id", printable(computer.device_id.as_str())),
-        (
-            "system",
-            printable(&format!("{} {} {}", or_dash(&computer.os_name), computer.os_version, computer.architecture)),
-        ),
+        ("system", printable(&system(&computer))),
         ("model", format!("{}, serial {}", or_dash(&computer.model), or_dash(&computer.serial))),
         ("address", format!("{} (heard from {})", or_dash(&computer.ip_address), computer.peer_address)),
         ("user", or_dash(&computer.user_name)),

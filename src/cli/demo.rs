@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::args::{Activate, Assign, Demo, Place, Serve};
 use super::computer::time_line;
 use super::context::open;
-use super::output::{Output, say};
+use super::output::{Output, count, say};
 use super::package::duration;
 use super::serve::{Running, StopSignals, start};
 use super::{Done, Failure};
@@ -72,12 +72,12 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     detail(
         output,
         format_args!(
-            "package    {} \"{} {}\", {} in {} fragments",
+            "package    {} \"{} {}\", {} in {}",
             package.id,
             package.name,
             package.version,
             ByteSize(package.size),
-            package.fragments
+            count(package.fragments.0, "fragment")
         ),
     )?;
     detail(output, format_args!("MD5        {}", text(package.md5)))?;

@@ -83,6 +83,15 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A number of things: `1 package`, `2 packages`.
+pub(crate) fn count(number: impl TryInto<u64>, thing: &str) -> String {
+    match number.try_into() {
+        Ok(1) => format!("1 {thing}"),
+        Ok(number) => format!("{number} {thing}s"),
+        Err(_) => format!("many {thing}s"),
+    }
+}
+
 /// Says what went wrong, once, with its causes.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = error.to_string();

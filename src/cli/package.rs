@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{Build, PackageVerb, Place};
 use super::context::{open, open_or_make};
-use super::output::{Output, printable, warn};
+use super::output::{Output, count, printable, warn};
 use super::progress::Bar;
 use super::{Done, Failure};
 use crate::clock;
@@ -103,10 +103,9 @@ fn build(app: &App, options: Build, output: &mut Output) -> Done {
     output.flush()?;
     if let Some(span) = pace(app, package)? {
         super::output::say(format_args!(
-            "{} in {} fragment{}; an agent alone needs {} from contact to execution. Next: dripfeed activate {}",
+            "{} in {}; an agent alone needs {} from contact to execution. Next: dripfeed activate {}",
             ByteSize(package.size),
-            package.fragments,
-            if package.fragments.0 == 1 { "" } else { "s" },
+            count(package.fragments.0, "fragment"),
             duration(span),
             package.id
         ));
@@ -250,7 +249,7 @@ fn show(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
         ("for", package.os.to_string()),
         ("action", format!("{} {}", package.action.as_str(), printable(package.action.text()))),
         ("priority", package.priority.to_string()),
-        ("content", format!("{} in {} fragments", ByteSize(package.size), package.fragments)),
+        ("content", format!("{} in {}", ByteSize(package.size), count(package.fragments.0, "fragment"))),
         ("built", clock::local_text(package.created_at)),
     ];
     if !package.description.is_empty() {
@@ -370,10 +369,11 @@ fn verify_tree(app: &App, id: Option<PackageId>, json: bool, output: &mut Output
         let files: usize = results.iter().map(|result| result.files).sum();
         let bytes: u64 = results.iter().map(|result| result.bytes).sum();
         output.line(format_args!(
-            "{} packages, {files} files, {}: {} problems",
-            results.len(),
+            "{}, {}, {}: {}",
+            count(results.len(), "package"),
+            count(files, "file"),
             ByteSize(bytes),
-            problems.len()
+            count(problems.len(), "problem")
         ))?;
     }
     if problems.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("the tree is not what was built").into()) }

@@ -16,7 +16,7 @@ begin() {
   fi
   command -v apt-get >/dev/null || die "apt-get is not here: this test needs Debian's packages"
   command -v flock >/dev/null || die "flock of util-linux is not here"
-  dripfeed=${DRIPFEED:-$PWD/target/release/dripfeed}
+  dripfeed=${DRIPFEED:-${CARGO_TARGET_DIR:-$PWD/target}/release/dripfeed}
   dripfeed_agent=${DRIPFEED_AGENT:-${dripfeed%/*}/dripfeed-agent}
   local program
   for program in "$dripfeed" "$dripfeed_agent"; do

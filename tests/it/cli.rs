@@ -527,7 +527,7 @@ fn everything_that_can_be_built_is_built_listed_shown_and_verified() {
     bytes[5] ^= 1;
     site.input(&format!("data/download/{id}/{id}-1"), bytes);
     let ran = site.say(&format!("package verify {id}"));
-    assert!(ran.out.contains(&format!("{id}-1")) && ran.out.ends_with(": 1 problems\n"), "{ran:?}");
+    assert!(ran.out.contains(&format!("{id}-1")) && ran.out.ends_with(": 1 problem\n"), "{ran:?}");
     ran.failed();
     insta::assert_snapshot!(redacted(&site.json(&format!("package withdraw {id}"))), @r#"
     {
@@ -643,7 +643,7 @@ fn a_full_disk_ends_a_build_with_a_sentence_and_leaves_nothing() {
     1
     build.lock
     2
-    1 packages, 1 files, 0 B: 0 problems
+    1 package, 1 file, 0 B: 0 problems
     next 0
     ");
 }
