@@ -12,9 +12,11 @@
 //! | where to fetch | [`Activation`], [`Location`] | `INFO_LOC`, `PACK_LOC` |
 //! | intent, one package on one computer | [`Deployment`], [`Job`] | an "affect", a `devices` row |
 //! | where the job is, the wire's own word | [`JobState`], [`ResultCode`] | `TVALUE` |
+//! | who may do what | [`access`] | an operator's profile |
 //! | a question about computers | [`query`] | a group's request |
 //! | a value with layers | [`settings`] | `config`, `devices` overrides |
 
+pub mod access;
 mod activation;
 mod computer;
 mod deployment;

@@ -239,10 +239,19 @@ CREATE TABLE settings (
     PRIMARY KEY (scope, scope_id, key)
 );
 
+-- computers is a query and families are lines: what the user may touch; nothing means everything.
+-- one_time_secret is kept as it is, because its codes are computed from it; one_time_step is the last one that was used.
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
     password_hash TEXT NOT NULL,
     must_change_password BOOLEAN NOT NULL,
+    role TEXT NOT NULL,
+    computers TEXT,
+    families TEXT,
+    one_time_secret BYTEA,
+    one_time_step BIGINT NOT NULL,
+    disabled_at BIGINT,
+    last_sign_in BIGINT,
     created_at BIGINT NOT NULL
 );
 
@@ -271,3 +280,102 @@ CREATE INDEX group_members_by_computer ON group_members (computer_id, group_id);
 ALTER TABLE deployments ADD COLUMN group_id BIGINT REFERENCES groups (id) ON DELETE SET NULL;
 
 CREATE INDEX deployments_by_group ON deployments (group_id, id);
+
+-- Roles of the administrators' own; those that come with the program stand in the code. rights: words with spaces between.
+CREATE TABLE roles (
+    name TEXT NOT NULL PRIMARY KEY,
+    rights TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Who is signed in: the digest of what their cookie holds, never that itself.
+CREATE TABLE sessions (
+    digest BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    peer_address TEXT NOT NULL,
+    user_agent TEXT NOT NULL
+);
+
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+-- What programs sign in with. A token can do no more than its owner can at that moment.
+CREATE TABLE tokens (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    rights TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    last_used_at BIGINT,
+    last_peer TEXT NOT NULL
+);
+
+CREATE INDEX tokens_by_user ON tokens (user_name, id);
+
+-- Who changed what. No references: a line stays as it was written when its subject is gone.
+CREATE TABLE audit (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('console', 'api', 'command line', 'server')),
+    peer_address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    before TEXT,
+    after TEXT
+);
+
+CREATE INDEX audit_by_subject ON audit (subject, id);
+CREATE INDEX audit_by_actor ON audit (actor, id);
+
+-- Creations that may be asked for twice. The claim is written with the first change; the answer follows it.
+CREATE TABLE idempotency_keys (
+    actor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request BYTEA NOT NULL CHECK (length(request) = 32),
+    at BIGINT NOT NULL,
+    status BIGINT,
+    answer TEXT,
+    PRIMARY KEY (actor, key)
+);
+
+-- Lists that somebody wants to see again. query is the text of the list's address.
+CREATE TABLE saved_views (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    owner TEXT NOT NULL,
+    list TEXT NOT NULL,
+    name TEXT NOT NULL,
+    query TEXT NOT NULL,
+    shared BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (owner, list, name)
+);
+
+CREATE TABLE notes (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+
+CREATE INDEX notes_by_computer ON notes (computer_id, id);
+
+-- Whom to tell how deployments go on. failures: deliveries that failed one after the other.
+CREATE TABLE webhooks (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    enabled BOOLEAN NOT NULL,
+    told_event BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    last_error TEXT,
+    last_delivery BIGINT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);

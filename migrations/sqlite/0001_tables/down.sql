@@ -1,3 +1,11 @@
+DROP TABLE webhooks;
+DROP TABLE notes;
+DROP TABLE saved_views;
+DROP TABLE idempotency_keys;
+DROP TABLE audit;
+DROP TABLE tokens;
+DROP TABLE sessions;
+DROP TABLE roles;
 DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;

@@ -768,6 +768,12 @@ fn users_are_kept(database: &Database) {
         name: name.to_owned(),
         password_hash: "$argon2id$x".to_owned(),
         must_change_password: true,
+        role: "viewer".to_owned(),
+        scope: dripfeed::model::access::Scope::ALL,
+        one_time_secret: None,
+        one_time_step: 0,
+        disabled_at: None,
+        last_sign_in: None,
         created_at: NOW,
     };
     for (name, is_new) in [("zoë", true), ("Bob", true), ("admin", true), ("admin", false), ("ADMIN", true)] {
