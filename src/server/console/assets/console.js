@@ -862,7 +862,16 @@ function enhance(root) {
   each("[data-upload]", uploads);
   each("form[data-select-all]", count);
   each("[data-focus]", (element) => element.focus());
+  each(".table-wrap", fit);
 }
+
+/** A table wider than its place scrolls within it; only one that fits can keep its head in sight. @param {HTMLElement} wrap */
+function fit(wrap) {
+  if (wrap.matches(".scroll")) return;
+  wrap.classList.remove("over");
+  wrap.classList.toggle("over", (wrap.firstElementChild?.getBoundingClientRect().width ?? 0) > wrap.clientWidth + 1);
+}
+addEventListener("resize", () => later(document.body, 150, () => { for (const wrap of all(".table-wrap")) fit(wrap); }));
 
 for (const box of all("#toast > .toast")) fade(box, box.classList.contains("is-bad") ? "bad" : "ok");
 enhance(document);
