@@ -8,13 +8,16 @@
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
 //!         tree.rs        /download/<key>               range.rs  one range of a file
 //!         manifest.rs    /download/manifest, for mirrors
-//!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
+//!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
+//!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
 
+mod api;
 mod body;
 mod connection;
+mod console;
 mod listen;
 mod manifest;
 mod middleware;
@@ -25,6 +28,7 @@ mod reply;
 mod router;
 mod sendfile;
 mod tree;
+mod visit;
 
 use std::fmt;
 use std::io;
@@ -45,6 +49,7 @@ use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::service::App;
 use crate::service::mirrors::Listings;
+use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 
@@ -148,9 +153,10 @@ struct Site {
     public_name: Arc<str>,
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
-    data_dir: Arc<Path>,
     download: Arc<Path>,
     listings: Listings,
+    /// Wrong passwords by address.
+    guesses: Arc<Guesses>,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -198,9 +204,9 @@ impl Server {
             },
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
-            data_dir: config.data_dir.clone().into(),
             download: config.download_dir().into(),
             listings: Listings::default(),
+            guesses: Arc::default(),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }

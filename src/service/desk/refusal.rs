@@ -98,7 +98,11 @@ impl std::error::Error for Refusal {}
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let kind = if matches!(error, StoreError::Busy(_)) { Kind::Later } else { Kind::Failed };
+        let kind = match error {
+            StoreError::Busy(_) => Kind::Later,
+            StoreError::Taken => Kind::Conflict,
+            _ => Kind::Failed,
+        };
         Self::new(kind, format!("{:#}", anyhow::Error::from(error)))
     }
 }
