@@ -72,6 +72,16 @@ function fade(box, tone) {
   box.addEventListener("pointerleave", () => { left = setTimeout(() => box.remove(), 3000); });
 }
 
+/** The sentence of a problem+json body, if that is what it is. @param {string} text @returns {string | undefined} */
+function detailOf(text) {
+  try {
+    const problem = JSON.parse(text);
+    return problem.detail || problem.title || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** @param {Response} response */
 function toastOf(response) {
   const text = response.headers.get("X-Toast");
@@ -150,7 +160,7 @@ async function swap(id, url, how = {}) {
       return;
     }
     if (!fresh) {
-      if (!response.headers.has("X-Toast") && !how.quiet && !response.ok) toast(`The server answered ${response.status}. Nothing was changed on this page.`, "bad");
+      if (!response.headers.has("X-Toast") && !how.quiet && !response.ok) toast(detailOf(html) ?? `The server answered ${response.status}. Nothing was changed on this page.`, "bad");
       return;
     }
     replace(target, fresh);
@@ -370,12 +380,7 @@ class Refused extends Error {}
 
 /** @param {XMLHttpRequest} request */
 function reason(request) {
-  try {
-    const problem = JSON.parse(request.responseText);
-    return problem.detail || problem.title || `The server answered ${request.status}.`;
-  } catch {
-    return `The server answered ${request.status}.`;
-  }
+  return detailOf(request.responseText) ?? `The server answered ${request.status}.`;
 }
 
 /** One file on its way to the server, in pieces; goes on where it stopped, after a break or a reload of the page. */
