@@ -72,6 +72,16 @@ function fade(box, tone) {
   box.addEventListener("pointerleave", () => { left = setTimeout(() => box.remove(), 3000); });
 }
 
+/** The sentence of a problem+json body, if that is what it is. @param {string} text @returns {string | undefined} */
+function detailOf(text) {
+  try {
+    const problem = JSON.parse(text);
+    return problem.detail || problem.title || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** @param {Response} response */
 function toastOf(response) {
   const text = response.headers.get("X-Toast");
@@ -150,7 +160,7 @@ async function swap(id, url, how = {}) {
       return;
     }
     if (!fresh) {
-      if (!response.headers.has("X-Toast") && !how.quiet && !response.ok) toast(`The server answered ${response.status}. Nothing was changed on this page.`, "bad");
+      if (!response.headers.has("X-Toast") && !how.quiet && !response.ok) toast(detailOf(html) ?? `The server answered ${response.status}. Nothing was changed on this page.`, "bad");
       return;
     }
     replace(target, fresh);
@@ -301,6 +311,12 @@ function ask(about) {
     body.append(make("div", { class: "field" }, make("label", { for: "ask-word" }, "Type ", make("code", {}, confirmType), " to go on"), field));
     yes.disabled = true;
     field.addEventListener("input", () => { yes.disabled = field.value.trim() !== confirmType; });
+    // Enter means the answer that was typed, not the first button of the form.
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      if (!yes.disabled) yes.click();
+    });
   }
   const form = make("form", { method: "dialog" },
     make("div", { class: "dialog-head" }, title), body,
@@ -313,7 +329,7 @@ function ask(about) {
   return new Promise((done) => {
     dialog.addEventListener("close", () => {
       dialog.remove();
-      about.focus?.();
+      (about.checkVisibility?.() === false ? one("summary", about.closest("details") ?? about) : about)?.focus?.();
       done(dialog.returnValue === "yes");
     }, { once: true });
   });
@@ -364,12 +380,7 @@ class Refused extends Error {}
 
 /** @param {XMLHttpRequest} request */
 function reason(request) {
-  try {
-    const problem = JSON.parse(request.responseText);
-    return problem.detail || problem.title || `The server answered ${request.status}.`;
-  } catch {
-    return `The server answered ${request.status}.`;
-  }
+  return detailOf(request.responseText) ?? `The server answered ${request.status}.`;
 }
 
 /** One file on its way to the server, in pieces; goes on where it stopped, after a break or a reload of the page. */
@@ -674,7 +685,7 @@ function side(open) {
 
 document.addEventListener("click", (event) => {
   if (!(event.target instanceof Element)) return;
-  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.removeAttribute("open");
+  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target) || near(event, ".menu-panel :is(a, button)")) menu.removeAttribute("open");
   const drawer = one("#side[data-open]");
   if (drawer && !drawer.contains(event.target) && !near(event, "[data-menu]")) { event.preventDefault(); side(false); return; }
 
@@ -743,7 +754,7 @@ document.addEventListener("submit", (event) => {
     setTimeout(() => { button.removeAttribute("aria-busy"); button.disabled = false; }, 8000);
   }
 });
-addEventListener("pageshow", () => { for (const button of all("button[aria-busy]")) { button.removeAttribute("aria-busy"); button.disabled = false; } });
+addEventListener("pageshow", (event) => { if (event.persisted) for (const button of all("button[aria-busy]")) { button.removeAttribute("aria-busy"); button.disabled = false; } });
 
 function theme() {
   const html = document.documentElement;
@@ -786,6 +797,28 @@ function everything(button) {
   mode.value = "1";
   count(form);
 }
+
+// A menu stays within the window, and within a table that scrolls it lies above it.
+document.addEventListener("toggle", (event) => {
+  const menu = event.target;
+  if (!(menu instanceof HTMLElement) || !menu.matches("details.menu[open]")) return;
+  const panel = one(".menu-panel", menu);
+  if (!panel) return;
+  const knob = one("summary", menu).getBoundingClientRect();
+  if (menu.closest(".table-wrap.over, .table-wrap.scroll")) {
+    panel.classList.add("fixed");
+    const below = knob.bottom + 6 + panel.offsetHeight < innerHeight;
+    panel.style.top = `${below ? knob.bottom + 6 : Math.max(8, knob.top - 6 - panel.offsetHeight)}px`;
+    panel.style.right = `${document.documentElement.clientWidth - knob.right}px`;
+    panel.style.left = "auto";
+    addEventListener("scroll", () => menu.removeAttribute("open"), { once: true, capture: true });
+    return;
+  }
+  const box = panel.getBoundingClientRect();
+  panel.classList.toggle("up", box.bottom > innerHeight && knob.top - box.height > 60);
+  if (box.left < 4) panel.classList.add("left");
+  else if (box.right > document.documentElement.clientWidth) panel.classList.remove("left");
+}, true);
 
 // ---- keys ----------------------------------------------------------------------------------------------------------
 
