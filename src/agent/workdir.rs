@@ -268,10 +268,11 @@ impl PackageDir<'_> {
         self.create(now)?;
         let path = self.path.join("offer");
         let text = format!(
-            "<PARAM TYPE=\"PACK\" ID=\"{}\" INFO_LOC=\"{}\" PACK_LOC=\"{}\" SCHEDULE=\"{}\" POSTCMD=\"{}\" FORCE=\"{}\" />\n",
+            "<PARAM TYPE=\"PACK\" ID=\"{}\" INFO_LOC=\"{}\" PACK_LOC=\"{}\" MORE_LOCS=\"{}\" SCHEDULE=\"{}\" POSTCMD=\"{}\" FORCE=\"{}\" />\n",
             offer.package,
             escaped(offer.info_location.as_str()),
             escaped(offer.fragment_location.as_str()),
+            escaped(&offer.more_locations.iter().map(Location::as_str).collect::<Vec<_>>().join(" ")),
             offer.schedule.as_ref().map_or("", Schedule::as_str),
             escaped(offer.post_command.as_ref().map_or("", PostCommand::as_str)),
             u8::from(offer.force),
@@ -291,6 +292,13 @@ impl PackageDir<'_> {
             package: self.package,
             info_location: param.value("INFO_LOC")?.parse::<Location>().ok()?,
             fragment_location: param.value("PACK_LOC")?.parse::<Location>().ok()?,
+            more_locations: param
+                .value("MORE_LOCS")
+                .unwrap_or_default()
+                .split_ascii_whitespace()
+                .filter_map(|text| text.parse().ok())
+                .take(Offer::MAX_MORE_LOCATIONS)
+                .collect(),
             schedule: param.value("SCHEDULE").and_then(|text| text.parse().ok()),
             post_command: param.value("POSTCMD").and_then(|text| text.parse().ok()),
             force: param.value("FORCE") == Some("1"),
@@ -655,6 +663,7 @@ mod tests {
             package: id(7),
             info_location: "secure:8443/download".parse().expect("a location"),
             fragment_location: "clear/download".parse().expect("a location"),
+            more_locations: vec!["near:8080/download".parse().expect("a location")],
             schedule: Some("2031/06/30 02:15".parse().expect("a schedule")),
             post_command: Some("echo \"a\" && b <c>".parse().expect("a command")),
             force: true,

@@ -215,6 +215,7 @@ impl Server {
             done: None,
             sha256: digest(DigestAlgorithm::Sha256),
             fragment_sha256: Vec::new(),
+            exit_codes: dripfeed::model::ExitCodes::default(),
         };
         self.put_info(&info);
         if fragments > 0 {
@@ -235,6 +236,7 @@ impl Server {
             package: id(number),
             info_location: format!("{}/download", self.https).parse().expect("a location"),
             fragment_location: format!("{}/download", self.http).parse().expect("a location"),
+            more_locations: Vec::new(),
             schedule: None,
             post_command: None,
             force: false,
