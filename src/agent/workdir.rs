@@ -559,6 +559,25 @@ impl PackageDir<'_> {
         Ok(TaskSeed { package: self.package, since: self.since().unwrap_or(now), stage })
     }
 
+    /// What the engine would start with, without deciding or writing anything: for looking ahead.
+    pub(crate) fn peek(&self, now: UnixTime, zone: &TimeZone) -> TaskSeed {
+        let known = self.known();
+        let priority = match &known {
+            Known::Info(info) => info.priority,
+            Known::Nothing | Known::Refused(_) => Priority::DEFAULT,
+        };
+        let done = |code| Stage::Done { code, priority };
+        let stage = match (self.result(), known) {
+            (Some(code), _) | (None, Known::Refused(code)) => done(code),
+            (None, _) if self.was_started() => done(ResultCode::error("EXECUTE_INTERRUPTED")),
+            (None, Known::Nothing) => Stage::NeedsInfo { failed_contacts: self.info_tries() },
+            (None, Known::Info(info)) => {
+                Stage::Fetching { info: self.task_info(&info, zone), missing: self.missing(info.fragments) }
+            }
+        };
+        TaskSeed { package: self.package, since: self.since().unwrap_or(now), stage }
+    }
+
     fn decide(&self, now: UnixTime, zone: &TimeZone) -> Result<Stage, WorkDirError> {
         let known = self.known();
         let priority = match &known {
@@ -833,7 +852,9 @@ mod tests {
                 disk::atomic::write(&work.download.join("config"), content).expect("written");
             }
             prop_assert!(work.settings().period_length >= 1 && work.settings().timeout.0 >= 1);
+            let ahead = directory.peek(NOW, &TimeZone::UTC);
             let seeds = work.seeds(NOW, &TimeZone::UTC).expect("seeds");
+            prop_assert_eq!(&ahead.stage, &seeds[0].stage, "looking ahead sees what the start decides");
             prop_assert_eq!(seeds.len(), 1);
             let has = |name: &str| files.iter().any(|(at, _)| NAMES[*at] == name);
             match &seeds[0].stage {
