@@ -15,10 +15,10 @@ use crate::disk;
 use crate::engine::Failure;
 use crate::model::{Location, PackageId, UnixTime};
 
-/// The first rest; it doubles with each failure in a row.
-const FIRST_REST: Duration = Duration::from_mins(1);
-/// The longest.
-const LONGEST_REST: Duration = Duration::from_hours(1);
+/// The first rest of a place that did not answer, and the longest; it doubles with each failure in a row.
+const AWAY: [Duration; 2] = [Duration::from_mins(1), Duration::from_hours(1)];
+/// The same for a place that lacks a package or has other bytes: that does not mend itself within minutes.
+const USELESS: [Duration; 2] = [Duration::from_hours(1), Duration::from_hours(24)];
 /// Remembered at most; the one whose failure is longest ago is forgotten first.
 const MAX_SOURCES: usize = 64;
 
@@ -103,14 +103,14 @@ impl Sources {
         random: impl FnOnce(Duration) -> Duration,
     ) {
         let (location, package) = from;
-        let name = match failure {
-            Failure::Transient => location.as_str().to_owned(),
-            Failure::Missing | Failure::Wrong => within(location, package),
+        let (name, [first, longest]) = match failure {
+            Failure::Transient => (location.as_str().to_owned(), AWAY),
+            Failure::Missing | Failure::Wrong => (within(location, package), USELESS),
         };
         let health = self.0.entry(name).or_default();
         health.failures = health.failures.saturating_add(1);
-        let doubled = FIRST_REST.saturating_mul(1_u32.checked_shl(health.failures - 1).unwrap_or(u32::MAX));
-        let span = doubled.min(LONGEST_REST);
+        let doubled = first.saturating_mul(1_u32.checked_shl(health.failures - 1).unwrap_or(u32::MAX));
+        let span = doubled.min(longest);
         why.chars().take(300).collect::<String>().clone_into(&mut health.last_error);
         health.failed_at = now.seconds();
         health.rests_until = now.plus(span / 2 + random(span / 2)).seconds();
