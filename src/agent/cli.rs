@@ -80,6 +80,7 @@ enum HowLong {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 struct Options {
     #[arg(
         help = "The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a \

@@ -121,7 +121,6 @@ impl<'a> Agent<'a> {
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             deadline: deadline(config),
-            ..ClientOptions::default()
         })?;
         Ok(Self {
             config,
@@ -389,7 +388,7 @@ impl<'a> Agent<'a> {
         };
         // Left by a stock agent, and the server has not named it since.
         let Some(offer) = directory.offered() else {
-            self.did_not_come(package, number, "its source is not known until the server names it again");
+            did_not_come(package, number, "its source is not known until the server names it again");
             return Ok(Event::FragmentFailed { package, number, failure: Failure::Missing });
         };
         let source =
@@ -402,7 +401,7 @@ impl<'a> Agent<'a> {
             }
             Err(error) => {
                 let (failure, why) = (error.failure(), chain(&error));
-                self.did_not_come(package, number, &why);
+                did_not_come(package, number, &why);
                 if error.is_sources_fault() && !self.stop.is_asked() {
                     let random = |span| self.machine.random(span);
                     let (state, now) = (self.work.state(), self.now());
@@ -411,14 +410,6 @@ impl<'a> Agent<'a> {
                 Ok(Event::FragmentFailed { package, number, failure })
             }
         }
-    }
-
-    fn did_not_come(&self, package: PackageId, number: FragmentNumber, why: &str) {
-        tracing::warn!(
-            package.id = %package,
-            fragment.number = %number,
-            "fragment {number} of package {package} did not come: {why}"
-        );
     }
 
     /// Fetches a fragment into its `.part`, goes on where that ends, and gives it its name.
@@ -645,11 +636,20 @@ impl CollectError {
     fn is_sources_fault(&self) -> bool {
         match self {
             // A beginning that cannot be continued is ours, and so is a full disk.
-            Self::Fetch(FetchError::Sink { .. } | FetchError::WrongRange { .. }) => false,
+            Self::Fetch(FetchError::Sink { .. } | FetchError::WrongRange { .. })
+            | Self::WorkDir(_)
+            | Self::Mixed { .. } => false,
             Self::Fetch(_) | Self::Empty { .. } | Self::Damaged { .. } => true,
-            Self::WorkDir(_) | Self::Mixed { .. } => false,
         }
     }
+}
+
+fn did_not_come(package: PackageId, number: FragmentNumber, why: &str) {
+    tracing::warn!(
+        package.id = %package,
+        fragment.number = %number,
+        "fragment {number} of package {package} did not come: {why}"
+    );
 }
 
 fn deadline(config: &AgentConfig) -> Duration {

@@ -109,8 +109,8 @@ impl Client {
             .disable_verification(!options.verify)
             .unversioned_rustls_crypto_provider(provider())
             .build();
-        let http_proxy = options.proxies.http.as_deref().map(proxy::parse).transpose()?;
-        let https_proxy = options.proxies.https.as_deref().map(proxy::parse).transpose()?;
+        let clear = options.proxies.http.as_deref().map(proxy::parse).transpose()?;
+        let secure = options.proxies.https.as_deref().map(proxy::parse).transpose()?;
         let agent = Agent::config_builder()
             .tls_config(tls)
             .proxy(None)
@@ -131,8 +131,8 @@ impl Client {
             verify: options.verify,
             basic_auth: options.basic_auth.clone(),
             proxies: options.proxies.clone(),
-            http_proxy,
-            https_proxy,
+            http_proxy: clear,
+            https_proxy: secure,
         })
     }
 

@@ -139,12 +139,11 @@ fn ask(server: SocketAddr, name: &str, patience: Duration) -> Result<Vec<SrvReco
     let socket = UdpSocket::bind(local)?;
     // Connected, it hears nobody else; and hears at once if nobody is there.
     socket.connect(server)?;
-    let end = Instant::now() + patience;
     let mut answer = vec![0; MAX_MESSAGE];
     // A datagram may be lost: asked twice.
-    for part in [2, 1] {
+    for _ in 0..2 {
         socket.send(&question)?;
-        let until = end - patience / 2 * (part - 1);
+        let until = Instant::now() + patience / 2;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
