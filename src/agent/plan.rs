@@ -241,7 +241,7 @@ mod tests {
             1  2026-11-20 08:49:11 +00:00  0 s           300         report
             5  2026-11-20 08:53:21 +00:00  4 min 10 s    100         fetch fragment 1
            10  2026-11-20 08:58:31 +00:00  9 min 20 s    100         fetch fragment 2
-        … and 4 more steps: --cycles shows them
+        … and 5 more steps: --cycles shows them
 
         package     to fetch  executed
         100                3  2026-11-20 09:08:51 +00:00 (in 19 min 40 s)
