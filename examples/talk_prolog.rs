@@ -60,6 +60,7 @@ fn talk() -> Result<()> {
         package: "1709630000".parse()?,
         info_location: "dl.example.net/download".parse()?,
         fragment_location: "mirror.example.net:8080/download".parse()?,
+        more_locations: Vec::new(),
         schedule: None,
         post_command: None,
         force: false,

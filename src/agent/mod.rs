@@ -29,21 +29,29 @@
 mod beneath;
 pub mod cli;
 mod contact;
+mod discover;
 mod driver;
 mod execute;
 mod identity;
 mod inventory;
 mod machine;
+mod plan;
 mod progress;
+mod safety;
+mod sources;
 mod status;
 mod unpack;
+mod vigil;
 mod workdir;
 
 pub use contact::ContactError;
+pub use discover::DiscoverError;
 pub use driver::{Agent, AgentError, Ended};
 pub use identity::IdentityError;
 pub use machine::{Machine, Stop, SystemMachine};
-pub use status::{PackageStatus, Status};
+pub use plan::{PackagePlan, Plan, Step};
+pub use safety::SafetyError;
+pub use status::{PackageStatus, SourceStatus, Status};
 pub use workdir::WorkDirError;
 
 /// `User-Agent`: a name and a version that every stock server from 2.2 on accepts (the version is read as 2.0), and the

@@ -21,6 +21,7 @@ mod activation;
 mod computer;
 mod deployment;
 mod digest;
+mod exit_codes;
 mod fragment;
 pub mod limits;
 mod package;
@@ -39,6 +40,7 @@ pub use deployment::{
     Schedule, UnknownJobState, Withheld,
 };
 pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest};
+pub use exit_codes::{ExitCodes, ExitMeaning, InvalidExitCodes};
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
 pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
 pub use priority::{InvalidPriority, Priority};

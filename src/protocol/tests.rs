@@ -10,8 +10,8 @@ use super::*;
 use crate::model::limits::RequestLimits;
 use crate::model::settings::DownloadSettings;
 use crate::model::{
-    Action, Days, DeviceId, Digest, DigestAlgorithm, Done, FragmentCount, FragmentPlan, Location, Minutes, Notify,
-    PackageId, PostCommand, Priority, ResultCode, Schedule,
+    Action, Days, DeviceId, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentPlan, Location, Minutes,
+    Notify, PackageId, PostCommand, Priority, ResultCode, Schedule,
 };
 
 const LIMITS: RequestLimits = RequestLimits::DEFAULT;
@@ -54,11 +54,13 @@ fn settings() -> impl Strategy<Value = DownloadSettings> {
 fn offer() -> impl Strategy<Value = Offer> {
     let schedule = prop::option::of("20[0-9]{2}/0[1-9]/[12][0-8] [01][0-9]:[0-5][0-9]");
     let post_command = prop::option::of(prop_oneof!["REBOOT", "SHUTDOWN", "[a-z&<\"']( [a-z&<\"']{1,8}){0,3}"]);
-    (package_id(), location(), location(), schedule, post_command, any::<bool>()).prop_map(
-        |(package, info_location, fragment_location, schedule, post_command, force)| Offer {
+    let more = prop::collection::vec(location(), 0..3);
+    (package_id(), location(), location(), more, schedule, post_command, any::<bool>()).prop_map(
+        |(package, info_location, fragment_location, more_locations, schedule, post_command, force)| Offer {
             package,
             info_location,
             fragment_location,
+            more_locations,
             schedule: schedule.map(|text| text.parse::<Schedule>().expect("a minute")),
             post_command: post_command.map(|text| text.parse::<PostCommand>().expect("a command")),
             force,
@@ -125,6 +127,7 @@ fn info() -> impl Strategy<Value = Info> {
             notify,
             done: done.map(|text| Done { text }),
             sha256,
+            exit_codes: if https { "3=success 194=reboot".parse().expect("a list") } else { ExitCodes::default() },
         })
 }
 

@@ -171,6 +171,7 @@ pub(super) fn gate(
         package: job.package,
         info_location: activation.info_location.clone(),
         fragment_location: activation.fragment_location.clone(),
+        more_locations: Vec::new(),
         schedule: job.options.schedule.clone(),
         post_command: job.options.post_command.clone(),
         force: job.options.force,

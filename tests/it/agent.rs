@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 const START: i64 = 1_795_164_551;
 
-fn id(number: u32) -> PackageId {
+pub(crate) fn id(number: u32) -> PackageId {
     PackageId::new(number).expect("an id")
 }
 
@@ -37,9 +37,9 @@ fn id(number: u32) -> PackageId {
 
 /// A request as it came.
 #[derive(Default)]
-struct Asked {
+pub(crate) struct Asked {
     method: String,
-    path: String,
+    pub(crate) path: String,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
     tls: bool,
@@ -47,7 +47,7 @@ struct Asked {
 
 /// What goes back.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// Head and body; `Content-Length` is added.
     Full(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Announces all of the body and sends this many bytes of it.
@@ -56,23 +56,23 @@ enum Answer {
     Endless,
 }
 
-fn ok(body: impl Into<Vec<u8>>) -> Answer {
+pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
     Answer::Full(200, Vec::new(), body.into())
 }
 
-fn status(code: u16) -> Answer {
+pub(crate) fn status(code: u16) -> Answer {
     Answer::Full(code, Vec::new(), b"<html>no</html>".to_vec())
 }
 
-type Fault = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
+pub(crate) type Fault = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
 
 /// What the server offers, and what it was told.
-struct World {
+pub(crate) struct World {
     settings: DownloadSettings,
     prolog_freq: u32,
     decision: Decision,
     offers: Vec<Offer>,
-    files: BTreeMap<String, Vec<u8>>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Asked first; `None` lets the answer be the usual one.
     fault: Option<Fault>,
     log: Vec<String>,
@@ -81,10 +81,10 @@ struct World {
     headers: Vec<BTreeMap<String, String>>,
 }
 
-struct Server {
+pub(crate) struct Server {
     world: Arc<Mutex<World>>,
-    http: SocketAddr,
-    https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     over: Arc<AtomicBool>,
     ca: String,
 }
@@ -97,13 +97,13 @@ impl Drop for Server {
     }
 }
 
-struct Certified {
-    ca_pem: String,
-    config: Arc<ServerConfig>,
+pub(crate) struct Certified {
+    pub(crate) ca_pem: String,
+    pub(crate) config: Arc<ServerConfig>,
 }
 
 /// An authority and a certificate of its own.
-fn certified(names: &[&str], expired: bool) -> Certified {
+pub(crate) fn certified(names: &[&str], expired: bool) -> Certified {
     let mut ca = rcgen::CertificateParams::new(Vec::<String>::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca_key = rcgen::KeyPair::generate().expect("a key");
@@ -127,7 +127,7 @@ fn certified(names: &[&str], expired: bool) -> Certified {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&certified(&["127.0.0.1"], false))
     }
 
@@ -182,23 +182,23 @@ impl Server {
         Self { world, http, https, over, ca: certified.ca_pem.clone() }
     }
 
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().expect("the world")
     }
 
     /// No pauses.
-    fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         let settings = &mut self.world().settings;
         settings.fragment_latency = 0;
         settings.cycle_latency = 0;
     }
 
-    fn fault(&self, fault: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
+    pub(crate) fn fault(&self, fault: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
         self.world().fault = Some(Box::new(fault));
     }
 
     /// Publishes a package in fragments and offers it.
-    fn publish(&self, number: u32, action: Action, archive: &[u8], fragments: usize) -> Info {
+    pub(crate) fn publish(&self, number: u32, action: Action, archive: &[u8], fragments: usize) -> Info {
         let digest = |algorithm| {
             let mut hasher = Hasher::new(algorithm);
             hasher.update(archive);
@@ -215,6 +215,7 @@ impl Server {
             done: None,
             sha256: digest(DigestAlgorithm::Sha256),
             fragment_sha256: Vec::new(),
+            exit_codes: dripfeed::model::ExitCodes::default(),
         };
         self.put_info(&info);
         if fragments > 0 {
@@ -226,7 +227,7 @@ impl Server {
         info
     }
 
-    fn put_info(&self, info: &Info) {
+    pub(crate) fn put_info(&self, info: &Info) {
         self.world().files.insert(format!("/download/{0}/info", info.package), info.to_xml().into_bytes());
     }
 
@@ -235,6 +236,7 @@ impl Server {
             package: id(number),
             info_location: format!("{}/download", self.https).parse().expect("a location"),
             fragment_location: format!("{}/download", self.http).parse().expect("a location"),
+            more_locations: Vec::new(),
             schedule: None,
             post_command: None,
             force: false,
@@ -243,15 +245,15 @@ impl Server {
     }
 
     /// The last offer, changed.
-    fn change_offer(&self, change: impl FnOnce(&mut Offer)) {
+    pub(crate) fn change_offer(&self, change: impl FnOnce(&mut Offer)) {
         change(self.world().offers.last_mut().expect("an offer"));
     }
 
-    fn take_log(&self) -> String {
+    pub(crate) fn take_log(&self) -> String {
         std::mem::take(&mut self.world().log).join("\n")
     }
 
-    fn reports(&self) -> Vec<String> {
+    pub(crate) fn reports(&self) -> Vec<String> {
         self.world().reports.clone()
     }
 }
@@ -373,17 +375,17 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
 // --------------------------------------------------------------------------------------------------- the agent's side
 
 /// Time goes by only where the agent waits.
-struct Virtual {
+pub(crate) struct Virtual {
     now: Cell<UnixTime>,
-    stop: Stop,
+    pub(crate) stop: Stop,
     /// Stops the agent when that moment has come.
-    ends: Cell<Option<UnixTime>>,
+    pub(crate) ends: Cell<Option<UnixTime>>,
     room: Arc<AtomicU64>,
     waits: Cell<u32>,
 }
 
 impl Virtual {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: Cell::new(UnixTime::from_seconds(START)),
             stop: Stop::new(),
@@ -393,7 +395,7 @@ impl Virtual {
         }
     }
 
-    fn elapsed(&self) -> i64 {
+    pub(crate) fn elapsed(&self) -> i64 {
         self.now.get().seconds() - START
     }
 }
@@ -425,19 +427,19 @@ impl Machine for Virtual {
     }
 }
 
-struct Bench {
-    server: Server,
-    machine: Virtual,
-    home: TempDir,
-    config: AgentConfig,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
+    pub(crate) machine: Virtual,
+    pub(crate) home: TempDir,
+    pub(crate) config: AgentConfig,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Server::start())
     }
 
-    fn with(server: Server) -> Self {
+    pub(crate) fn with(server: Server) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let ca = home.path().join("ca.pem");
         put(&ca, server.ca.as_bytes());
@@ -450,11 +452,11 @@ impl Bench {
         Self { server, machine: Virtual::new(), config: config.check().expect("a configuration"), home }
     }
 
-    fn agent(&self) -> Agent<'_> {
+    pub(crate) fn agent(&self) -> Agent<'_> {
         Agent::new(&self.config, &self.machine, self.machine.stop.clone()).expect("an agent")
     }
 
-    fn once(&self) -> Result<Ended, AgentError> {
+    pub(crate) fn once(&self) -> Result<Ended, AgentError> {
         self.agent().once()
     }
 
@@ -462,18 +464,18 @@ impl Bench {
         self.config.state_dir.join("download").join(number.to_string())
     }
 
-    fn history(&self) -> String {
+    pub(crate) fn history(&self) -> String {
         fs::read_to_string(self.config.state_dir.join("download/history")).unwrap_or_default()
     }
 
     /// Addresses and ports by name.
-    fn plain(&self, text: &str) -> String {
+    pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&self.server.https.to_string(), "SECURE")
             .replace(&self.server.http.to_string(), "CLEAR")
             .replace(&self.home.path().display().to_string(), "HOME")
     }
 
-    fn sentence(&self, error: &dyn std::error::Error) -> String {
+    pub(crate) fn sentence(&self, error: &dyn std::error::Error) -> String {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(inner) = source {
@@ -485,12 +487,12 @@ impl Bench {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own files need not be durable")]
-fn put(path: &Path, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("written");
 }
 
 /// A tar.gz of regular files.
-fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
+pub(crate) fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -502,7 +504,7 @@ fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
     builder.into_inner().expect("a tar").finish().expect("a gzip")
 }
 
-fn execute(command: &str) -> Action {
+pub(crate) fn execute(command: &str) -> Action {
     Action::Execute { command: command.to_owned() }
 }
 
@@ -1182,7 +1184,7 @@ struct Crash {
 }
 
 impl Crash {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Bench::new();
         let (mark, log) = (bench.home.path().join("mark"), bench.home.path().join("checkpoints"));
         bench.server.hurry();
