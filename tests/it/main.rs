@@ -7,6 +7,7 @@ mod crash;
 mod deployments;
 mod documents;
 mod door;
+mod fleet;
 mod floors;
 mod groups;
 mod http;
