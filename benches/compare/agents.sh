@@ -73,6 +73,8 @@ compare() {
       my @cpu = map { $_->{server}{cpu_us_per_request} } $stock, $ours;
       printf "%-16s %5d %9.1f %9.1f %7.1f x %9.1f %9.1f %10.2f %8.3f %7.1f x %7d %6d\n", $title, $round, @$rate,
         $ratio->(reverse @$rate), (map { $_ / 1000 } @$p99), (map { $_ / 1000 } @cpu), $ratio->(@cpu), map { $_->{failed} } $stock, $ours;
+      printf "    stock: %d x %s\n", @$_{qw(count error)} for @{$stock->{errors}};
+      printf "    ours: %d x %s\n", @$_{qw(count error)} for @{$ours->{errors}};
     ' "$title" "$kind" "$round" "$work/stock.json" "$work/ours.json"
   done
 }

@@ -92,7 +92,8 @@ PerlSetEnv OCS_OPT_DBI_MYSQL_SOCKET $work/mysql/socket
 Include "$work/apache/ocsinventory.conf"
 CONF
   chown -R www-data:www-data "$work/log"
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C TZ=UTC apache2 -f "$work/apache/apache2.conf" -D FOREGROUND \
+  # At its end it ends its whole process group, which must not be this script's.
+  setsid env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C TZ=UTC apache2 -f "$work/apache/apache2.conf" -D FOREGROUND \
     </dev/null >"$work/apache/start.log" 2>&1 &
   apache_pid=$!
   stock_url=http://127.0.0.1:$http_port/ocsinventory
