@@ -20,6 +20,6 @@ serve "$work/data"
 seconds=$((minutes * 60))
 load=("$fleet" --server "http://$http/ocsinventory" --server-pid "$server" --what prolog --agents "$computers" --connections kept
   --arrive "steady:$rate" --rounds $((rate * seconds / computers + 1)) --read-every 16)
-# The first answer to each computer offers its jobs and writes that down; a day later it does not.
+# Warm. The first answer to each computer also marks its jobs as offered, which is dearer; those that fit are in the figures.
 "${load[@]}" --seconds 5 >/dev/null
 "${load[@]}" --seconds "$seconds"
