@@ -8,6 +8,7 @@ mod deployments;
 mod documents;
 mod door;
 mod fetching;
+mod fleet;
 mod floors;
 mod groups;
 mod http;
