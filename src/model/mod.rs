@@ -24,11 +24,13 @@ pub mod limits;
 mod package;
 mod priority;
 pub mod query;
+mod registry;
 mod result_code;
 pub mod settings;
 mod size;
 mod time;
 mod tree;
+mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -40,7 +42,9 @@ pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest}
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
 pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
 pub use priority::{InvalidPriority, Priority};
+pub use registry::{InvalidRegistryQuery, RegistryQuery, RegistryTree};
 pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
+pub use user_agent::UserAgents;

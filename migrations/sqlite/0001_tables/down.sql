@@ -1,3 +1,7 @@
+DROP TABLE discovered;
+DROP TABLE elections;
+DROP TABLE registry_values;
+DROP TABLE registry_queries;
 DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;
