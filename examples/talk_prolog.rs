@@ -69,6 +69,8 @@ fn talk() -> Result<()> {
         decision: Decision::Send,
         prolog_freq: Some(24),
         inventory_on_startup: Some(true),
+        registry: Vec::new(),
+        ip_discover: None,
         download: Some(DownloadOption { settings: DownloadSettings::default(), offers: vec![offer] }),
     };
     let answer = envelope::seal(container, &reply.to_xml());

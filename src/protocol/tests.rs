@@ -11,7 +11,7 @@ use crate::model::limits::RequestLimits;
 use crate::model::settings::DownloadSettings;
 use crate::model::{
     Action, Days, DeviceId, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentPlan, Location, Minutes,
-    Notify, PackageId, PostCommand, Priority, ResultCode, Schedule,
+    Notify, PackageId, PostCommand, Priority, RegistryQuery, RegistryTree, ResultCode, Schedule,
 };
 
 const LIMITS: RequestLimits = RequestLimits::DEFAULT;
@@ -76,14 +76,26 @@ fn prolog_reply() -> impl Strategy<Value = PrologReply> {
         offers
     });
     let download = (settings(), offers).prop_map(|(settings, offers)| DownloadOption { settings, offers });
-    (decision, any::<Option<u32>>(), any::<Option<bool>>(), prop::option::of(download)).prop_map(
-        |(decision, prolog_freq, inventory_on_startup, download)| PrologReply {
+    let words = || "[!-~]{1,12}|[!-~][ -~ä€]{0,20}[!-~]";
+    let question = (words(), 0..5_usize, words(), words());
+    let questions = prop::collection::vec(question, 0..3).prop_map(|questions| {
+        let made = questions.iter().map(|(name, tree, key, value)| {
+            RegistryQuery::new(name, RegistryTree::ALL[*tree], &format!("S{key}"), value).expect("a question")
+        });
+        made.collect::<Vec<_>>()
+    });
+    let ip_discover = prop::option::of((any::<u32>(), any::<u32>()));
+    let ip_discover =
+        ip_discover.prop_map(|option| option.map(|(network, latency)| IpDiscover { network: network.into(), latency }));
+    (decision, any::<Option<u32>>(), any::<Option<bool>>(), questions, ip_discover, prop::option::of(download))
+        .prop_map(|(decision, prolog_freq, inventory_on_startup, registry, ip_discover, download)| PrologReply {
             decision,
             prolog_freq,
             inventory_on_startup,
+            registry,
+            ip_discover,
             download,
-        },
-    )
+        })
 }
 
 fn account() -> impl Strategy<Value = Vec<AccountField>> {
@@ -191,7 +203,7 @@ proptest! {
         let Request::Inventory(inventory) = request(&document.to_xml()) else { panic!("no inventory") };
         prop_assert_eq!(inventory.device_id, document.device_id);
         prop_assert_eq!(inventory.facts.name, name);
-        prop_assert_eq!(inventory.networks, [Network { ip_address: String::new(), mac }]);
+        prop_assert_eq!(inventory.networks, [Network { mac, ..Network::default() }]);
         prop_assert_eq!(inventory.history, Some(history));
         prop_assert_eq!(inventory.account, account);
     }

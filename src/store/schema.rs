@@ -72,6 +72,8 @@ diesel::table! {
         last_contact -> BigInt,
         last_inventory -> Nullable<BigInt>,
         archived_at -> Nullable<BigInt>,
+        contacts -> BigInt,
+        contact_gap -> BigInt,
     }
 }
 
@@ -81,6 +83,8 @@ diesel::table! {
         position -> BigInt,
         ip_address -> Text,
         mac -> Text,
+        subnet -> Text,
+        mask -> Text,
     }
 }
 
@@ -358,12 +362,53 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    registry_queries (name_key) {
+        name_key -> Text,
+        name -> Text,
+        tree -> BigInt,
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    registry_values (computer_id, position) {
+        computer_id -> BigInt,
+        position -> BigInt,
+        name -> Text,
+        name_key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    elections (computer_id) {
+        computer_id -> BigInt,
+        network -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    discovered (network, mac) {
+        network -> Text,
+        mac -> Text,
+        ip_address -> Text,
+        name -> Text,
+        reporter -> BigInt,
+        first_seen -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
     computer_fields,
     computer_software,
     computers,
     deployments,
+    elections,
     fields,
     group_members,
     groups,
@@ -371,6 +416,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     jobs,
     networks,
     packages,
+    registry_values,
     settings,
     software
 );

@@ -348,6 +348,8 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
                 decision: world.decision.clone(),
                 prolog_freq: Some(world.prolog_freq),
                 inventory_on_startup: Some(true),
+                registry: Vec::new(),
+                ip_discover: None,
                 download: Some(option),
             }
             .to_xml()

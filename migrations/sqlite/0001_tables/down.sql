@@ -1,3 +1,7 @@
+DROP TABLE discovered;
+DROP TABLE elections;
+DROP TABLE registry_values;
+DROP TABLE registry_queries;
 DROP TABLE webhooks;
 DROP TABLE notes;
 DROP TABLE saved_views;
