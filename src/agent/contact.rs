@@ -169,6 +169,7 @@ impl Link<'_> {
     pub(crate) fn report(&self, device_id: &DeviceId, package: PackageId, code: &ResultCode) -> Result<(), FetchError> {
         let report = DownloadReport { device_id: device_id.clone(), package: Some(package), code: code.clone() };
         let body = envelope::seal(Container::Zlib, &report.to_xml());
+        disk::checkpoint("agent.report.sending");
         self.client.post(self.server, CONTENT_TYPE, &body, ReplyLimits::DEFAULT.reply)?;
         disk::checkpoint("agent.report.sent");
         Ok(())
@@ -177,7 +178,9 @@ impl Link<'_> {
     fn ask(&self, xml: &str) -> Result<Vec<u8>, ContactError> {
         let body = envelope::seal(Container::Zlib, xml);
         let limit = ReplyLimits::DEFAULT.reply;
+        disk::checkpoint("agent.message.sending");
         let reply = self.client.post(self.server, CONTENT_TYPE, &body, limit)?;
+        disk::checkpoint("agent.message.answered");
         let (_, document) = envelope::open(&reply, limit)
             .map_err(|source| ContactError::Envelope { server: self.server.to_string(), source })?;
         Ok(document)
