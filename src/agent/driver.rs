@@ -199,9 +199,9 @@ impl<'a> Agent<'a> {
     fn deliver_kept(&self, identity: &Identity) -> Result<(), AgentError> {
         for package in self.work.packages()? {
             let directory = self.work.package(package);
-            if directory.result().is_none() {
-                continue;
-            }
+            let Some(code) = directory.result() else { continue };
+            // A crash may have come between the result and the history, and after the report nobody asks again.
+            directory.keep(&code, self.now())?;
             match self.report(identity, package)? {
                 Event::ReportTaken(_) => self.forget(package),
                 // The server is in trouble: the contact will say so.
