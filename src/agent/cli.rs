@@ -40,6 +40,12 @@ enum Command {
     Once,
     /// Check in for ever, as often as the server says: what a service runs.
     Run,
+    /// Show what an inventory of this computer tells; nothing is sent, and no server is needed.
+    Inventory {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this computer's identity, its contacts, and how far each package is.
     Status {
         /// As JSON.
@@ -142,8 +148,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Once => agent(&cli.options, is_live, HowLong::Once),
         Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
+        Command::Inventory { json } => inventory(json),
         Command::Status { json } => status(&cli.options, json),
     }
+}
+
+fn inventory(json: bool) -> ExitCode {
+    let text = if json {
+        serde_json::to_string_pretty(&super::inventory::as_json()).unwrap_or_default() + "\n"
+    } else {
+        super::inventory::as_text()
+    };
+    // A reader that goes away (`inventory | head`) has seen enough.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 fn status(options: &Options, json: bool) -> ExitCode {

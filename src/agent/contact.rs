@@ -153,13 +153,18 @@ impl Link<'_> {
 
     fn inventory(&self, device_id: &DeviceId, tag: Option<&str>) -> Result<(), ContactError> {
         let account = identity::account_with_tag(identity::read_account(self.work.state())?, tag);
-        let document = inventory::collect(device_id, &account, &self.work.history()?);
+        let mut document = inventory::collect(device_id, &account, &self.work.history()?);
+        let accepted = inventory::Accepted::mark(&mut document, self.work.state());
         let reply = self.ask(&document.to_xml())?;
         let reply = InventoryReply::parse(&reply)
             .map_err(|source| ContactError::Reply { server: self.server.to_string(), source })?;
         match reply {
             InventoryReply::NoAccountUpdate => {}
             InventoryReply::AccountUpdate(fields) => identity::keep_account(self.work.state(), &fields)?,
+        }
+        // Without it the next inventory says that everything has changed, which costs the server a comparison.
+        if let Err(error) = accepted.keep(self.work.state()) {
+            tracing::warn!("failed to keep what the server has taken of the inventory: {error}");
         }
         tracing::info!("inventory sent");
         Ok(())

@@ -583,6 +583,13 @@ fn an_inventory_is_sent_when_asked_for_with_tag_and_history() {
     assert!(inventories[0].contains("<KEYVALUE>PARIS</KEYVALUE>"), "{}", inventories[0]);
     assert!(!inventories[0].contains("PACKAGE ID"), "{}", inventories[0]);
     assert!(inventories[1].contains("<PACKAGE ID=\"7\""), "{}", inventories[1]);
+    // Of what changes by itself there is the free space only.
+    let checksum = |inventory: &str| {
+        let (_, from) = inventory.split_once("<CHECKSUM>").expect("a checksum");
+        from.split_once('<').and_then(|(number, _)| number.parse::<u64>().ok()).expect("a number")
+    };
+    assert_eq!(checksum(&inventories[0]) & 0x4_0003, 0x4_0003);
+    assert_eq!(checksum(&inventories[1]) & 0x4_0003, 0, "HARDWARE, BIOS and CPUS were taken and are the same");
 }
 
 #[test]
