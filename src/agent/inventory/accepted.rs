@@ -74,7 +74,9 @@ impl Accepted {
             for section in sections.iter().filter(|section| section.name == name) {
                 for (leaf, text) in section.fields.iter().filter(|(leaf, _)| *leaf != "CHECKSUM") {
                     // No leaf and no text holds a NUL.
-                    [leaf.as_bytes(), &[0], text.as_bytes(), &[0]].iter().for_each(|part| hasher.update(part));
+                    for part in [leaf.as_bytes(), &[0], text.as_bytes(), &[0]] {
+                        hasher.update(part);
+                    }
                 }
                 hasher.update(&[0]);
             }

@@ -110,7 +110,7 @@ impl Desktop {
         let Ok(entries) = fs::read_dir(self.path(SESSIONS)) else { return Vec::new() };
         let files = entries.flatten().take(MANY).filter_map(|entry| entry.file_name().into_string().ok());
         let mut sessions: Vec<Session> = files
-            .filter(|name| !Path::new(name).extension().is_some_and(|extension| extension == "ref"))
+            .filter(|name| Path::new(name).extension().is_none_or(|extension| extension != "ref"))
             .filter_map(|name| {
                 let text = read_bounded(&self.path(&format!("{SESSIONS}/{name}")))?;
                 Session::parse(name, &String::from_utf8_lossy(&text))
@@ -148,14 +148,12 @@ impl Desktop {
 
     /// The programs that can show it here, with their arguments: first the one of the desktop.
     fn dialogs(&self, session: &Session, window: &Window<'_>) -> Vec<(PathBuf, Vec<String>)> {
-        let mut dialogs: [(&str, fn(&Window<'_>) -> Vec<String>); 3] =
-            [("zenity", zenity), ("kdialog", kdialog), ("xmessage", xmessage)];
+        let mut dialogs = [("zenity", zenity(window)), ("kdialog", kdialog(window)), ("xmessage", xmessage(window))];
         let desktop = session.desktop.to_ascii_lowercase();
         if desktop.contains("kde") || desktop.contains("plasma") {
             dialogs.swap(0, 1);
         }
-        let found = dialogs.iter().filter_map(|(name, arguments)| Some((self.program(name)?, arguments(window))));
-        found.collect()
+        dialogs.into_iter().filter_map(|(name, arguments)| Some((self.program(name)?, arguments))).collect()
     }
 
     /// Runs a dialog until it ends, or its time is over.
@@ -420,7 +418,9 @@ fn xmessage(window: &Window<'_>) -> Vec<String> {
         |button: &str| [GO_ON, DELAY, ABORT, READ].iter().position(|known| *known == button).unwrap_or(0) + 101;
     let buttons: Vec<String> = window.buttons.iter().map(|button| format!("{button}:{}", number(button))).collect();
     let text = format!(" {}", window.text.replace('\n', "\n "));
-    ["-center", "-title", TITLE, "-buttons", &buttons.join(","), &text].map(str::to_owned).to_vec()
+    let first = window.buttons.first().copied().unwrap_or_default();
+    let arguments = ["-center", "-title", TITLE, "-default", first, "-buttons", &buttons.join(","), &text];
+    arguments.map(str::to_owned).to_vec()
 }
 
 /// The command becomes that person's; `false` if it may not, and then it must not be run.

@@ -25,7 +25,7 @@ pub use self::text::{TEXT_LIMIT, plain_text};
 use crate::model::{Done, Notify};
 
 /// How long a question stays when the package does not say.
-pub const DEFAULT_COUNTDOWN: Duration = Duration::from_secs(120);
+pub const DEFAULT_COUNTDOWN: Duration = Duration::from_mins(2);
 
 /// How long a question without a countdown stays before it is put off to the next contact: a person on holiday must not
 /// keep every other package waiting.

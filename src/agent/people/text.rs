@@ -117,13 +117,11 @@ fn tidy(text: &str) -> String {
     lines.truncate(LINES);
     let text = lines.join("\n");
     let text = text.trim();
-    match text.char_indices().nth(TEXT_LIMIT) {
-        None => text.to_owned(),
-        Some(_) => {
-            let kept: String = text.chars().take(TEXT_LIMIT - 2).collect();
-            format!("{} …", kept.trim_end())
-        }
+    if text.chars().count() <= TEXT_LIMIT {
+        return text.to_owned();
     }
+    let kept: String = text.chars().take(TEXT_LIMIT - 2).collect();
+    format!("{} …", kept.trim_end())
 }
 
 /// Not what steers a terminal, is nothing, or turns the direction of what is read.

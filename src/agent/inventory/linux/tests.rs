@@ -565,7 +565,7 @@ fn edid() -> Vec<u8> {
     let mut block = vec![0; 128];
     block[..8].copy_from_slice(&[0, 255, 255, 255, 255, 255, 255, 0]);
     // D, E, L: 4, 5, 12 in five bits each.
-    block[8..10].copy_from_slice(&(4_u16 << 10 | 5 << 5 | 12).to_be_bytes());
+    block[8..10].copy_from_slice(&(4_u16 << 10 | 5 << 5 | 0x0c).to_be_bytes());
     block[10..12].copy_from_slice(&0xa0f1_u16.to_le_bytes());
     (block[16], block[17], block[20]) = (7, 33, 0xa5);
     block[0x36..0x48].copy_from_slice(b"\0\0\0\xfc\0Example 27\n  ");
@@ -679,8 +679,8 @@ fn virtual_machines_are_found_without_asking_a_daemon() {
         .file("/etc/libvirt/qemu/torn.xml", "<domain")
         .file("/etc/libvirt/qemu/networks/default.xml", "<network />")
         .file("/run/libvirt/qemu/db.xml", "<domstatus />")
-        .file("/proc/77/cmdline", "/usr/bin/qemu-system-x86_64\0-name\0guest=db,debug-threads=on\0-m\04096\0")
-        .file("/proc/78/cmdline", "qemu-system-arm\0-name\0board\0-m\0size=2G\0-smp\04,cores=4\0-uuid\0u-1\0")
+        .file("/proc/77/cmdline", "/usr/bin/qemu-system-x86_64\0-name\0guest=db,debug-threads=on\0-m\0\x34096\0")
+        .file("/proc/78/cmdline", "qemu-system-arm\0-name\0board\0-m\0size=2G\0-smp\0\x34,cores=4\0-uuid\0u-1\0")
         .file("/proc/79/cmdline", "vi\0qemu-system-arm\0-name\0no\0")
         .file(
             "/var/lib/docker/containers/0123456789abcdef/config.v2.json",

@@ -37,8 +37,8 @@ pub(super) fn sections(machine: &Machine<'_>) -> Vec<Section> {
 }
 
 fn libvirt(machine: &Machine<'_>) -> Vec<Guest> {
-    let definitions = machine.names(DOMAINS).into_iter().filter(|name| name.ends_with(".xml"));
     let guest = |file: String| {
+        file.strip_suffix(".xml")?;
         let document = machine.bytes(&format!("{DOMAINS}/{file}"), DEFINITION);
         let domain = xml::parse(&document, &RequestLimits::DEFAULT).ok()?;
         let name = domain.value("name")?.to_owned();
@@ -61,7 +61,7 @@ fn libvirt(machine: &Machine<'_>) -> Vec<Guest> {
             name,
         })
     };
-    definitions.filter_map(guest).collect()
+    machine.names(DOMAINS).into_iter().filter_map(guest).collect()
 }
 
 /// The emulators that run, by their command lines.

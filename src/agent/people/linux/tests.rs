@@ -32,12 +32,16 @@ impl Computer {
         let seen = self.root.path().join("seen").display().to_string();
         let text = self.root.path().join(format!("{name}.text"));
         put(&text, format!("#!/bin/sh\n{}\n", script.replace("$SEEN", &seen)).as_bytes());
-        let path = self.root.path().join("bin").join(name);
+        let path = self.path_of(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         // By another process: a fork of another test could hold a file open that this one wrote, and then it is busy.
         let installed = Command::new("install").args(["-m", "755"]).arg(text).arg(path).status();
         assert!(installed.is_ok_and(|status| status.success()));
         self
+    }
+
+    fn path_of(&self, program: &str) -> PathBuf {
+        self.root.path().join("bin").join(program)
     }
 
     fn desktop(&self) -> Desktop {
@@ -93,7 +97,7 @@ fn the_programs_are_called_with_the_text_and_the_buttons_that_are_allowed() {
         assert!(seen.contains(text), "{seen}");
     }
     let window = Window { text: "a\n-b", buttons: &[GO_ON, ABORT] };
-    assert_eq!(xmessage(&window)[4..], ["Start now:101,Do not install:103", " a\n -b"]);
+    assert_eq!(xmessage(&window)[6..], ["Start now:101,Do not install:103", " a\n -b"]);
 }
 
 #[test]
@@ -132,7 +136,7 @@ fn a_program_that_cannot_open_a_window_is_followed_by_the_next_and_by_the_termin
         .program("zenity", "echo zenity >> $SEEN; exit 1")
         .program("kdialog", "echo kdialog >> $SEEN; exit 254")
         .program("wall", "cat >> $SEEN");
-    let desktop = Desktop { glance: Duration::from_secs(600), ..computer.desktop() };
+    let desktop = Desktop { glance: Duration::from_mins(10), ..computer.desktop() };
     let told = || computer.seen().ends_with("minutes.\n");
     assert_eq!(desktop.ask(&question(None), &told), Answer::Delay);
     insta::assert_snapshot!(computer.seen(), @r#"
@@ -249,4 +253,75 @@ fn a_message_is_shown_and_anything_ends_it() {
     let terminal = Computer::new().session("1", &SESSION.replace("x11", "tty")).program("wall", "cat > $SEEN");
     terminal.desktop().tell("Restart soon", &|| false);
     assert!(terminal.seen().contains("Restart soon"));
+}
+
+#[test]
+fn a_dialog_runs_with_the_persons_rights_or_not_at_all() {
+    const NOBODY: u32 = 65534;
+    let session = SESSION.replace("OWN", &NOBODY.to_string());
+    let script = "id -u > $SEEN; id -G >> $SEEN; env | cut -d= -f1 | sort | tr '\\n' ' ' >> $SEEN; echo Later";
+    let computer = Computer::new().session("1", &session).program("zenity", script).program("wall", "cat > $SEEN");
+    put(&computer.root.path().join("etc/passwd"), b"nobody:x:65534:65533::/:/bin/sh\n");
+    put(&computer.root.path().join("seen"), b"");
+    let open = |path: &str, mode| {
+        fs::set_permissions(computer.root.path().join(path), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .expect("a mode");
+    };
+    open("", 0o755);
+    open("seen", 0o666);
+    // Whoever is not root shows no dialog, and the terminals' countdown is what is left.
+    let is_root = rustix::process::geteuid().is_root();
+    let answer = computer.ask(&question(Some(if is_root { 600_000 } else { 1 })));
+    let seen = computer.seen();
+    if is_root {
+        assert_eq!(answer, Answer::Delay);
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(lines[..2], ["65534", "65533"], "{seen}");
+        assert!(!lines[2].contains("CARGO") && lines[2].contains("DISPLAY"), "{seen}");
+    } else {
+        assert_eq!(answer, Answer::CountedDown);
+        assert!(seen.starts_with(TITLE), "{seen}");
+    }
+}
+
+/// With what a desktop really has, on a screen that nobody sees.
+#[test]
+fn a_real_window_is_answered_with_the_keyboard_or_closed() {
+    let needed = ["Xvfb", "zenity", "xmessage", "xdotool"].map(|name| Path::new("/usr/bin").join(name));
+    if let Some(missing) = needed.iter().find(|path| !path.is_file()) {
+        println!("NOT RUN: {} is missing", missing.display());
+        return;
+    }
+    let mut screen = Command::new("Xvfb")
+        .args(["-displayfd", "1", "-screen", "0", "800x600x24"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("Xvfb");
+    let mut number = [0; 8];
+    let length = screen.stdout.as_mut().expect("a pipe").read(&mut number).expect("the display's number");
+    let display = format!(":{}", String::from_utf8_lossy(&number[..length]).trim());
+    let keys = |keys: &str| {
+        let script =
+            format!("w=$(xdotool search --sync --name '{TITLE}' | head -n 1); xdotool windowfocus --sync $w; {keys}");
+        Command::new("sh").args(["-c", &script]).env("DISPLAY", &display).spawn().expect("xdotool")
+    };
+    let session = SESSION.replace(":7", &display);
+    for (program, press, expected) in [
+        ("zenity", "xdotool key Return", Answer::GoOn),
+        ("zenity", "xdotool key Tab Return", Answer::Delay),
+        ("zenity", "xdotool key Tab Tab Return", Answer::Abort),
+        ("zenity", "sleep 0.5; xdotool key Escape", Answer::Delay),
+        ("xmessage", "xdotool key Return", Answer::GoOn),
+    ] {
+        let computer = Computer::new().session("1", &session);
+        let path = computer.path_of(program);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::os::unix::fs::symlink(format!("/usr/bin/{program}"), path).expect("a link");
+        let desktop = Desktop { glance: GLANCE, ..computer.desktop() };
+        let mut pressing = keys(press);
+        assert_eq!(desktop.ask(&question(None), &|| false), expected, "{program}: {press:?}");
+        pressing.wait().expect("xdotool");
+    }
+    screen.kill().and_then(|()| screen.wait()).expect("the screen");
 }
