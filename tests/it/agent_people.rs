@@ -67,8 +67,7 @@ fn attended(bench: &Bench, answers: &[Answer], runs: usize) -> String {
         agent.once().expect("a run");
     }
     assert_eq!(*machine.answers.borrow(), [], "asked less often than expected");
-    let seen = seen.borrow().join("\n");
-    seen
+    seen.borrow().join("\n")
 }
 
 fn asking(bench: &Bench) -> PathBuf {
