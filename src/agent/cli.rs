@@ -54,6 +54,12 @@ enum Command {
         #[arg(long, default_value_t = 20, value_name = "N")]
         cycles: u64,
     },
+    /// Show what an inventory of this computer tells; nothing is sent, and no server is needed.
+    Inventory {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this computer's identity, its contacts, and how far each package is.
     Status {
         /// As JSON.
@@ -212,11 +218,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Once => agent(&cli.options, is_live, HowLong::Once),
         Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
         Command::Status { json } => show(&cli.options, json, Status::read),
+        Command::Inventory { json } => inventory(json),
         Command::Plan { json, cycles } => {
             let now = Clock::System.now();
             show(&cli.options, json, |config| Plan::read(config, now, cycles))
         }
     }
+}
+
+fn inventory(json: bool) -> ExitCode {
+    let text = if json {
+        serde_json::to_string_pretty(&super::inventory::as_json()).unwrap_or_default() + "\n"
+    } else {
+        super::inventory::as_text()
+    };
+    // A reader that goes away (`inventory | head`) has seen enough.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// Something that is only looked at.

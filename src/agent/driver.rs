@@ -12,6 +12,7 @@ use super::contact::{ContactError, Contacts, Link};
 use super::execute::{self, ExecuteRequest};
 use super::identity::{Identity, IdentityError};
 use super::machine::{Machine, Stop};
+use super::people::{self, Answer, Question};
 use super::progress::Progress;
 use super::sources::Sources;
 use super::unpack::unpack;
@@ -247,9 +248,9 @@ impl<'a> Agent<'a> {
     fn deliver_kept(&self, identity: &Identity) -> Result<(), AgentError> {
         for package in self.work.packages()? {
             let directory = self.work.package(package);
-            if directory.result().is_none() {
-                continue;
-            }
+            let Some(code) = directory.result() else { continue };
+            // A crash may have come between the result and the history, and after the report nobody asks again.
+            directory.keep(&code, self.now())?;
             match self.report(identity, package)? {
                 Event::ReportTaken(_) => self.forget(package),
                 // The server is in trouble: the contact will say so.
@@ -369,7 +370,9 @@ impl<'a> Agent<'a> {
         };
         // Always over TLS: it carries the command, and the digest that proves the rest.
         let url: Url = offer.info_location.url("https", TreeKey::Info { package }).parse()?;
+        disk::checkpoint("agent.info.asking");
         let document = self.client.get(&url, ReplyLimits::DEFAULT.info)?;
+        disk::checkpoint("agent.info.came");
         Ok((judge_info(package, &document), document))
     }
 
@@ -427,6 +430,7 @@ impl<'a> Agent<'a> {
         let room = self.machine.free_space(directory.path()).unwrap_or(u64::MAX);
         let limit = there.saturating_add(room.saturating_sub(RESERVE)).min(MAX_FRAGMENT);
         let mut begins = 0;
+        disk::checkpoint("agent.fragment.asking");
         let fetched = self.client.get_to(&url, there, limit, |start| {
             begins = start;
             let mut file = open_private(&part, start == 0)?;
@@ -501,6 +505,15 @@ impl<'a> Agent<'a> {
                 return done(&code);
             }
         }
+        match self.ask_people(&info) {
+            Answer::Abort => return done(&ResultCode::error("ABORTED")),
+            Answer::Delay => {
+                // Built again when it is asked for again; until then the room is somebody else's.
+                directory.clear()?;
+                return Ok(Event::Delayed(package));
+            }
+            Answer::Nobody | Answer::GoOn | Answer::CountedDown => {}
+        }
         directory.journal_start(self.now())?;
         let code = execute::run(
             &ExecuteRequest {
@@ -516,7 +529,22 @@ impl<'a> Agent<'a> {
         // A store has no exit code.
         let code = if matches!(info.action, PackageAction::Store { .. }) { code } else { info.exit_codes.judge(code) };
         disk::checkpoint("agent.execute.ran");
-        done(&code)
+        let event = done(&code)?;
+        // The result is on the disk, so whatever becomes of the message changes nothing.
+        if let Some(text) = info.done.as_ref().and_then(people::message) {
+            self.machine.people().tell(&text, &|| self.stop.is_asked());
+        }
+        Ok(event)
+    }
+
+    /// Asks whoever is there, if the package wants that.
+    fn ask_people(&self, info: &Info) -> Answer {
+        let Some(notify) = &info.notify else { return Answer::Nobody };
+        disk::checkpoint("agent.people.asking");
+        let answer = self.machine.people().ask(&Question::from(notify), &|| self.stop.is_asked());
+        tracing::info!(package.id = %info.package, ?answer, "package {}: whoever is there was asked: {answer:?}", info.package);
+        disk::checkpoint("agent.people.answered");
+        answer
     }
 
     /// Fragments → archive → proof → files. Nothing has been run when it fails.
@@ -541,7 +569,10 @@ impl<'a> Agent<'a> {
         let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;
         let archive = open_private(&build.join("archive"), true).map_err(NotReady::of_disk)?;
         let digests: Vec<_> = [info.digest, info.sha256].into_iter().flatten().collect();
-        let open = |number| File::open(directory.fragment(number));
+        let open = |number| {
+            disk::checkpoint("agent.execute.assembling");
+            File::open(directory.fragment(number))
+        };
         let verified = match assemble(info.fragments, &digests, open, archive) {
             Ok(verified) => verified,
             Err(AssembleError::Missing { number } | AssembleError::Read { number, .. }) => {
@@ -716,6 +747,7 @@ impl Write for Part<'_> {
             return Err(io::Error::other("the agent was told to stop"));
         }
         let written = self.file.write(bytes)?;
+        disk::checkpoint("agent.fragment.written");
         self.agent.progress.received(self.package, written);
         if let Some(bucket) = &self.agent.bucket {
             let until = bucket.borrow_mut().take(self.agent.now(), u64::try_from(written).unwrap_or(u64::MAX));

@@ -5,7 +5,7 @@
 //!                      │  contact      prolog → offers, settings → work directory;  inventory when asked
 //!                      │  driver       engine's actions → I/O → events
 //!                      │    fetch      info and fragments, resumed where they broke off
-//!                      │    assemble → verify → unpack → execute
+//!                      │    assemble → verify → unpack → ask people → execute
 //!                      │    report     kept results, until the server has taken them
 //!                      └─ workdir      the stock agent's layout, every change atomic
 //! ```
@@ -21,10 +21,15 @@
 //! | a package's directory is removed | the server's 200 |
 //!
 //! `disk::checkpoint` marks each boundary; tests end the process there:
-//! `agent.offer.created`, `agent.offer.stored`, `agent.settings.stored`, `agent.info.stored`, `agent.task.stored`,
-//! `agent.fragment.stored`, `agent.fragment.listed`, `agent.execute.assembled`, `agent.execute.unpacked`,
-//! `agent.execute.journalled`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
-//! `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`, `agent.forget.removed`.
+//! `agent.message.sending`, `agent.message.answered`, `agent.settings.stored`, `agent.offer.created`,
+//! `agent.offer.stored`, `agent.info.asking`, `agent.info.came`, `agent.info.stored`, `agent.task.stored`,
+//! `agent.fragment.asking`, `agent.fragment.written`, `agent.fragment.synced`, `agent.fragment.stored`,
+//! `agent.fragment.listed`, `agent.execute.assembling`, `agent.execute.assembled`, `agent.unpack.written`,
+//! `agent.execute.unpacked`, `agent.people.asking`, `agent.people.answered`, `agent.execute.journalled`,
+//! `agent.execute.spawned`, `agent.store.written`, `agent.store.placed`, `agent.output.created`,
+//! `agent.output.written`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
+//! `agent.report.sending`, `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`,
+//! `agent.forget.removed`.
 
 mod beneath;
 pub mod cli;
@@ -35,6 +40,7 @@ mod execute;
 mod identity;
 mod inventory;
 mod machine;
+pub mod people;
 mod plan;
 mod progress;
 mod safety;

@@ -369,6 +369,7 @@ impl PackageDir<'_> {
     pub(crate) fn fragment_came(&self, number: FragmentNumber, file: &File) -> Result<(), WorkDirError> {
         let (part, path) = (self.part(number), self.fragment(number));
         file.sync_all().map_err(at(&part))?;
+        disk::checkpoint("agent.fragment.synced");
         disk::atomic::rename(&part, &path).map_err(at(&path))?;
         disk::checkpoint("agent.fragment.stored");
         let left: Vec<FragmentNumber> =
