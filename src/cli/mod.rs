@@ -13,6 +13,7 @@ mod context;
 mod demo;
 mod deployment;
 mod group;
+mod mirror;
 mod output;
 mod package;
 mod progress;
@@ -96,6 +97,8 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Computer(verb) => computer::run(&place, verb, output),
         Verb::Group(verb) => group::run(&place, verb, output),
         Verb::Software(verb) => software::run(&place, verb, output),
+        Verb::Mirror(verb) => mirror::run(&place, verb, output),
+        Verb::Site(verb) => mirror::run_site(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

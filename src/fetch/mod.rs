@@ -13,6 +13,6 @@ mod client;
 mod error;
 mod url;
 
-pub use client::{BasicAuth, Client, ClientOptions, Secret, Validated};
+pub use client::{BasicAuth, Bearer, Client, ClientOptions, Secret, Validated};
 pub use error::FetchError;
 pub use url::{InvalidUrl, Url};

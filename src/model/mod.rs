@@ -24,6 +24,7 @@ pub mod limits;
 mod package;
 mod priority;
 pub mod query;
+mod range;
 mod result_code;
 pub mod settings;
 mod size;
@@ -40,6 +41,7 @@ pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest}
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
 pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
 pub use priority::{InvalidPriority, Priority};
+pub use range::{AddressRange, InvalidRange};
 pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};

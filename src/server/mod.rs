@@ -6,7 +6,7 @@
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
-//!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
 //! ```
@@ -20,7 +20,6 @@ mod manifest;
 mod middleware;
 mod ocs;
 mod pages;
-mod range;
 mod reply;
 mod router;
 mod sendfile;
@@ -47,6 +46,7 @@ use crate::service::App;
 use crate::service::mirrors::Listings;
 use crate::service::stopped::Stopped;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
+use crate::tls::signing::{SigningError, SigningKey};
 
 /// Between two looks at files that are mapped but no longer published.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -111,6 +111,9 @@ pub enum ServeError {
     /// No certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No key to sign manifests with.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> String {
@@ -151,6 +154,8 @@ struct Site {
     data_dir: Arc<Path>,
     download: Arc<Path>,
     listings: Listings,
+    /// What manifests are signed with.
+    signing: Arc<SigningKey>,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -201,6 +206,7 @@ impl Server {
             data_dir: config.data_dir.clone().into(),
             download: config.download_dir().into(),
             listings: Listings::default(),
+            signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }

@@ -3,8 +3,10 @@
 //! One read of everything that decides, then the pure [`decide`], then one write. The reply is sent after the commit:
 //! a package that an agent was told of is never "waiting" in the database.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::mirrors::locations;
 use super::{App, Peer, ServiceError};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
@@ -14,8 +16,9 @@ use crate::model::{
 use crate::protocol::{Decision, DownloadOption, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
+use crate::store::mirrors::Nearby;
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, computers, events, groups, jobs, settings};
+use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, settings};
 
 /// Answers a check-in.
 pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
@@ -23,8 +26,8 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
     let device_id = request.device_id;
     let context = {
         let device_id = device_id.clone();
-        let global = app.configured.clone();
-        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?
+        let (global, address) = (app.configured.clone(), peer.address);
+        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, Some(address))).await?
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
@@ -45,23 +48,37 @@ pub struct DeviceContext {
     pub settings: Settings,
     /// Its open jobs, oldest first.
     pub jobs: Vec<OpenJob>,
+    /// The mirrors near where it is, with those of its packages that they hold.
+    pub nearby: Nearby,
 }
 
 impl DeviceContext {
-    pub(super) fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
+    /// `address` is where it is; `None` looks for no mirrors.
+    pub(super) fn load(
+        conn: &mut Conn,
+        device_id: &DeviceId,
+        configured: SettingsLayer,
+        address: Option<IpAddr>,
+    ) -> Result<Self, StoreError> {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
         // One that was put away is unknown until its next inventory, which it is asked for at once.
         let found = computers::find_by_device_id(conn, device_id)?.filter(|found| found.archived_at.is_none());
         let Some(computer) = found else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
-            return Ok(Self { computer: None, settings, jobs: Vec::new() });
+            return Ok(Self { computer: None, settings, jobs: Vec::new(), nearby: Nearby::default() });
         };
         let own = settings::layer(conn, Scope::Computer(computer.id))?;
         let of_groups: Vec<SettingsLayer> =
             groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
         let jobs = jobs::open_of_computer(conn, computer.id)?;
-        Ok(Self { computer: Some(computer), settings: resolve(&global, &of_groups, &own), jobs })
+        let packages: Vec<PackageId> =
+            jobs.iter().filter(|open| open.activation.is_some()).map(|open| open.job.package).collect();
+        let nearby = match address {
+            Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
+            _ => Nearby::default(),
+        };
+        Ok(Self { computer: Some(computer), settings: resolve(&global, &of_groups, &own), jobs, nearby })
     }
 }
 
@@ -167,10 +184,15 @@ pub(super) fn gate(
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
+    // The nearest one: an agent is told one location, and comes back for another when that fails.
+    let nearest = locations(&context.nearby, job.package, &activation.fragment_location, moment.now).into_iter().next();
+    let Some((fragment_location, _)) = nearest else {
+        return Err(Withheld::NoMirror);
+    };
     Ok(Offer {
         package: job.package,
         info_location: activation.info_location.clone(),
-        fragment_location: activation.fragment_location.clone(),
+        fragment_location,
         schedule: job.options.schedule.clone(),
         post_command: job.options.post_command.clone(),
         force: job.options.force,
@@ -302,7 +324,7 @@ mod tests {
 
     /// Decides for these jobs and prints what comes of it.
     fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
-        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs };
+        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs, nearby: Nearby::default() };
         let answer = decide(&context, &moment(waits_for_schedule));
         let option = answer.reply.download.expect("the option is always there");
         let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
@@ -396,14 +418,14 @@ mod tests {
             let age = age_hours.map(|hours| i64::try_from(hours).expect("hours") * 3600);
             computer.last_inventory = age.map(|age| UnixTime::from_seconds(NOW.seconds() - age));
             let settings = settings(&[(SettingKey::Frequency, frequency)]);
-            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new() }, NOW)
+            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new(), nearby: Nearby::default() }, NOW)
         };
         assert!(wanted(0, Some(0)));
         assert!(wanted(1, None));
         assert!(!wanted(-1, None));
         assert!(!wanted(1, Some(23)));
         assert!(wanted(1, Some(24)));
-        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new() };
+        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new(), nearby: Nearby::default() };
         assert!(inventory_wanted(&unknown, NOW));
     }
 }

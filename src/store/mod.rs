@@ -49,6 +49,7 @@ pub mod groups;
 pub mod installations;
 pub mod jobs;
 pub mod merges;
+pub mod mirrors;
 pub mod packages;
 pub mod search;
 pub mod sections;

@@ -1,3 +1,8 @@
+DROP TABLE site_mirrors;
+DROP TABLE site_ranges;
+DROP TABLE sites;
+DROP TABLE mirror_packages;
+DROP TABLE mirrors;
 DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;
