@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::model::{AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule};
+use crate::model::{
+    AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule,
+};
 use crate::protocol::PackageFilter;
 
 /// Hands software packages to fleets of computers, a fragment at a time.
@@ -682,7 +684,9 @@ fn span(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit)).filter(|it| *it <= 366 * 86_400);
-    seconds.map(Duration::from_secs).ok_or_else(|| "expected a time such as 90s, 30m, 1h or 7d, a year at most".to_owned())
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a time such as 90s, 30m, 1h or 7d, a year at most".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,15 +13,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::local::Local;
+use super::local::{Last, Local};
 use super::plan::{SyncPlan, plan};
 use super::serve::{ServeLimits, Server};
 use super::source::{Source, SourceError, Sources};
-use super::sync::{Watcher, look, sync};
+use super::sync::{Watcher, Wish, look, sync};
 use super::verify::verify;
 use crate::fetch::{Bearer, Client, ClientOptions, Secret};
 use crate::model::{ByteSize, PackageId};
-use crate::protocol::{ManifestEntry, PackageFilter};
+use crate::protocol::PackageFilter;
 use crate::tls::signing;
 
 /// Keeps a copy of a dripfeed server's download tree near its computers.
@@ -114,9 +114,8 @@ struct From {
 }
 
 impl From {
-    fn wanted(&self) -> impl Fn(&ManifestEntry) -> bool + use<> {
-        let filter = self.packages.clone().unwrap_or_default();
-        move |entry| filter.chooses(entry.package, &entry.name)
+    fn wish(&self) -> Wish {
+        Wish { packages: self.packages.clone().unwrap_or_default(), trusted: self.key.clone() }
     }
 }
 
@@ -213,13 +212,14 @@ fn run_sync(from: &From, jobs: usize, limit: Option<ByteSize>) -> Result<(), Fai
 
 fn sync_once(from: &From, local: &Local, sources: &Sources, jobs: usize) -> Result<(), Failure> {
     let screen = Screen::new();
-    let synced = sync(local, sources, jobs, from.key.as_deref(), from.wanted(), &screen);
+    let synced = sync(local, sources, jobs, &from.wish(), &screen);
     screen.bar.finish_and_clear();
     if from.token.is_some() {
         let problem = synced.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        let told = local.report(problem).map_err(anyhow::Error::from).and_then(|report| {
-            sources.report(&report, &mut |error| screen.passed(error)).map_err(anyhow::Error::from)
-        });
+        let told = local
+            .report(problem)
+            .map_err(anyhow::Error::from)
+            .and_then(|report| sources.report(&report, &mut |error| screen.passed(error)).map_err(anyhow::Error::from));
         // The copy is what it is, whether the server could be told or not; after a failure it is seldom there to be told.
         if let Err(error) = told
             && synced.is_ok()
@@ -304,10 +304,10 @@ fn run_serve(serve: &Serve) -> Result<(), Failure> {
 fn run_plan(from: &From) -> Result<(), Failure> {
     let sources = sources(from, None)?;
     let local = Local::open(&from.to)?;
-    let screen = Screen::new();
-    let found = look(&local, &sources, from.key.as_deref(), &screen);
+    let (screen, wish) = (Screen::new(), from.wish());
+    let found = look(&local, &sources, &wish, &screen);
     screen.bar.finish_and_clear();
-    let Some((manifest, _)) = found? else {
+    let Some(Last { manifest, .. }) = found? else {
         let mut out = io::stdout();
         if from.json {
             writeln!(out, "{}", serde_json::json!({ "unchanged": true, "fetch": [], "withdraw": [], "bytes": 0 }))?;
@@ -316,7 +316,7 @@ fn run_plan(from: &From) -> Result<(), Failure> {
         }
         return Ok(());
     };
-    let plan = plan(&local.packages()?, &manifest, from.wanted());
+    let plan = plan(&local.packages()?, &manifest, |entry| wish.packages.chooses(entry.package, &entry.name));
     let mut bytes = 0;
     for package in &plan.fetch {
         if let Some(entry) = manifest.find(*package) {

@@ -36,6 +36,17 @@ pub enum LocalError {
     },
 }
 
+/// The last manifest that was carried out whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Last {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// What to ask with, to be told whether it is still the same.
+    pub validator: Option<String>,
+    /// Which packages were chosen of it.
+    pub choice: String,
+}
+
 /// A mirror's directory, locked for as long as this lives.
 #[derive(Debug)]
 pub struct Local {
@@ -79,12 +90,17 @@ impl Local {
         atomic::remove_file(&path).map_err(|source| LocalError::Io { path, source })
     }
 
-    /// The last manifest that was carried out whole, with its validator.
-    pub fn last(&self) -> Option<(Manifest, Option<String>)> {
+    /// What was carried out last.
+    pub fn last(&self) -> Option<Last> {
         let text = std::fs::read_to_string(self.root.join("manifest")).ok()?;
-        let (validator, manifest) = text.split_once('\n')?;
+        let (validator, rest) = text.split_once('\n')?;
+        let (choice, manifest) = rest.split_once('\n')?;
         let validator = validator.strip_prefix("validator ").filter(|validator| !validator.is_empty());
-        Some((Manifest::parse(manifest).ok()?, validator.map(str::to_owned)))
+        Some(Last {
+            validator: validator.map(str::to_owned),
+            choice: choice.strip_prefix("choice ")?.to_owned(),
+            manifest: Manifest::parse(manifest).ok()?,
+        })
     }
 
     /// What every manifest is held against. Unlike the last manifest it is never forgotten.
@@ -114,9 +130,11 @@ impl Local {
         self.root.join("pin")
     }
 
-    pub(super) fn store_last(&self, manifest: &Manifest, validator: Option<&str>) -> Result<(), LocalError> {
+    pub(super) fn store_last(&self, last: &Last) -> Result<(), LocalError> {
         let path = self.root.join("manifest");
-        let text = format!("validator {}\n{}", validator.unwrap_or_default(), manifest.to_text());
+        let Last { validator, choice, manifest } = last;
+        let validator = validator.as_deref().unwrap_or_default();
+        let text = format!("validator {validator}\nchoice {choice}\n{}", manifest.to_text());
         atomic::write(&path, text.as_bytes()).map_err(|source| LocalError::Io { path, source })
     }
 

@@ -30,9 +30,9 @@ mod source;
 mod sync;
 mod verify;
 
-pub use local::{Local, LocalError};
+pub use local::{Last, Local, LocalError};
 pub use plan::{SyncPlan, plan};
 pub use serve::{ServeLimits, Server};
 pub use source::{Accepted, Part, Pin, Source, SourceError, Sources};
-pub use sync::{SyncError, Synced, sync};
+pub use sync::{SyncError, Synced, Watcher, Wish, sync};
 pub use verify::{Verified, verify};

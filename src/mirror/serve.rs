@@ -51,7 +51,7 @@ impl Default for ServeLimits {
         Self {
             connections: 1024,
             head: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             write: Duration::from_mins(2),
         }
     }
@@ -282,7 +282,9 @@ fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
     let mut hosts = 0;
     for line in lines {
         let (name, value) = line.split_once(':').ok_or(BAD)?;
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+        if name.is_empty()
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        {
             return Err(BAD);
         }
         let value = value.trim_matches([' ', '\t']);
@@ -394,9 +396,7 @@ impl Inner {
                 return Ok(true);
             }
         };
-        let refuse = |stream: &mut Stream, problem| {
-            refusal(stream, problem, request.head_only).map(|()| true)
-        };
+        let refuse = |stream: &mut Stream, problem| refusal(stream, problem, request.head_only).map(|()| true);
         let Some(key) = key(request.target) else { return refuse(stream, ABSENT) };
         if matches!(key, TreeKey::Info { .. }) && self.tls.is_none() {
             return refuse(stream, SECURE);
@@ -414,9 +414,7 @@ impl Inner {
                 let told = format!("Content-Range: bytes {}-{}/{whole}\r\n", part.start, part.end - 1);
                 ("206 Partial Content", part.start, part.end - part.start, told)
             }
-            Wanted::Outside => {
-                ("416 Range Not Satisfiable", 0, 0, format!("Content-Range: bytes */{whole}\r\n"))
-            }
+            Wanted::Outside => ("416 Range Not Satisfiable", 0, 0, format!("Content-Range: bytes */{whole}\r\n")),
         };
         let close = if request.last { "Connection: close\r\n" } else { "" };
         let head = format!(
@@ -455,7 +453,7 @@ mod tests {
         let package = root.path().join("download/1795164357");
         std::fs::create_dir_all(&package).expect("made");
         for (name, bytes) in [("info", "<DOWNLOAD/>".to_owned()), ("1795164357-1", "0123456789".repeat(3000))] {
-            std::fs::write(package.join(name), bytes).expect("written");
+            crate::disk::atomic::write(&package.join(name), bytes.as_bytes()).expect("written");
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(any, root.path(), None, limits).expect("it listens");
@@ -542,7 +540,9 @@ mod tests {
         }
         assert_eq!(status("POST /download/1795164357/1795164357-1 HTTP/1.1\r\nHost: m\r\n\r\n"), "HTTP/1.1 405");
         assert_eq!(with("If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT"), "HTTP/1.1 200");
-        for extra in ["Content-Length: 5", "Transfer-Encoding: chunked", "Host: again", "no colon", " folded: x", "a b: c"] {
+        for extra in
+            ["Content-Length: 5", "Transfer-Encoding: chunked", "Host: again", "no colon", " folded: x", "a b: c"]
+        {
             assert_eq!(with(extra), "HTTP/1.1 400", "{extra}");
         }
         for line in ["GET  / HTTP/1.1", "GET / HTTP/2.0", "GET /", "", "\u{0}\u{1}\u{2}", "GET /é HTTP/1.1"] {

@@ -1,17 +1,17 @@
 //! Becoming like the source: new packages first, withdrawn ones last.
 
 use std::io::{self, Read as _, Write};
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::local::{Local, LocalError};
+use super::local::{Last, Local, LocalError};
 use super::plan::{SyncPlan, plan};
 use super::source::{Accepted, Part, Pin, SourceError, Sources};
 use super::verify::is_proved;
 use crate::disk::published::{FragmentWriter, Staged};
 use crate::disk::{TreeError, checkpoint};
 use crate::model::{FragmentNumber, Hasher, PackageId, TreeKey};
-use crate::protocol::{Listing, Manifest, ManifestEntry};
+use crate::protocol::{Listing, Manifest, PackageFilter};
 
 /// Why a sync did not come to its end. What was copied is whole and stays; the next sync goes on.
 #[derive(Debug, thiserror::Error)]
@@ -74,16 +74,18 @@ pub trait Watcher: Sync {
 pub(super) fn look(
     local: &Local,
     sources: &Sources,
-    trusted: Option<&str>,
+    wish: &Wish,
     watcher: &dyn Watcher,
-) -> Result<Option<(Manifest, Option<String>)>, SyncError> {
+) -> Result<Option<Last>, SyncError> {
     let mut pin = local.pin()?;
-    let mut validator = local.last().and_then(|(_, validator)| validator);
-    if let Some(key) = trusted
-        && pin.key.as_deref() != Some(key)
+    let choice = wish.packages.to_string();
+    // Another choice of the same packages is another copy.
+    let mut validator = local.last().filter(|last| last.choice == choice).and_then(|last| last.validator);
+    if let Some(key) = &wish.trusted
+        && pin.key.as_ref() != Some(key)
     {
         // Another tree, in the administrator's words: its generations have nothing to do with ours.
-        pin = Pin { key: Some(key.to_owned()), generation: None };
+        pin = Pin { key: Some(key.clone()), generation: None };
         validator = None;
     }
     let Some(Accepted { manifest, key, validator }) =
@@ -95,30 +97,39 @@ pub(super) fn look(
         local.store_pin(&key, manifest.generation)?;
         checkpoint("mirror.pinned");
     }
-    Ok(Some((manifest, validator)))
+    Ok(Some(Last { manifest, validator, choice }))
 }
 
-/// Copies what is new with `jobs` threads, then removes what is gone. `trusted` is the key that was given by hand.
+/// What the copy shall be of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Wish {
+    /// Which packages; others are neither fetched nor kept.
+    pub packages: PackageFilter,
+    /// The key that was given by hand; without it the first one that is seen is trusted from then on.
+    pub trusted: Option<String>,
+}
+
+/// Copies what is new with `jobs` threads, then removes what is gone.
 pub fn sync(
     local: &Local,
     sources: &Sources,
     jobs: usize,
-    trusted: Option<&str>,
-    wanted: impl Fn(&ManifestEntry) -> bool,
+    wish: &Wish,
     watcher: &dyn Watcher,
 ) -> Result<Synced, SyncError> {
     sources.forgive();
-    let Some((manifest, validator)) = look(local, sources, trusted, watcher)? else {
-        let generation = local.last().map_or(0, |(manifest, _)| manifest.generation);
+    let Some(last) = look(local, sources, wish, watcher)? else {
+        let generation = local.last().map_or(0, |last| last.manifest.generation);
         return Ok(Synced { generation, unchanged: true, ..Synced::default() });
     };
-    let plan = plan(&local.packages()?, &manifest, &wanted);
+    let manifest = &last.manifest;
+    let plan = plan(&local.packages()?, manifest, |entry| wish.packages.chooses(entry.package, &entry.name));
     local.tree.clear_staging_but_partial(|package| plan.fetch.binary_search(&package).is_ok())?;
     watcher.planned(&plan);
     let mut synced = Synced { generation: manifest.generation, kept: plan.keep, ..Synced::default() };
     let mut failures = Vec::new();
     for package in &plan.fetch {
-        match copy(local, sources, &manifest, *package, jobs, watcher) {
+        match copy(local, sources, manifest, *package, jobs, watcher) {
             Ok(bytes) => {
                 synced.fetched += 1;
                 synced.bytes += bytes;
@@ -139,7 +150,7 @@ pub fn sync(
     }
     // Only now: a sync that was cut is done again.
     checkpoint("mirror.done");
-    local.store_last(&manifest, validator.as_deref())?;
+    local.store_last(&last)?;
     Ok(synced)
 }
 

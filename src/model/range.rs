@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 /// Why a range was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("\"{text}\" is no range of addresses: {problem}; expected 10.1.0.0/16, 10.1.2.10-10.1.2.99, an address, or the same of IPv6")]
+#[error(
+    "\"{text}\" is no range of addresses: {problem}; expected 10.1.0.0/16, 10.1.2.10-10.1.2.99, an address, or the same of IPv6"
+)]
 pub struct InvalidRange {
     text: String,
     problem: &'static str,
@@ -51,7 +53,8 @@ impl FromStr for AddressRange {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let refuse = |problem| InvalidRange { text: text.chars().take(80).collect(), problem };
-        let address = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| refuse("there is something that is no address"));
+        let address =
+            |text: &str| text.trim().parse::<IpAddr>().map_err(|_| refuse("there is something that is no address"));
         let (first, last) = if let Some((base, bits)) = text.split_once('/') {
             let base = address(base)?;
             let width = if base.is_ipv4() { 32_u32 } else { 128 };
@@ -115,7 +118,9 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for wrong in ["", "10.1.0.1/16", "10.1.0.0/33", "10.1.0.0/x", "10.1", "10.1.0.9-10.1.0.1", "10.0.0.1-::1", "a-b", "/"] {
+        for wrong in
+            ["", "10.1.0.1/16", "10.1.0.0/33", "10.1.0.0/x", "10.1", "10.1.0.9-10.1.0.1", "10.0.0.1-::1", "a-b", "/"]
+        {
             assert!(wrong.parse::<AddressRange>().is_err(), "{wrong:?} was taken");
         }
     }

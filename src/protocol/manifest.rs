@@ -63,7 +63,9 @@ pub struct PackageFilter(Vec<String>);
 
 /// Why a choice of packages was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("\"{0}\" is no choice of packages: numbers and names between commas, * for any letters, such as 1795164357,firefox*")]
+#[error(
+    "\"{0}\" is no choice of packages: numbers and names between commas, * for any letters, such as 1795164357,firefox*"
+)]
 pub struct InvalidFilter(String);
 
 /// What a mirror says of itself after a sync, to the server that it copies.
@@ -137,9 +139,11 @@ impl Manifest {
         let mut packages: Vec<ManifestEntry> = Vec::new();
         while let Some((line, words)) = lines.entry(packages.len())? {
             let entry = match words.as_slice() {
-                [package, digest, name @ ..] => package.parse().ok().zip(sha256(digest)).map(|(package, listing)| {
-                    ManifestEntry { package, listing, name: name.join(" ") }
-                }),
+                [package, digest, name @ ..] => package
+                    .parse()
+                    .ok()
+                    .zip(sha256(digest))
+                    .map(|(package, listing)| ManifestEntry { package, listing, name: name.join(" ") }),
                 _ => None,
             };
             match entry {
@@ -175,7 +179,8 @@ impl<'a> SignedManifest<'a> {
         let signature = whole[at..].strip_prefix("signature ").ok_or(ManifestError::Unsigned)?;
         let signed = &text[..at];
         let above = signed.trim_end_matches('\n');
-        let key = above[above.rfind('\n').map_or(0, |at| at + 1)..].strip_prefix("key ").ok_or(ManifestError::Unsigned)?;
+        let key =
+            above[above.rfind('\n').map_or(0, |at| at + 1)..].strip_prefix("key ").ok_or(ManifestError::Unsigned)?;
         let hexadecimal = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
         if !hexadecimal(key, 64) || !hexadecimal(signature, 128) || signed.len() != above.len() + 1 {
             return Err(ManifestError::Unsigned);

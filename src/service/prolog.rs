@@ -324,7 +324,8 @@ mod tests {
 
     /// Decides for these jobs and prints what comes of it.
     fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
-        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs, nearby: Nearby::default() };
+        let context =
+            DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs, nearby: Nearby::default() };
         let answer = decide(&context, &moment(waits_for_schedule));
         let option = answer.reply.download.expect("the option is always there");
         let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
@@ -418,14 +419,18 @@ mod tests {
             let age = age_hours.map(|hours| i64::try_from(hours).expect("hours") * 3600);
             computer.last_inventory = age.map(|age| UnixTime::from_seconds(NOW.seconds() - age));
             let settings = settings(&[(SettingKey::Frequency, frequency)]);
-            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new(), nearby: Nearby::default() }, NOW)
+            inventory_wanted(
+                &DeviceContext { computer: Some(computer), settings, jobs: Vec::new(), nearby: Nearby::default() },
+                NOW,
+            )
         };
         assert!(wanted(0, Some(0)));
         assert!(wanted(1, None));
         assert!(!wanted(-1, None));
         assert!(!wanted(1, Some(23)));
         assert!(wanted(1, Some(24)));
-        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new(), nearby: Nearby::default() };
+        let unknown =
+            DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new(), nearby: Nearby::default() };
         assert!(inventory_wanted(&unknown, NOW));
     }
 }

@@ -91,9 +91,11 @@ impl TryFrom<MirrorRow> for Mirror {
     fn try_from(row: MirrorRow) -> Result<Self, StoreError> {
         let name = row.name;
         let at = At("mirrors", name.as_str());
-        let token_hash = row.token_hash.as_deref().map(parse_hash).map(|hash| {
-            hash.ok_or_else(|| at.corrupt("token_hash is no SHA-256"))
-        });
+        let token_hash = row
+            .token_hash
+            .as_deref()
+            .map(parse_hash)
+            .map(|hash| hash.ok_or_else(|| at.corrupt("token_hash is no SHA-256")));
         let filter = if row.packages.is_empty() { Ok(PackageFilter::default()) } else { row.packages.parse() };
         Ok(Self {
             location: at.check(row.location.parse())?,
@@ -177,13 +179,7 @@ pub fn held(conn: &mut Conn, name: &str) -> Result<Vec<PackageId>, StoreError> {
 }
 
 /// Keeps what a mirror said. Only what is another package than before costs a row.
-pub fn report(
-    conn: &mut Conn,
-    name: &str,
-    said: &MirrorReport,
-    from: IpAddr,
-    at: UnixTime,
-) -> Result<(), StoreError> {
+pub fn report(conn: &mut Conn, name: &str, said: &MirrorReport, from: IpAddr, at: UnixTime) -> Result<(), StoreError> {
     let row = mirrors::table.find(text(name));
     let changed = q!(conn => diesel::update(row)
         .set((
