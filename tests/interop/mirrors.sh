@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly FRAGMENTS=9          # of each package
 readonly FRAGMENT=20000       # bytes
 readonly SILENT=6             # seconds after which a mirror is not offered any more
-readonly CHILD_SECONDS=60     # how long one run of an agent may go on downloading
+readonly CHILD_SECONDS=120    # how long one run of an agent may go on downloading
 
 NAME=mirrors
 . tests/interop/lib.sh
@@ -86,7 +86,7 @@ public_name = "10.77.0.1"
 DOWNLOAD_FRAG_LATENCY = 1
 DOWNLOAD_CYCLE_LATENCY = 1
 DOWNLOAD_PERIOD_LATENCY = 0
-DOWNLOAD_PERIOD_LENGTH = 20
+DOWNLOAD_PERIOD_LENGTH = 10
 FREQUENCY = 0
 PROLOG_FREQ = 1
 TOML

@@ -354,7 +354,7 @@ fn a_file_goes_on_where_it_was_also_from_another_source() {
     let partial = scene.home.path().join("o/staging/7.partial");
     std::fs::create_dir_all(&partial).expect("made");
     dripfeed::disk::atomic::write(&partial.join("7-1"), &[b'z'; 1000]).expect("written");
-    dripfeed::disk::atomic::write(&partial.join("7-2"), &[b'z'; 400_000]).expect("written");
+    dripfeed::disk::atomic::write(&partial.join("7-2"), &vec![b'z'; 400_000]).expect("written");
     let output = scene.sync("o", &[&good], &[]);
     json(&output);
     assert_eq!(said(&output), "", "nobody is blamed");
