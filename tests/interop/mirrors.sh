@@ -15,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-readonly FRAGMENTS=9          # of each package
+readonly FRAGMENTS=6          # of each package
 readonly FRAGMENT=20000       # bytes
 readonly SILENT=6             # seconds after which a mirror is not offered any more
 readonly CHILD_SECONDS=120    # how long one run of an agent may go on downloading
@@ -217,7 +217,7 @@ both_hold() { verb mirror show a --json | grep -q "$second" && verb mirror show 
 check "both mirrors have the second package" wait_until 20 both_hold
 verb assign "$second" --all >>"$work/verbs.log"
 
-some() { [ "$(fetched "$1" "$2" "$second")" -ge 3 ]; }
+some() { [ "$(fetched "$1" "$2" "$second")" -ge 2 ]; }
 ours & agent_b=$!
 check "our agent is at work" wait_until 30 some mb 10.77.2.10
 end_mirror mb
@@ -235,7 +235,9 @@ check "... going on from the next mirror of its site" test "$(fetched ma 10.77.2
 stock || true
 check "the stock agent is at work" wait_until 30 some ma 10.77.1.10
 end_mirror ma
-stock_child_is_gone "$state" "$CHILD_SECONDS"
+# Its child asks the dead mirror for ever and lets no other begin; the computer is switched off for the night.
+sleep 3
+kill_stock_children "$work/agent-a"
 before=$(fetched ma 10.77.1.10 "$second")
 check "mirror a died in the middle of it" test "$before" -lt "$count"
 sleep $((SILENT + 1))
