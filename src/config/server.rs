@@ -637,6 +637,11 @@ impl ServerConfig {
         self.data_dir.join("download")
     }
 
+    /// Where keys and certificates of our own making are.
+    pub fn certificates_dir(&self) -> PathBuf {
+        self.data_dir.join("certs")
+    }
+
     /// Half-built packages.
     pub fn staging_dir(&self) -> PathBuf {
         self.data_dir.join("staging")

@@ -6,7 +6,7 @@
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
-//!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
@@ -23,7 +23,6 @@ mod manifest;
 mod middleware;
 mod ocs;
 mod pages;
-mod range;
 mod reply;
 mod router;
 mod sendfile;
@@ -53,6 +52,7 @@ use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::service::{App, groups};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
+use crate::tls::signing::{SigningError, SigningKey};
 
 /// Between two looks at files that are mapped but no longer published.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -117,6 +117,9 @@ pub enum ServeError {
     /// No certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No key to sign manifests with.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> String {
@@ -159,6 +162,8 @@ struct Site {
     /// Wrong passwords by address.
     guesses: Arc<Guesses>,
     user_agents: UserAgents,
+    /// What manifests are signed with.
+    signing: Arc<SigningKey>,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -210,6 +215,7 @@ impl Server {
             listings: Listings::default(),
             guesses: Arc::default(),
             user_agents: config.user_agents,
+            signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }

@@ -14,7 +14,7 @@ pub(super) fn router(site: Site) -> Router {
         .route("/ocsinventory/", any(ocs::receive))
         .route("/ocsinventory/{*below}", any(ocs::receive))
         // Agents and mirrors: the published tree. `info` over HTTPS only.
-        .route("/download/manifest", get(manifest::manifest))
+        .route("/download/manifest", get(manifest::manifest).post(manifest::report))
         .route("/download/manifest/{package}", get(manifest::listing))
         .route("/download/{*key}", any(tree::serve))
         // People and their programs: HTTPS only.

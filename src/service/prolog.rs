@@ -3,9 +3,10 @@
 //! One read of everything that decides, then the pure [`decide`], then one write. The reply is sent after the commit:
 //! a package that an agent was told of is never "waiting" in the database.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::mirrors::locations;
 use super::{App, Peer, ServiceError, discovery};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
@@ -16,8 +17,9 @@ use crate::model::{
 use crate::protocol::{Decision, DownloadOption, IpDiscover, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
+use crate::store::mirrors::Nearby;
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, computers, events, groups, jobs, settings};
+use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, settings};
 
 /// Answers a check-in.
 pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
@@ -25,8 +27,8 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
     let device_id = request.device_id;
     let context = {
         let device_id = device_id.clone();
-        let global = app.configured.clone();
-        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?
+        let (global, address) = (app.configured.clone(), peer.address);
+        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, Some(address))).await?
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
@@ -51,10 +53,18 @@ pub struct DeviceContext {
     pub registry: Vec<RegistryQuery>,
     /// The network that it looks round in.
     pub surroundings: Option<Ipv4Addr>,
+    /// The mirrors near where it is, with those of its packages that they hold.
+    pub nearby: Nearby,
 }
 
 impl DeviceContext {
-    pub(super) fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
+    /// `address` is where it is; `None` looks for no mirrors.
+    pub(super) fn load(
+        conn: &mut Conn,
+        device_id: &DeviceId,
+        configured: SettingsLayer,
+        address: Option<IpAddr>,
+    ) -> Result<Self, StoreError> {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
         // One that was put away is unknown until its next inventory, which it is asked for at once.
@@ -62,7 +72,14 @@ impl DeviceContext {
         let Some(computer) = found else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
             let registry = discovery::registry_queries(conn, &settings)?;
-            return Ok(Self { computer: None, settings, jobs: Vec::new(), registry, surroundings: None });
+            return Ok(Self {
+                computer: None,
+                settings,
+                jobs: Vec::new(),
+                registry,
+                surroundings: None,
+                nearby: Nearby::default(),
+            });
         };
         let own = settings::layer(conn, Scope::Computer(computer.id))?;
         let of_groups: Vec<SettingsLayer> =
@@ -71,7 +88,13 @@ impl DeviceContext {
         let settings = resolve(&global, &of_groups, &own);
         let registry = discovery::registry_queries(conn, &settings)?;
         let surroundings = discovery::surroundings(conn, computer.id, &settings)?;
-        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings })
+        let packages: Vec<PackageId> =
+            jobs.iter().filter(|open| open.activation.is_some()).map(|open| open.job.package).collect();
+        let nearby = match address {
+            Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
+            _ => Nearby::default(),
+        };
+        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings, nearby })
     }
 }
 
@@ -183,11 +206,18 @@ pub(super) fn gate(
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
+    // A stock agent knows the first one and comes back for another when that fails; ours takes the next by itself.
+    let near = locations(&context.nearby, job.package, &activation.fragment_location, moment.now);
+    let mut near = near.into_iter().map(|(location, _)| location);
+    let Some(fragment_location) = near.next() else {
+        return Err(Withheld::NoMirror);
+    };
+    let more_locations = near.take(Offer::MAX_MORE_LOCATIONS).collect();
     Ok(Offer {
         package: job.package,
         info_location: activation.info_location.clone(),
-        fragment_location: activation.fragment_location.clone(),
-        more_locations: Vec::new(),
+        fragment_location,
+        more_locations,
         schedule: job.options.schedule.clone(),
         post_command: job.options.post_command.clone(),
         force: job.options.force,
@@ -314,7 +344,14 @@ mod tests {
     }
 
     fn known(computer: Option<Computer>, settings: Settings) -> DeviceContext {
-        DeviceContext { computer, settings, jobs: Vec::new(), registry: Vec::new(), surroundings: None }
+        DeviceContext {
+            computer,
+            settings,
+            jobs: Vec::new(),
+            registry: Vec::new(),
+            surroundings: None,
+            nearby: Nearby::default(),
+        }
     }
 
     fn moment(waits_for_schedule: bool) -> Moment {

@@ -52,6 +52,7 @@ pub mod groups;
 pub mod installations;
 pub mod jobs;
 pub mod merges;
+pub mod mirrors;
 pub mod packages;
 pub mod registry;
 pub mod search;
