@@ -59,8 +59,10 @@ pub async fn take(
             && known.says_the_same(&sha256, &digests, now)
         {
             let (id, contact) = (known.computer.id, contact.clone());
+            let (memo, device_id) = (Arc::clone(app.store.memo()), request.device_id.clone());
             app.store
                 .write(move |conn| -> Result<(), StoreError> {
+                    conn.alters_only(&memo, &device_id);
                     computers::touch_inventory(conn, id, &contact)?;
                     // Queries may ask for times and for other groups.
                     groups::evaluate(conn, id, now)

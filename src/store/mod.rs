@@ -7,7 +7,7 @@
 //! On both back ends writes happen one after the other, in one thread that commits many at once, and other programs
 //! wait their turn: a check and the write that depends on it belong into one closure and are never torn apart. Reads go
 //! on beside them, each on one consistent view. Nothing is remembered from one transaction to the next, because other
-//! programs write too.
+//! programs write too; but for what [`memo`] keeps and a write finds still true.
 //!
 //! ```
 //! # use dripfeed::store::{Store, StoreError, users};
@@ -28,6 +28,7 @@ use std::thread::Thread;
 
 use self::sqlite::Sqlite;
 use self::writer::Workers;
+use crate::model::DeviceId;
 
 mod connection;
 mod error;
@@ -45,9 +46,11 @@ pub mod computers;
 pub mod deployments;
 pub mod events;
 pub mod fields;
+pub mod figures;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod memo;
 pub mod merges;
 pub mod packages;
 pub mod search;
@@ -67,6 +70,8 @@ struct Inner {
     url: DatabaseUrl,
     writer: Workers,
     readers: Readers,
+    commits: Arc<figures::Commits>,
+    memo: Arc<memo::Memo>,
 }
 
 enum Readers {
@@ -81,11 +86,14 @@ impl Store {
     /// A file is made for its owner alone; a directory is never made. May block for a while, so it belongs to the start
     /// of a program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let commits = Arc::new(figures::Commits::new());
+        let memo = Arc::new(memo::Memo::new(matches!(url, DatabaseUrl::Sqlite(_))));
+        let shared = || writer::Shared { commits: Arc::clone(&commits), memo: Arc::clone(&memo) };
         let (writer, readers) = match url {
             DatabaseUrl::Sqlite(path) => {
                 let sqlite = Arc::new(Sqlite::open(path)?);
                 let opener = Arc::clone(&sqlite);
-                (Workers::writer(Box::new(move || opener.writer()))?, Readers::Inline(sqlite))
+                (Workers::writer(Box::new(move || opener.writer()), shared())?, Readers::Inline(sqlite))
             }
             DatabaseUrl::Postgres(address) => {
                 let target = postgres::Target::open(address, url.to_string())?;
@@ -93,15 +101,25 @@ impl Store {
                     let target = target.clone();
                     Box::new(move || target.connect())
                 };
-                (Workers::writer(opener())?, Readers::Threads(Workers::readers(opener)?))
+                (Workers::writer(opener(), shared())?, Readers::Threads(Workers::readers(opener)?))
             }
         };
-        Ok(Self(Arc::new(Inner { url: url.clone(), writer, readers })))
+        Ok(Self(Arc::new(Inner { url: url.clone(), writer, readers, commits, memo })))
     }
 
     /// Where it is. Prints without its password.
     pub fn url(&self) -> &DatabaseUrl {
         &self.0.url
+    }
+
+    /// What this program's writer has committed since it opened the database.
+    pub fn commits(&self) -> &figures::Commits {
+        &self.0.commits
+    }
+
+    /// What was read about computers and is kept.
+    pub fn memo(&self) -> &Arc<memo::Memo> {
+        &self.0.memo
     }
 
     /// Reads, on the calling worker for SQLite: for queries of microseconds. One consistent view per call.
@@ -159,6 +177,19 @@ impl Store {
                 problem: "PostgreSQL makes its own copies: pg_dump --format=custom".to_owned(),
             }),
         }
+    }
+}
+
+/// What the running write alters. A write that says nothing alters all there is.
+impl Conn {
+    /// Nothing that is read about any other computer before it is answered.
+    pub fn alters_only(&mut self, store: &memo::Memo, device: &DeviceId) {
+        store.about(device);
+    }
+
+    /// Nothing that anybody is answered by.
+    pub fn alters_no_answer(&mut self) {
+        memo::Memo::about_nothing();
     }
 }
 
