@@ -8,7 +8,8 @@
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
 //!         tree.rs        /download/<key>               range.rs  one range of a file
 //!         manifest.rs    /download/manifest, for mirrors
-//!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
+//!         pages.rs       landing page, ca.pem          reply.rs  answers of a sentence
+//!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -17,10 +18,12 @@ mod body;
 mod connection;
 mod listen;
 mod manifest;
+mod meters;
 mod middleware;
 mod ocs;
 mod pages;
 mod range;
+mod ready;
 mod reply;
 mod router;
 mod sendfile;
@@ -40,7 +43,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
+use self::meters::Meters;
 use self::middleware::RequestIds;
+use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::service::App;
@@ -149,8 +154,9 @@ struct Site {
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
     data_dir: Arc<Path>,
-    download: Arc<Path>,
     listings: Listings,
+    meters: Arc<Meters>,
+    readiness: Readiness,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -199,8 +205,9 @@ impl Server {
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
             data_dir: config.data_dir.clone().into(),
-            download: config.download_dir().into(),
             listings: Listings::default(),
+            meters: Arc::new(Meters::new()),
+            readiness: Readiness::new(config.limits.free_space),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -226,6 +233,7 @@ impl Server {
             tls: None,
             router: router::router(site.clone()),
             ids: Arc::new(RequestIds::new()),
+            meters: Arc::clone(&site.meters),
             deadlines: Deadlines {
                 header: config.timeouts.header,
                 idle: config.timeouts.idle,

@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER
 use http::{HeaderValue, Method, StatusCode};
 
 use super::body::{self, BodyError};
+use super::meters::Kind;
 use super::{Remote, Site, reply};
 use crate::model::limits::RequestLimits;
 use crate::protocol::envelope::{self, Container, EnvelopeError};
@@ -70,7 +71,21 @@ async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Respo
     // Each may hold its inflated document until it is committed: so many at a time, however many come.
     let _turn = if body.len() < HEAVY { None } else { site.heavy.acquire().await.ok() };
     let (container, document, request) = understand(body, limits).await?;
-    answer(&site.app, peer, container, document, request).await
+    let kind = kind(&request);
+    let mut response = answer(&site.app, peer, container, document, request).await.unwrap_or_else(Refusal::response);
+    response.extensions_mut().insert(kind);
+    Ok(response)
+}
+
+fn kind(request: &Request) -> Kind {
+    match request {
+        Request::Prolog(_) => Kind::Prolog,
+        Request::Inventory(_) => Kind::Inventory,
+        Request::Download(_) => Kind::Report,
+        Request::Notify(_) => Kind::Notify,
+        Request::Update => Kind::Update,
+        Request::Snmp { .. } => Kind::Snmp,
+    }
 }
 
 /// Opens and reads a body; a large one off the workers.

@@ -1,4 +1,4 @@
-//! What people and operators see: the landing page, the authority's certificate, health.
+//! What people see: the landing page, the authority's certificate; and that the process lives.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +15,6 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Listener, Remote, Site, reply};
-use crate::store::StoreError;
 
 const STYLE: &str = include_str!("landing.css");
 const PAGE: &str = include_str!("landing.html");
@@ -82,20 +81,6 @@ pub(super) async fn alive(Extension(remote): Extension<Remote>) -> Response {
     reply::text(StatusCode::OK, "alive")
 }
 
-/// `GET /readyz`: it can do its work.
-pub(super) async fn ready(State(site): State<Site>, Extension(remote): Extension<Remote>) -> Response {
-    if let Some(refusal) = from_elsewhere(&remote) {
-        return refusal;
-    }
-    if let Err(error) = site.app.store.read(|_| Ok::<(), StoreError>(())).await {
-        return reply::later(&format!("not ready: the database cannot be read: {error}"));
-    }
-    if let Err(error) = std::fs::read_dir(&*site.download) {
-        return reply::later(&format!("not ready: the tree {} cannot be read: {error}", site.download.display()));
-    }
-    reply::text(StatusCode::OK, "ready")
-}
-
 /// Any other address.
 pub(super) async fn nothing() -> Response {
     reply::text(StatusCode::NOT_FOUND, "there is nothing at this address")
@@ -108,7 +93,8 @@ pub(super) async fn wrong_method() -> Response {
     response
 }
 
-fn from_elsewhere(remote: &Remote) -> Option<Response> {
+/// The refusal for who asks from another machine.
+pub(super) fn from_elsewhere(remote: &Remote) -> Option<Response> {
     (!local(remote)).then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
 }
 
