@@ -28,14 +28,13 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
     let memo = Arc::clone(app.store.memo());
     let kept = memo.get::<DeviceContext>(&device_id);
     let is_kept = kept.is_some();
-    let (stamp, context) = match kept {
-        Some(kept) => kept,
-        None => {
-            let (device_id, global) = (device_id.clone(), app.configured.clone());
-            let stamp = memo.stamp(&device_id);
-            let context = app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?;
-            (stamp, Arc::new(context))
-        }
+    let (stamp, context) = if let Some(kept) = kept {
+        kept
+    } else {
+        let (device_id, global) = (device_id.clone(), app.configured.clone());
+        let stamp = memo.stamp(&device_id);
+        let context = app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?;
+        (stamp, Arc::new(context))
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
@@ -53,14 +52,14 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
         }
         let Some(computer) = &context.computer else { return Ok(answer.reply) };
         answer.changes.write(conn, computer, &contact)?;
-        if answer.changes != Changes::default() {
-            conn.alters_only(&memo, &device_id);
-        } else {
+        if answer.changes == Changes::default() {
             // Time and address of the last contact decide nothing.
             conn.alters_no_answer();
             if !is_kept {
                 memo.keep(&device_id, stamp, &context, 1 + context.jobs.len());
             }
+        } else {
+            conn.alters_only(&memo, &device_id);
         }
         Ok(answer.reply)
     };

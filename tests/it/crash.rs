@@ -317,7 +317,9 @@ fn whatever_a_killed_server_has_answered_with_200_is_found_afterwards() {
         for kill in 1..=crowd.kills {
             let enough = kill * total / (crowd.kills + 1);
             // A client that found something wrong has ended, and then the rest is not to be waited for.
-            while answered.load(Ordering::Relaxed) < enough && !clients.iter().any(|it| it.is_finished()) {
+            while answered.load(Ordering::Relaxed) < enough
+                && !clients.iter().any(std::thread::ScopedJoinHandle::is_finished)
+            {
                 std::thread::park_timeout(std::time::Duration::from_millis(2));
             }
             served.kill();
