@@ -10,6 +10,7 @@
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
+//!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -20,9 +21,11 @@ mod connection;
 mod console;
 mod listen;
 mod manifest;
+mod meters;
 mod middleware;
 mod ocs;
 mod pages;
+mod ready;
 mod reply;
 mod router;
 mod sendfile;
@@ -43,7 +46,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
+use self::meters::Meters;
 use self::middleware::RequestIds;
+use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::model::UserAgents;
@@ -157,13 +162,15 @@ struct Site {
     public_name: Arc<str>,
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
-    download: Arc<Path>,
+    data_dir: Arc<Path>,
     listings: Listings,
     /// Wrong passwords by address.
     guesses: Arc<Guesses>,
     user_agents: UserAgents,
     /// What manifests are signed with.
     signing: Arc<SigningKey>,
+    meters: Arc<Meters>,
+    readiness: Readiness,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -211,11 +218,13 @@ impl Server {
             },
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
-            download: config.download_dir().into(),
+            data_dir: config.data_dir.clone().into(),
             listings: Listings::default(),
             guesses: Arc::default(),
             user_agents: config.user_agents,
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
+            meters: Arc::new(Meters::new()),
+            readiness: Readiness::new(config.limits.free_space),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -241,6 +250,7 @@ impl Server {
             tls: None,
             router: router::router(site.clone()),
             ids: Arc::new(RequestIds::new()),
+            meters: Arc::clone(&site.meters),
             deadlines: Deadlines {
                 header: config.timeouts.header,
                 idle: config.timeouts.idle,

@@ -4,6 +4,7 @@
 //! a package that an agent was told of is never "waiting" in the database.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::mirrors::locations;
@@ -22,25 +23,56 @@ use crate::store::settings::Scope;
 use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, settings};
 
 /// Answers a check-in.
+///
+/// What decides is read, or kept from the last time; the answer holds if that is still true inside the write, where
+/// nothing changes beside it. Else it is read and decided again, there.
 pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
     let now = app.clock.now();
     let device_id = request.device_id;
-    let context = {
-        let device_id = device_id.clone();
-        let (global, address) = (app.configured.clone(), peer.address);
-        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, Some(address))).await?
+    let (memo, address) = (Arc::clone(app.store.memo()), Some(peer.address));
+    // Elsewhere there are other mirrors.
+    let kept = memo.get::<DeviceContext>(&device_id).filter(|(_, context)| context.address == address);
+    let is_kept = kept.is_some();
+    let (stamp, context) = if let Some(kept) = kept {
+        kept
+    } else {
+        let (device_id, global) = (device_id.clone(), app.configured.clone());
+        let stamp = memo.stamp(&device_id);
+        let context = app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, address)).await?;
+        (stamp, Arc::new(context))
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
-    if let Some(computer) = context.computer {
-        let contact = peer.contact(now);
-        let changes = answer.changes;
-        app.store.write(move |conn| changes.write(conn, &computer, &contact)).await?;
+    if context.computer.is_none() {
+        return Ok(answer.reply);
     }
-    Ok(answer.reply)
+    let (contact, configured) = (peer.contact(now), app.configured.clone());
+    let write = move |conn: &mut Conn| -> Result<PrologReply, StoreError> {
+        let (mut stamp, mut context, mut answer, mut is_kept) = (stamp, context, answer, is_kept);
+        if memo.is_on() && !memo.holds(&stamp) {
+            stamp = memo.stamp(&device_id);
+            context = Arc::new(DeviceContext::load(conn, &device_id, configured, address)?);
+            answer = decide(&context, &moment);
+            is_kept = false;
+        }
+        let Some(computer) = &context.computer else { return Ok(answer.reply) };
+        answer.changes.write(conn, computer, &contact)?;
+        if answer.changes == Changes::default() {
+            // Time and address of the last contact decide nothing.
+            conn.alters_no_answer();
+            if !is_kept {
+                memo.keep(&device_id, stamp, &context, 1 + context.jobs.len());
+            }
+        } else {
+            conn.alters_only(&memo, &device_id);
+        }
+        Ok(answer.reply)
+    };
+    Ok(app.store.write(write).await?)
 }
 
-/// Everything that decides about a computer, read in one view.
+/// Everything that decides about a computer, read in one view. Of the database alone: it is kept for the computer's next
+/// contact, so nothing that depends on a request or on the time may be in it.
 #[derive(Clone, Debug)]
 pub struct DeviceContext {
     /// `None` before its first inventory.
@@ -53,7 +85,9 @@ pub struct DeviceContext {
     pub registry: Vec<RegistryQuery>,
     /// The network that it looks round in.
     pub surroundings: Option<Ipv4Addr>,
-    /// The mirrors near where it is, with those of its packages that they hold.
+    /// Where it was when this was read.
+    pub address: Option<IpAddr>,
+    /// The mirrors near there, with those of its packages that they hold.
     pub nearby: Nearby,
 }
 
@@ -78,6 +112,7 @@ impl DeviceContext {
                 jobs: Vec::new(),
                 registry,
                 surroundings: None,
+                address,
                 nearby: Nearby::default(),
             });
         };
@@ -94,7 +129,7 @@ impl DeviceContext {
             Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
             _ => Nearby::default(),
         };
-        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings, nearby })
+        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings, address, nearby })
     }
 }
 
@@ -350,6 +385,7 @@ mod tests {
             jobs: Vec::new(),
             registry: Vec::new(),
             surroundings: None,
+            address: None,
             nearby: Nearby::default(),
         }
     }
