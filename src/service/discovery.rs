@@ -115,7 +115,8 @@ pub(super) fn take(
                 for other in displaced {
                     discovery::dismiss(conn, other)?;
                 }
-                return discovery::elect(conn, computer, network, now);
+                discovery::elect(conn, computer, network, now)?;
+                return Ok(true);
             }
             Outcome::Loses => {}
         }
