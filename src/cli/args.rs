@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use super::context::Served;
+use crate::fetch::Secret;
 use crate::model::{
     AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree, Schedule,
 };
@@ -27,6 +29,8 @@ Exit codes: 0 done, 1 failed, 2 refused (what was asked for cannot be, and nothi
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) far: Far,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -57,6 +61,41 @@ pub(crate) struct Place {
         help_heading = PLACE
     )]
     pub(crate) config: Option<PathBuf>,
+    /// Set by a server that runs the verb for somebody elsewhere.
+    #[arg(skip)]
+    pub(crate) served: Option<Served>,
+}
+
+/// The heading of what stands before the verb.
+const FAR: &str = "A server elsewhere (before the verb)";
+
+/// A server that is asked over the network.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Far {
+    /// Have the verb run by that server, over its API
+    #[arg(long, value_name = "https://HOST[:PORT]", env = "DRIPFEED_SERVER", hide_env_values = true, help_heading = FAR)]
+    pub(crate) server: Option<String>,
+    /// Whose rights hold there: a token, as the console makes them. Others on this machine can read it: rather use the
+    /// variable or --token-file
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "DRIPFEED_TOKEN",
+        hide_env_values = true,
+        value_parser = secret,
+        help_heading = FAR
+    )]
+    pub(crate) token: Option<Secret>,
+    /// A file with the token in it
+    #[arg(long, value_name = "FILE", env = "DRIPFEED_TOKEN_FILE", hide_env_values = true, help_heading = FAR)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The authority to check that server against, its certs/ca.pem
+    #[arg(long, value_name = "FILE", env = "DRIPFEED_CA", hide_env_values = true, help_heading = FAR)]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret(text.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

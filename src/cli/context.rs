@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
 use super::args::Place;
+use super::{Failure, terminal};
 use crate::clock::Clock;
 use crate::config::server::{Certificate, ConfigError, ServerConfig, ServerOpts};
 use crate::disk::published::PublishedTree;
@@ -36,8 +36,20 @@ pub(super) enum Missing {
     Refuse,
 }
 
+/// What a server that runs a verb for somebody elsewhere has open already.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    /// Its first change takes the line of the audit log along.
+    pub(super) app: App,
+    pub(super) opts: ServerOpts,
+    pub(super) config: ServerConfig,
+}
+
 /// Collects and checks the configuration.
 pub(super) fn configure(place: &Place, flags: &[(&str, String)]) -> Result<(ServerOpts, ServerConfig), Failure> {
+    if let Some(served) = &place.served {
+        return Ok((served.opts.clone(), served.config.clone()));
+    }
     let mut flags = flags.to_vec();
     if let Some(directory) = &place.data_dir {
         flags.push(("data_dir", directory.display().to_string()));
@@ -50,14 +62,20 @@ pub(super) fn configure(place: &Place, flags: &[(&str, String)]) -> Result<(Serv
 
 /// Opens what a verb works on.
 pub(super) fn open(place: &Place) -> Result<Context, Failure> {
-    let (_, config) = configure(place, &[])?;
-    open_with(config, Missing::Refuse)
+    open_place(place, Missing::Refuse)
 }
 
 /// The same for a verb that may be the first one in a directory.
 pub(super) fn open_or_make(place: &Place) -> Result<Context, Failure> {
+    open_place(place, Missing::Make)
+}
+
+fn open_place(place: &Place, missing: Missing) -> Result<Context, Failure> {
+    if let Some(served) = &place.served {
+        return Ok(Context { app: served.app.clone(), config: served.config.clone() });
+    }
     let (_, config) = configure(place, &[])?;
-    open_with(config, Missing::Make)
+    open_with(config, missing)
 }
 
 pub(super) fn open_with(config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
@@ -133,7 +151,7 @@ pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> S
     }
 }
 
-/// Who acts: the account that runs the verb.
+/// Who acts: the account that runs the verb, or whoever has it run from elsewhere.
 pub(super) fn administrator() -> String {
-    crate::config::server::account_name().unwrap_or_else(|| "command line".to_owned())
+    terminal::actor().or_else(crate::config::server::account_name).unwrap_or_else(|| "command line".to_owned())
 }

@@ -12,6 +12,7 @@ mod computer;
 mod context;
 mod demo;
 mod deployment;
+mod door;
 mod group;
 mod mirror;
 mod network;
@@ -19,13 +20,17 @@ mod output;
 mod package;
 mod progress;
 mod registry;
+mod remote;
 mod serve;
 mod setting;
 mod software;
 mod status;
+mod terminal;
 mod user;
+mod verbs;
 mod why;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -61,7 +66,8 @@ pub(crate) type Done = Result<(), Failure>;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to standard output and are no errors; clap knows which.
@@ -71,16 +77,27 @@ pub fn main() -> ExitCode {
         }
     };
     let mut output = Output::new();
-    match run(arguments, &mut output).and_then(|()| output.finish()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(Failure::Refused(error)) => {
-            output::complain(&error);
-            ExitCode::from(2)
+    let done = match &arguments.far.server {
+        Some(server) => remote::run(server, &arguments, &typed, &mut output),
+        None => run(arguments, &mut output).map(|()| 0),
+    };
+    ExitCode::from(match done.and_then(|code| output.flush().map(|()| code)) {
+        Ok(code) => code,
+        Err(failure) => conclude(&failure),
+    })
+}
+
+/// Says why it ended; gives the exit code.
+fn conclude(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Failed(error) if output::is_broken_pipe(error) => 0,
+        Failure::Refused(error) => {
+            output::complain(error);
+            2
         }
-        Err(Failure::Failed(error)) => {
-            output::complain(&error);
-            ExitCode::FAILURE
+        Failure::Failed(error) => {
+            output::complain(error);
+            1
         }
     }
 }

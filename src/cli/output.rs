@@ -5,18 +5,62 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::Done;
+use super::{Done, terminal};
+use crate::server::verbs::{Message, Tone};
+
+/// Bytes of results that are kept for somebody elsewhere.
+const KEPT: usize = 64 << 20;
 
 /// Standard output, buffered, so that a list of 100,000 lines is not 100,000 system calls.
 pub(crate) struct Output {
-    out: io::BufWriter<io::Stdout>,
+    out: Sink,
     /// What each line begins with.
     indent: &'static str,
 }
 
+/// Where results go.
+enum Sink {
+    /// To this process's standard output.
+    Own(io::BufWriter<io::Stdout>),
+    /// To somebody elsewhere, once it is done.
+    Kept(Vec<u8>),
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Own(out) => out.write(bytes),
+            Self::Kept(kept) if kept.len() + bytes.len() > KEPT => Err(io::Error::other(
+                "there are more than 64 MiB of it: ask for less, by the pages of the API, or on the server itself",
+            )),
+            Self::Kept(kept) => kept.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Own(out) => out.flush(),
+            Self::Kept(_) => Ok(()),
+        }
+    }
+}
+
 impl Output {
     pub(crate) fn new() -> Self {
-        Self { out: io::BufWriter::new(io::stdout()), indent: "" }
+        Self { out: Sink::Own(io::BufWriter::new(io::stdout())), indent: "" }
+    }
+
+    /// One that keeps everything, for somebody elsewhere.
+    pub(crate) fn keeping() -> Self {
+        Self { out: Sink::Kept(Vec::new()), indent: "" }
+    }
+
+    /// What was kept.
+    pub(crate) fn kept(self) -> String {
+        match self.out {
+            Sink::Own(_) => String::new(),
+            Sink::Kept(kept) => String::from_utf8_lossy(&kept).into_owned(),
+        }
     }
 
     /// Begins each line from now on with this: a verb that speaks inside another one's story.
@@ -70,9 +114,6 @@ impl Output {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Done {
-        self.flush()
-    }
 }
 
 /// Text from a computer on a terminal: what could move the cursor, or turn the rest of the line round, is shown, not done.
@@ -102,16 +143,38 @@ pub(crate) fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    let (red, plain) = if io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    // Computers' names and archives' paths are in such sentences, too.
-    let text: Vec<String> = text.lines().map(printable).collect();
-    let _ = writeln!(io::stderr(), "{red}error:{plain} {}", text.join("\n"));
+    tell(Tone::Error, &text);
 }
 
 /// Says what the administrator should know though it is no error.
 pub(crate) fn warn(text: impl Display) {
-    let (yellow, plain) = if io::stderr().is_terminal() { ("\x1b[1;33m", "\x1b[0m") } else { ("", "") };
-    let _ = writeln!(io::stderr(), "{yellow}warning:{plain} {}", printable(&text.to_string()));
+    tell(Tone::Warning, &text.to_string());
+}
+
+/// What was said elsewhere, said here.
+pub(crate) fn repeat(message: &Message) {
+    tell(message.tone, &message.text);
+}
+
+fn tell(tone: Tone, text: &str) {
+    if terminal::keep(tone, text) {
+        return;
+    }
+    let word = match tone {
+        Tone::Error => ("\x1b[1;31m", "error:"),
+        Tone::Warning => ("\x1b[1;33m", "warning:"),
+        Tone::Note => {
+            let _ = writeln!(io::stderr(), "{}", shown(text));
+            return;
+        }
+    };
+    let (colour, plain) = if io::stderr().is_terminal() { (word.0, "\x1b[0m") } else { ("", "") };
+    let _ = writeln!(io::stderr(), "{colour}{}{plain} {}", word.1, shown(text));
+}
+
+/// Computers' names and archives' paths are in such sentences, too.
+fn shown(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Whoever reads us has read enough (`dripfeed status | head`): that is no failure.
@@ -125,5 +188,5 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Says something that is neither result nor warning: what to do next.
 pub(crate) fn say(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    tell(Tone::Note, &text.to_string());
 }

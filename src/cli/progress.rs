@@ -2,12 +2,19 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal;
+
 /// A bar of bytes with rate and time left. indicatif draws on standard error, and only on a terminal.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
     pub(crate) fn new(what: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let target = if terminal::is_elsewhere() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(10)
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style("{prefix:>10}  {binary_bytes}  {binary_bytes_per_sec}"));
         bar.set_prefix(what.to_owned());
         Self(bar)

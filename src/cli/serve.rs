@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::args::{Place, Serve};
 use super::context::{AddressFile, Context, Missing, authority, configure, open_with};
+use super::door::Door;
 use super::output::Output;
 use super::{Done, Failure};
 use crate::disk::atomic;
@@ -83,7 +84,7 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
         .into_iter()
         .filter_map(|(key, text)| text.clone().map(|text| (key, text)))
         .collect();
-    let (_, config) = configure(place, &flags)?;
+    let (opts, config) = configure(place, &flags)?;
     telemetry::init(&config.log.filter, config.log.format);
     let Context { app, config } = open_with(config, Missing::Make)?;
     let lock = LockFile::acquire(&config.data_dir.join("server.lock")).map_err(|error| match error {
@@ -94,6 +95,7 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let server = runtime.block_on(async { Server::bind(config.clone(), app.clone()) })?;
+    let server = server.with_verbs(Arc::new(Door { opts, config: config.clone() }));
     // Only a start that can greet makes it: nobody would be told the password of one that found its port in use.
     let password = first_administrator(&app)?;
     let addresses = server.addresses();

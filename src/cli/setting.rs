@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::args::{Place, SettingVerb};
-use super::context::{Missing, configure, open_with};
+use super::context::{configure, open};
 use super::output::{Output, printable, warn};
 use super::{Done, Failure};
 use crate::config::server::{Origin, ServerOpts};
@@ -13,8 +13,8 @@ use crate::service::assign::AssignError;
 use crate::service::settings::{self, Changed, Explanation, Layer, Overview, SettingError, Whose};
 
 pub(super) fn run(place: &Place, verb: SettingVerb, output: &mut Output) -> Done {
-    let (opts, config) = configure(place, &[])?;
-    let here = Here { app: open_with(config, Missing::Refuse)?.app, opts };
+    let (opts, _) = configure(place, &[])?;
+    let here = Here { app: open(place)?.app, opts };
     match verb {
         SettingVerb::List { json } => here.list(json, output),
         SettingVerb::Get { key, json } => here.get(parse(&key)?, json, output),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{Place, UserVerb};
 use super::context::{open, open_or_make};
 use super::output::Output;
-use super::{Done, Failure};
+use super::{Done, Failure, terminal};
 use crate::clock;
 use crate::model::access::Scope;
 use crate::service::accounts::{self, AccountError};
@@ -66,7 +66,7 @@ fn password(from_stdin: bool) -> Result<(String, bool), Failure> {
         return Ok((accounts::random_password()?, true));
     }
     let mut text = String::new();
-    std::io::stdin().take(4096).read_to_string(&mut text)?;
+    terminal::input().take(4096).read_to_string(&mut text)?;
     Ok((text.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 

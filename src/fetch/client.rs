@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls::CertificateError;
-use ureq::http::{Response, header};
+use ureq::http::{self, Request, Response, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
@@ -172,6 +172,40 @@ impl Client {
         }
         let response = request.send(body).map_err(|error| self.explain(url, error))?;
         whole(url, response, limit)
+    }
+
+    /// Asks an API: any method, any status with its body, at most `limit` bytes. What has no body is sent without one.
+    pub fn ask(
+        &self,
+        method: &str,
+        url: &Url,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        limit: usize,
+    ) -> Result<Reply, FetchError> {
+        self.check_roots(url)?;
+        let mut request = Request::builder().method(method).uri(url.as_str());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(value) = self.authorization(url) {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let invalid = |problem: http::Error| FetchError::Protocol {
+            url: url.to_string(),
+            problem: problem.to_string(),
+        };
+        let response = if body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE") {
+            let request = self.agent.configure_request(request.body(()).map_err(invalid)?);
+            self.agent.run(request.proxy(self.way(url)).build())
+        } else {
+            let request = self.agent.configure_request(request.body(body).map_err(invalid)?);
+            self.agent.run(request.proxy(self.way(url)).build())
+        };
+        let response = response.map_err(|error| self.explain(url, error))?;
+        let status = response.status().as_u16();
+        let offset = response.headers().get("upload-offset").and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Reply { status, offset, body: read_whole(url, response, limit)? })
     }
 
     /// Fetches a small file, at most `limit` bytes. Redirects are refused.
@@ -357,6 +391,17 @@ impl Client {
     }
 }
 
+/// What an API answered.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// `Upload-Offset`, if it was told.
+    pub offset: Option<u64>,
+    /// The document.
+    pub body: Vec<u8>,
+}
+
 /// A small file and what to ask with next time.
 #[derive(Clone, Debug)]
 pub struct Validated {
@@ -370,6 +415,10 @@ fn whole(url: &Url, response: Response<Body>, limit: usize) -> Result<Vec<u8>, F
     if response.status().as_u16() != 200 {
         return Err(refusal(url, &response));
     }
+    read_whole(url, response, limit)
+}
+
+fn read_whole(url: &Url, response: Response<Body>, limit: usize) -> Result<Vec<u8>, FetchError> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let too_large = || FetchError::TooLarge { url: url.to_string(), limit };
     if response.body().content_length().is_some_and(|length| length > limit) {

@@ -10,6 +10,7 @@
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
+//!         verbs.rs       what runs the command line's verbs for somebody elsewhere
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
 //!
@@ -30,6 +31,7 @@ mod reply;
 mod router;
 mod sendfile;
 mod tree;
+pub mod verbs;
 mod visit;
 
 use std::fmt;
@@ -171,6 +173,8 @@ struct Site {
     signing: Arc<SigningKey>,
     meters: Arc<Meters>,
     readiness: Readiness,
+    /// Who runs verbs for somebody elsewhere.
+    verbs: Option<Arc<dyn verbs::Verbs>>,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -225,8 +229,16 @@ impl Server {
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
             meters: Arc::new(Meters::new()),
             readiness: Readiness::new(config.limits.free_space),
+            verbs: None,
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
+    }
+
+    /// The same server, which has verbs of the command line run for those who ask over the API.
+    #[must_use]
+    pub fn with_verbs(mut self, verbs: Arc<dyn verbs::Verbs>) -> Self {
+        self.site.verbs = Some(verbs);
+        self
     }
 
     /// Where it listens.

@@ -18,6 +18,7 @@ mod jobs;
 mod memo;
 mod mirror;
 mod publish;
+mod remote;
 mod settings;
 mod util;
 mod windows_wire;

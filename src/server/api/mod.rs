@@ -13,6 +13,7 @@ mod operation;
 mod packages;
 mod problem;
 mod serve;
+mod verbs;
 
 use axum::Router;
 
@@ -23,7 +24,7 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations()].into_iter().flatten().collect()
+    [packages::operations(), verbs::operations()].into_iter().flatten().collect()
 }
 
 /// The routes.

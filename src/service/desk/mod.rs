@@ -14,6 +14,7 @@ mod refusal;
 
 pub mod packages;
 pub mod people;
+pub mod verbs;
 
 use serde_json::Value;
 

@@ -1,0 +1,326 @@
+//! What each verb needs and reaches, for those who have it run from elsewhere.
+//!
+//! Every verb is named: a new one does not compile without its line here.
+
+use super::Failure;
+use super::args::{
+    Activate, Assign, Build, CheckConfig, ComputerVerb, DeploymentVerb, GroupMark, GroupVerb, MirrorVerb, NetworkVerb,
+    PackageVerb, RegistryVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, UserVerb, Verb, Why,
+};
+use crate::model::access::Right;
+use crate::service::desk::verbs::{Computers, Needs, Packages, Reach};
+
+/// A verb as the desk sees it.
+#[derive(Debug)]
+pub(super) struct About {
+    /// As the audit log names it.
+    pub(super) words: &'static str,
+    /// What it is done to, with its kind.
+    pub(super) subject: String,
+    pub(super) needs: Needs,
+    pub(super) reach: Reach,
+}
+
+fn line(words: &'static str, right: &'static [Right], packages: Packages, computers: Computers) -> About {
+    let reach = Reach { packages, computers };
+    About { words, subject: String::new(), needs: Needs::Rights(right), reach }
+}
+
+impl About {
+    fn on(mut self, kind: &str, name: impl std::fmt::Display) -> Self {
+        self.subject = format!("{kind} {name}");
+        self
+    }
+}
+
+fn one(name: &str) -> Computers {
+    Computers::Named(vec![name.to_owned()])
+}
+
+/// About a verb; a sentence for those that make sense on the server's machine only.
+pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
+    let only_here = |sentence: &str| Err(Failure::refused(sentence));
+    Ok(match verb {
+        Verb::Serve(_) => return only_here("`serve` starts a server on this machine: leave --server (DRIPFEED_SERVER) away"),
+        Verb::CheckConfig(CheckConfig { .. }) => {
+            return only_here("`check-config` reads a file of this machine: leave --server (DRIPFEED_SERVER) away");
+        }
+        Verb::Demo(_) => return only_here("`demo` runs on this machine: leave --server (DRIPFEED_SERVER) away"),
+        Verb::Package(verb) => package(verb)?,
+        Verb::Activate(Activate { ca: Some(_), .. }) => {
+            return only_here(
+                "`activate --ca` names a file of the server's machine: leave it away, or activate there (--ca before the verb \
+                 is for --server)",
+            );
+        }
+        Verb::Activate(Activate { id, .. }) => {
+            line("activate", &[Right::ActivatePackages], Packages::One(*id), Computers::Nothing).on("package", id)
+        }
+        Verb::Assign(options) => assign(options),
+        Verb::Status(Status { id, computer, .. }) => {
+            let computers = computer.as_deref().map_or(Computers::All, one);
+            line("status", &[Right::SeeDeployments], id.map_or(Packages::All, Packages::One), computers)
+        }
+        Verb::Deployment(verb) => deployment(verb),
+        Verb::Why(Why { computer, package, .. }) => {
+            let rights = &[Right::SeeDeployments, Right::SeeComputers];
+            line("why", rights, Packages::One(*package), one(computer)).on("computer", computer)
+        }
+        Verb::Setting(verb) => setting(verb),
+        Verb::Computer(verb) => computer(verb),
+        Verb::Group(verb) => group(verb),
+        Verb::Software(SoftwareVerb::List { .. }) => seen("software list", Right::SeeComputers),
+        Verb::Software(SoftwareVerb::Show { .. }) => seen("software show", Right::SeeComputers),
+        Verb::Network(NetworkVerb::List { .. }) => seen("network list", Right::SeeComputers),
+        Verb::Network(NetworkVerb::Show { .. }) => seen("network show", Right::SeeComputers),
+        Verb::Registry(verb) => registry(verb),
+        Verb::Mirror(verb) => mirror(verb),
+        Verb::Site(verb) => site(verb),
+        Verb::User(verb) => user(verb),
+    })
+}
+
+/// Something about all computers.
+fn seen(words: &'static str, right: Right) -> About {
+    let needs = Needs::Rights(match right {
+        Right::SeeGroups => &[Right::SeeGroups],
+        Right::SeeDeployments => &[Right::SeeDeployments],
+        _ => &[Right::SeeComputers],
+    });
+    let reach = Reach { packages: Packages::Nothing, computers: Computers::All };
+    About { words, subject: String::new(), needs, reach }
+}
+
+fn package(verb: &PackageVerb) -> Result<About, Failure> {
+    let see = &[Right::SeePackages];
+    Ok(match verb {
+        PackageVerb::Build(build) => {
+            let Build { name, version, .. } = &**build;
+            line("package build", &[Right::BuildPackages], Packages::Family(name.clone()), Computers::Nothing)
+                .on("package", format_args!("{name} {version}"))
+        }
+        PackageVerb::List { .. } => line("package list", see, Packages::All, Computers::Nothing),
+        PackageVerb::Show { id, .. } => line("package show", see, Packages::One(*id), Computers::Nothing),
+        PackageVerb::Withdraw { id, .. } => {
+            let rights = &[Right::WithdrawPackages];
+            line("package withdraw", rights, Packages::One(*id), Computers::Nothing).on("package", id)
+        }
+        PackageVerb::Verify { id, .. } => {
+            line("package verify", see, id.map_or(Packages::All, Packages::One), Computers::Nothing)
+        }
+    })
+}
+
+fn assign(options: &Assign) -> About {
+    let Assign { id, computer, .. } = options;
+    let computers = if computer.is_empty() { Computers::All } else { Computers::Named(computer.clone()) };
+    line("assign", &[Right::Deploy], Packages::One(*id), computers).on("package", id)
+}
+
+fn deployment(verb: &DeploymentVerb) -> About {
+    let all = |words, rights| line(words, rights, Packages::All, Computers::All);
+    match verb {
+        DeploymentVerb::List { .. } => all("deployment list", &[Right::SeeDeployments]),
+        DeploymentVerb::Show { .. } => all("deployment show", &[Right::SeeDeployments]),
+        DeploymentVerb::Cancel { deployment, .. } => {
+            all("deployment cancel", &[Right::StopDeployments]).on("deployment", deployment)
+        }
+        DeploymentVerb::Retry { deployment, .. } => {
+            all("deployment retry", &[Right::Deploy]).on("deployment", deployment)
+        }
+    }
+}
+
+fn setting(verb: &SettingVerb) -> About {
+    let (see, edit) = (&[Right::SeeSettings], &[Right::EditSettings]);
+    let whose = |computer: Option<&String>| computer.map_or(Computers::All, |name| one(name));
+    match verb {
+        SettingVerb::List { .. } => line("setting list", see, Packages::Nothing, Computers::Nothing),
+        SettingVerb::Get { .. } => line("setting get", see, Packages::Nothing, Computers::Nothing),
+        SettingVerb::Set { key, computer, .. } => {
+            line("setting set", edit, Packages::Nothing, whose(computer.as_ref())).on("setting", key)
+        }
+        SettingVerb::Unset { key, computer, .. } => {
+            line("setting unset", edit, Packages::Nothing, whose(computer.as_ref())).on("setting", key)
+        }
+        SettingVerb::Explain { computer, .. } => line("setting explain", see, Packages::Nothing, one(computer)),
+    }
+}
+
+fn computer(verb: &ComputerVerb) -> About {
+    let edit = |words, name: &String| {
+        line(words, &[Right::EditComputers], Packages::Nothing, one(name)).on("computer", name)
+    };
+    let remove = |words, name: &String| {
+        line(words, &[Right::RemoveComputers], Packages::Nothing, one(name)).on("computer", name)
+    };
+    match verb {
+        ComputerVerb::List { .. } => seen("computer list", Right::SeeComputers),
+        // Its jobs name packages.
+        ComputerVerb::Show { computer, .. } => {
+            line("computer show", &[Right::SeeComputers], Packages::All, one(computer))
+        }
+        ComputerVerb::Tag { computer, .. } => edit("computer tag", computer),
+        ComputerVerb::Field { computer, .. } => edit("computer field", computer),
+        ComputerVerb::Merge { old, new, .. } => {
+            let both = Computers::Named(vec![old.clone(), new.clone()]);
+            line("computer merge", &[Right::RemoveComputers], Packages::Nothing, both).on("computer", old)
+        }
+        ComputerVerb::Unmerge { computer, .. } => remove("computer unmerge", computer),
+        ComputerVerb::Archive { computer, .. } => remove("computer archive", computer),
+        ComputerVerb::Restore { computer, .. } => remove("computer restore", computer),
+        ComputerVerb::Delete { computer, .. } => remove("computer delete", computer),
+    }
+}
+
+fn group(verb: &GroupVerb) -> About {
+    // Who becomes a member gets what the group gets, whatever package that is.
+    let edit = |words, name: &str| {
+        line(words, &[Right::EditGroups], Packages::All, Computers::All).on("group", name)
+    };
+    let mark = |words, mark: &GroupMark| edit(words, &mark.group);
+    match verb {
+        GroupVerb::List { .. } => seen("group list", Right::SeeGroups),
+        GroupVerb::Show { .. } => seen("group show", Right::SeeGroups),
+        GroupVerb::Create { name, .. } => edit("group create", name),
+        GroupVerb::Edit { group, .. } => edit("group edit", group),
+        GroupVerb::Add(it) => mark("group add", it),
+        GroupVerb::Exclude(it) => mark("group exclude", it),
+        GroupVerb::Remove(it) => mark("group remove", it),
+        GroupVerb::Refresh { group, .. } => edit("group refresh", group.as_deref().unwrap_or("all")),
+        GroupVerb::Delete { group, force: false, .. } => edit("group delete", group),
+        GroupVerb::Delete { group, force: true, .. } => {
+            let rights = &[Right::EditGroups, Right::StopDeployments];
+            line("group delete", rights, Packages::All, Computers::All).on("group", group)
+        }
+    }
+}
+
+fn registry(verb: &RegistryVerb) -> About {
+    let edit = |words, name: &str| {
+        line(words, &[Right::EditSettings], Packages::Nothing, Computers::All).on("registry question", name)
+    };
+    match verb {
+        RegistryVerb::List { .. } => line("registry list", &[Right::SeeComputers], Packages::Nothing, Computers::Nothing),
+        RegistryVerb::Add { name, .. } => edit("registry add", name),
+        RegistryVerb::Remove { name, .. } => edit("registry remove", name),
+        RegistryVerb::Show { computer: Some(name), .. } => {
+            line("registry show", &[Right::SeeComputers], Packages::Nothing, one(name))
+        }
+        RegistryVerb::Show { computer: None, .. } => seen("registry show", Right::SeeComputers),
+    }
+}
+
+fn mirror(verb: &MirrorVerb) -> About {
+    let see = |words, packages| line(words, &[Right::SeeMirrors], packages, Computers::Nothing);
+    let edit = |words, name: &str| {
+        line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("mirror", name)
+    };
+    match verb {
+        MirrorVerb::List { .. } => see("mirror list", Packages::Nothing),
+        MirrorVerb::Show { .. } => see("mirror show", Packages::All),
+        MirrorVerb::Key { .. } => see("mirror key", Packages::Nothing),
+        MirrorVerb::Add { name, .. } => edit("mirror add", name),
+        MirrorVerb::Remove { name, .. } => edit("mirror remove", name),
+        MirrorVerb::Token { name, .. } => edit("mirror token", name),
+    }
+}
+
+fn site(verb: &SiteVerb) -> About {
+    let edit = |words, name: &str| {
+        line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("site", name)
+    };
+    match verb {
+        SiteVerb::List { .. } => line("site list", &[Right::SeeMirrors], Packages::Nothing, Computers::Nothing),
+        SiteVerb::Add { name, .. } => edit("site add", name),
+        SiteVerb::Remove { name, .. } => edit("site remove", name),
+    }
+}
+
+fn user(verb: &UserVerb) -> About {
+    let everything = |words, name: &str| {
+        let about = line(words, &[], Packages::All, Computers::All).on("user", name);
+        About { needs: Needs::Everything, ..about }
+    };
+    match verb {
+        UserVerb::List { .. } => line("user list", &[Right::EditUsers], Packages::Nothing, Computers::Nothing),
+        // An administrator, and somebody else's password: whoever may do these can become anybody.
+        UserVerb::Add { name, .. } => everything("user add", name),
+        UserVerb::Password { name, .. } => everything("user password", name),
+    }
+}
+
+/// The file that a verb reads, which has to go to the server first.
+pub(super) fn file_of(verb: &Verb) -> Option<&std::path::Path> {
+    match verb {
+        Verb::Package(PackageVerb::Build(build)) => build.source.as_deref(),
+        _ => None,
+    }
+}
+
+/// Does it read standard input?
+pub(super) fn reads_input(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::User(UserVerb::Add { password_stdin: true, .. } | UserVerb::Password { password_stdin: true, .. })
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::super::args::Arguments;
+    use super::*;
+
+    fn parsed(line: &str) -> Verb {
+        let words = std::iter::once("dripfeed").chain(line.split_whitespace());
+        Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).verb
+    }
+
+    #[test]
+    fn the_audit_log_names_verbs_as_they_are_typed() {
+        let mut seen = 0;
+        for line in [
+            "package list",
+            "package show 1795168800",
+            "package withdraw 1795168800",
+            "activate 1795168800",
+            "assign 1795168800 --all",
+            "status",
+            "deployment list",
+            "deployment cancel 1",
+            "why ws042 1795168800",
+            "setting set PROLOG_FREQ 1",
+            "computer archive ws042",
+            "group delete Paris --force",
+            "software list",
+            "network show 192.0.2.0",
+            "registry remove x",
+            "mirror key",
+            "site list",
+            "user list",
+        ] {
+            let about = about(&parsed(line)).expect("a verb for everywhere");
+            assert!(line.starts_with(about.words), "{line}: {}", about.words);
+            seen += 1;
+        }
+        let verbs = Arguments::command().get_subcommands().count();
+        assert_eq!(seen, verbs - 3 + 3, "serve, check-config and demo run here only; package and deployment have more");
+    }
+
+    #[test]
+    fn what_gives_everything_needs_everything() {
+        for line in ["user add eve", "user password admin"] {
+            assert_eq!(about(&parsed(line)).expect("a verb").needs, Needs::Everything, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_runs_here_only_says_so() {
+        for line in ["serve", "demo", "check-config", "activate 1795168800 --ca /tmp/ca.pem"] {
+            let Err(Failure::Refused(error)) = about(&parsed(line)) else { panic!("{line} was taken") };
+            assert!(error.to_string().contains("machine"), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! `dripfeed --server`: every verb, here and from elsewhere.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use dripfeed::model::access::{Right, Rights, Scope};
+use dripfeed::protocol::envelope::{Container, seal};
+use dripfeed::service::accounts;
+use dripfeed::service::desk::{Actor, Desk};
+
+use crate::util::TestApp;
+use crate::util::process::{Ran, Served, Site, clean, feed, run};
+
+/// A server with somebody's token.
+struct Far {
+    site: Site,
+    served: Served,
+    token: String,
+}
+
+impl Far {
+    fn new() -> Self {
+        let site = Site::new();
+        let served = site.serve();
+        let token = token(&site, "admin", Rights::all(), Scope::ALL);
+        Self { site, served, token }
+    }
+
+    /// The program on another machine: it knows the address, a token, and the authority.
+    fn command(&self, token: &str, words: &[&str]) -> Command {
+        let mut command = clean(env!("CARGO_BIN_EXE_dripfeed"));
+        command
+            .env("DRIPFEED_TOKEN", token)
+            .args(["--server", &format!("https://{}", self.served.https), "--ca"])
+            .arg(self.site.data().join("certs/ca.pem"))
+            .args(words)
+            .current_dir(self.site.root());
+        command
+    }
+
+    fn say(&self, line: &str) -> Ran {
+        self.say_as(&self.token, line)
+    }
+
+    fn say_as(&self, token: &str, line: &str) -> Ran {
+        run(&mut self.command(token, &line.split_whitespace().collect::<Vec<_>>()))
+    }
+
+    fn register(&self, name: &str) {
+        let xml = format!(
+            "<REQUEST><CONTENT><HARDWARE><NAME>{name}</NAME><OSNAME>Debian</OSNAME><USERID>ada</USERID>\
+             <IPADDR>192.0.2.7</IPADDR></HARDWARE><BIOS><SSN>S-{name}</SSN></BIOS><NETWORKS><IPADDRESS>192.0.2.7</IPADDRESS>\
+             <IPSUBNET>192.0.2.0</IPSUBNET><MACADDR>02:00:00:00:00:01</MACADDR></NETWORKS>\
+             <SOFTWARES><NAME>editor</NAME><VERSION>1</VERSION></SOFTWARES></CONTENT>\
+             <DEVICEID>{name}-2026-01-02-03-04-05</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
+        );
+        assert_eq!(self.served.plain().post(&seal(Container::Zlib, &xml)).status, 200);
+    }
+}
+
+/// A token of a user, who is made if it is not the first one.
+fn token(site: &Site, user: &str, rights: Rights, scope: Scope) -> String {
+    let app = TestApp::open(&site.data());
+    if user != "admin" {
+        let password = "correct horse battery";
+        accounts::add(&app, user, password, false, accounts::ADMINISTRATOR, scope).expect("a user");
+    }
+    let desk = Desk::new(app, Actor::command_line(user.to_owned()));
+    desk.create_token("ci", rights, None).expect("a token").1
+}
+
+/// Every verb that ends without one of its own. `A` is another name for each side, `PKG` a package.
+const TABLE: &[&str] = &[
+    "package list",
+    "package show PKG",
+    "package show PKG --info",
+    "package show 17",
+    "package verify",
+    "package verify PKG",
+    "activate PKG",
+    "activate 17",
+    "assign PKG --computer A",
+    "assign PKG --computer nobody",
+    "assign PKG --where tag=Nowhere",
+    "status --computer A",
+    "status 17",
+    "deployment show 77",
+    "deployment retry 77",
+    "deployment cancel 77",
+    "why A PKG",
+    "why nobody PKG",
+    "setting list",
+    "setting get PROLOG_FREQ",
+    "setting get NOTHING",
+    "setting set PROLOG_FREQ 5 --computer A",
+    "setting set PROLOG_FREQ many --computer A",
+    "setting explain PROLOG_FREQ --computer A",
+    "setting unset PROLOG_FREQ --computer A",
+    "computer list",
+    "computer list --where os=nothing",
+    "computer list --where (",
+    "computer tag A Paris",
+    "computer field A Room 12",
+    "computer show A",
+    "computer show nobody",
+    "computer show A --software",
+    "computer show A --changes",
+    "computer merge A A",
+    "computer unmerge A",
+    "computer archive A",
+    "computer restore A",
+    "group create group-A",
+    "group add group-A A",
+    "group show group-A",
+    "group exclude group-A A",
+    "group remove group-A A",
+    "group edit group-A --where tag=Paris",
+    "group refresh group-A",
+    "group delete group-A",
+    "group delete nothing",
+    "group list",
+    "software list",
+    "software show editor",
+    "network list",
+    "network show 192.0.2.0",
+    "network show 203.0.113.0",
+    "registry add question-A --key SOFTWARE\\Example",
+    "registry show question-A",
+    "registry remove question-A",
+    "registry list",
+    "mirror add mirror-a localhost:1/download --packages tool",
+    "mirror show mirror-a",
+    "mirror list",
+    "site add site-a 10.9.0.0/16 --mirrors mirror-a",
+    "site list",
+    "site remove site-a",
+    "mirror token mirror-a",
+    "mirror remove mirror-a",
+    "mirror key",
+    "user add user-a",
+    "user password user-a",
+    "user list",
+    "computer delete A",
+    "package withdraw PKG",
+    "package withdraw 17",
+    "status",
+    "deployment list",
+];
+
+/// What differs between the two sides without meaning anything.
+fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
+    let mut text = text.to_owned();
+    for (name, kind) in names {
+        text = text.replace(name, kind);
+    }
+    let known = |word: &str| word.trim_matches('"').len() >= 12 && !word.contains('/');
+    let hide = |line: &str| {
+        let hidden = secret && (line.contains("token") || line.contains("password")) && line.split(' ').any(known);
+        if hidden { line.split(' ').map(|word| if known(word) { "SECRET" } else { word }).collect::<Vec<_>>().join(" ") } else { line.to_owned() }
+    };
+    // Columns are as wide as what stands in them.
+    text.lines().map(hide).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_verb_says_the_same_from_elsewhere() {
+    let far = Far::new();
+    let packages = [far.site.package(), far.site.package()];
+    for name in ["ws-near", "ws-far"] {
+        far.register(name);
+    }
+    let mut seen = BTreeSet::new();
+    for line in TABLE {
+        let verbs: Vec<&str> = line.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+        seen.insert(verbs.into_iter().take(2).collect::<Vec<_>>().join(" "));
+        let secret = line.starts_with("user ") || line.starts_with("mirror ");
+        let changes = line.contains("A") || line.contains("-a") || line.contains("PKG");
+        for json in ["", " --json"] {
+            if (changes && json != "" && !line.contains("show")) || line.contains("--info") && json != "" {
+                continue;
+            }
+            if json != "" && (line.starts_with("user add") || line.starts_with("user password")) {
+                continue;
+            }
+            let typed = |computer: &str, package: &str, small: &str| {
+                let line = line.replace("PKG", package).replace("-a", &format!("-{small}"));
+                format!("{}{json}", line.split(' ').map(|word| match word {
+                    "A" => computer.to_owned(),
+                    word if word.ends_with("-A") => word.replace("-A", &format!("-{small}")),
+                    word => word.to_owned(),
+                }).collect::<Vec<_>>().join(" "))
+            };
+            // What all of it is said of is asked of both at the same time, so neither is behind the other.
+            let shared = !changes;
+            let near = far.site.say(&typed("ws-near", &packages[0], "near"));
+            let there = if shared { far.say(&typed("ws-near", &packages[0], "near")) } else { far.say(&typed("ws-far", &packages[1], "far")) };
+            let kinds = [
+                (packages[0].as_str(), "PACKAGE"), (packages[1].as_str(), "PACKAGE"),
+                ("near", "SIDE"), ("far", "SIDE"), ("tester", "ACTOR"), ("admin (token ci)", "ACTOR"),
+            ];
+            let plain = |text: &str| normal(text, &kinds, secret);
+            assert_eq!(near.code(), there.code(), "{line}{json}: {near:?} and {there:?}");
+            assert_eq!(plain(&near.out), plain(&there.out), "{line}{json}");
+            // A refusal of the API is not told with the words that help at a terminal.
+            let (near, there) = (plain(&near.err), plain(&there.err));
+            assert_eq!(near, there, "{line}{json}");
+        }
+    }
+    // The document is made of the programs' own help, by a test.
+    let document = include_str!("../../docs/cli.md");
+    let all: Vec<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `dripfeed ")?.strip_suffix('`'))
+        .collect();
+    let ends = all.iter().filter(|verb| !all.iter().any(|other| other.starts_with(&format!("{verb} "))));
+    let missing: Vec<&&str> = ends
+        .filter(|verb| !["serve", "demo", "check-config", "package build"].contains(*verb) && !seen.contains(**verb))
+        .collect();
+    assert!(missing.is_empty(), "add a line to TABLE for {missing:?}");
+}
+
+#[test]
+fn what_makes_sense_there_only_is_refused_with_a_sentence() {
+    let far = Far::new();
+    for line in ["serve", "demo", "check-config --print"] {
+        let sentence = far.say(line).refused();
+        assert!(sentence.contains("leave --server (DRIPFEED_SERVER) away"), "{line}: {sentence}");
+    }
+    let file = far.site.data().join("certs/ca.pem");
+    let sentence = far.say(&format!("activate 17 --ca {}", file.display())).refused();
+    assert!(sentence.contains("a file of the server's machine"), "{sentence}");
+    let mut both = far.command(&far.token, &["status"]);
+    let sentence = run(both.env("DRIPFEED_DATA_DIR", far.site.data())).refused();
+    assert!(sentence.contains("name two servers"), "{sentence}");
+}
+
+#[test]
+fn nothing_of_the_servers_disk_is_read_for_somebody_elsewhere() {
+    let far = Far::new();
+    let secret = far.site.data().join("certs/ca.pem");
+    let words = ["package", "build", &secret.display().to_string(), "--name", "x", "--version", "1", "--os", "linux"];
+    let words: Vec<&str> = words.into_iter().chain(["--action", "store", "--path", "/opt/x"]).collect();
+    let body = serde_json::json!({ "arguments": words }).to_string();
+    let headers = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", far.token);
+    let answer = far.served.secure().request("POST", "/api/v1/verbs", &headers, body.as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("nothing of the server's own disk is read"), "{}", answer.text());
+}
+
+#[test]
+fn a_password_goes_along_and_the_change_is_recorded_with_the_token() {
+    let far = Far::new();
+    let words = ["user", "add", "ada", "--password-stdin"];
+    let ran = feed(&mut far.command(&far.token, &words), b"correct horse battery\n");
+    assert_eq!(ran.ok(), "added ada\n");
+    let app = TestApp::open(&far.site.data());
+    let desk = Desk::new(app, Actor::command_line("tester".to_owned()));
+    let lines = desk.audit(dripfeed::store::audit::Wanted::default(), 10).expect("the log");
+    let line = lines.iter().find(|line| line.entry.action == "user add").expect("a line");
+    assert_eq!((line.entry.actor.as_str(), line.entry.via, line.entry.subject.as_str()), ("admin (token ci)", "api", "user ada"));
+    assert!(!format!("{line:?}").contains("horse"), "{line:?}");
+}
+
+#[test]
+fn rights_and_scope_hold_for_verbs() {
+    let far = Far::new();
+    let package = far.site.package();
+    for name in ["ws-paris", "ws-rome"] {
+        far.register(name);
+    }
+    far.say("computer tag ws-paris Paris").ok();
+    let viewer = token(&far.site, "admin-viewer", Rights::viewer(), Scope::ALL);
+    assert!(far.say_as(&viewer, "package list").ok().contains(&package));
+    for line in ["computer delete ws-rome", &format!("package withdraw {package}"), "user list", "mirror remove x"] {
+        let sentence = far.say_as(&viewer, line).refused();
+        assert!(sentence.contains("right"), "{line}: {sentence}");
+    }
+    // Whoever manages users without having everything cannot make themselves more.
+    let manager = token(&far.site, "manager", [Right::EditUsers].into_iter().collect(), Scope::ALL);
+    far.say_as(&manager, "user list").ok();
+    far.say_as(&manager, "user password admin").refused();
+
+    let scope = Scope::parse(Some("tag = Paris"), Some("office*")).expect("a scope");
+    let parisian = token(&far.site, "parisian", Rights::all(), scope);
+    far.say_as(&parisian, "computer field ws-paris Room 12").ok();
+    // Somebody else's and nobody's are the same.
+    let (other, nobody) = (
+        far.say_as(&parisian, "computer field ws-rome Room 12").refused(),
+        far.say_as(&parisian, "computer field ws-nobody Room 12").refused(),
+    );
+    assert_eq!(other.replace("ws-rome", "X"), nobody.replace("ws-nobody", "X"));
+    let (other, none) = (
+        far.say_as(&parisian, &format!("package show {package}")).refused(),
+        far.say_as(&parisian, "package show 17").refused(),
+    );
+    assert_eq!(other.replace(&package, "X"), none.replace("17", "X"));
+    for line in ["computer list", "group create x", "status", "site remove x", "user add eve", "setting set FREQUENCY 1"] {
+        let sentence = far.say_as(&parisian, line).refused();
+        assert!(sentence.contains("scope"), "{line}: {sentence}");
+    }
+}
+
+#[test]
+fn what_stands_between_is_said_in_a_sentence() {
+    let mut far = Far::new();
+    let sentence = far.say_as("drip_nobody", "status").refused();
+    assert_eq!(sentence, "this token is not valid, or not any more");
+    let mut without = far.command("", &["status"]);
+    let sentence = run(without.env_remove("DRIPFEED_TOKEN")).refused();
+    assert!(sentence.contains("asks for a token"), "{sentence}");
+
+    let file = far.site.input("token", format!("{}\n", far.token));
+    let mut from_file = far.command("", &["--token-file", &file, "user", "list"]);
+    assert!(run(from_file.env_remove("DRIPFEED_TOKEN")).ok().contains("admin"));
+
+    let other = Site::new();
+    let stranger = other.serve();
+    let mut wrong = far.command(&far.token, &[]);
+    let ca = other.data().join("certs/ca.pem");
+    let sentence = run(wrong.arg("--ca").arg(&ca)).code();
+    assert_eq!(sentence, Some(2), "an option is given twice");
+    let address = format!("https://{}", far.served.https);
+    let mut wrong = clean(env!("CARGO_BIN_EXE_dripfeed"));
+    wrong.env("DRIPFEED_TOKEN", &far.token).args(["--server", &address, "--ca"]).arg(&ca).arg("status");
+    let sentence = run(&mut wrong).failed();
+    assert!(sentence.contains("was not signed by"), "{sentence}");
+    stranger.stop();
+
+    let mut none = clean(env!("CARGO_BIN_EXE_dripfeed"));
+    let sentence = run(none.env("DRIPFEED_TOKEN", &far.token).args(["--server", &address, "status"])).refused();
+    assert!(sentence.contains("--ca (DRIPFEED_CA)"), "{sentence}");
+    let mut clear = clean(env!("CARGO_BIN_EXE_dripfeed"));
+    let address = format!("http://{}", far.served.http);
+    let sentence = run(clear.env("DRIPFEED_TOKEN", &far.token).args(["--server", &address, "status"])).refused();
+    assert!(sentence.contains("the token is a secret"), "{sentence}");
+
+    far.served.kill();
+    let sentence = far.say("status").failed();
+    assert!(sentence.contains("nothing answers at 127.0.0.1"), "{sentence}");
+}
