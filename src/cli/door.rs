@@ -35,7 +35,9 @@ impl Verbs for Door {
         }
         // A path that came over the network would be one of this machine.
         if verbs::file_of(&verb).is_some() {
-            return Err(Refusal::invalid("the file was not uploaded: nothing of the server's own disk is read").about("upload"));
+            return Err(
+                Refusal::invalid("the file was not uploaded: nothing of the server's own disk is read").about("upload")
+            );
         }
         let change = Change::new(about.words, about.subject).after(serde_json::json!({ "arguments": call.arguments }));
         let app = desk.verb(about.needs, &about.reach, change)?;
@@ -44,7 +46,8 @@ impl Verbs for Door {
         let place = Place { served: Some(served), ..Place::default() };
         let mut output = Output::keeping();
         let (exit_code, messages) = terminal::elsewhere(desk.actor().label(), call.input, || {
-            run(Arguments { place, far: parsed.far, verb }, &mut output).map_or_else(|failure| conclude(&failure), |()| 0)
+            run(Arguments { place, far: parsed.far, verb }, &mut output)
+                .map_or_else(|failure| conclude(&failure), |()| 0)
         });
         if exit_code == 1 {
             tracing::warn!(verb = about.words, "a verb that was run from elsewhere failed: {}", last(&messages));

@@ -113,7 +113,6 @@ impl Output {
         self.out.flush()?;
         Ok(())
     }
-
 }
 
 /// Text from a computer on a terminal: what could move the cursor, or turn the rest of the line round, is shown, not done.

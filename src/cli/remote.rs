@@ -196,7 +196,9 @@ impl Api {
             let headers = [("content-type", "application/octet-stream"), ("upload-offset", at.as_str())];
             let sent = self.client.ask("PATCH", &self.url(&address)?, &headers, &piece, 1 << 20);
             match sent {
-                Ok(Reply { status: 200..300 | 409, offset: Some(next), .. }) if next != offset => (offset, tries) = (next, 0),
+                Ok(Reply { status: 200..300 | 409, offset: Some(next), .. }) if next != offset => {
+                    (offset, tries) = (next, 0)
+                }
                 Ok(reply) if reply.status != 409 && reply.status < 500 => {
                     self.accept(reply)?;
                     offset += piece.len() as u64;
@@ -225,9 +227,12 @@ impl Api {
     /// The file to send, and what it is called there.
     fn content(path: &Path) -> Result<(File, String), Failure> {
         if path == Path::new("-") {
-            return Err(Failure::refused("standard input is not sent to a server elsewhere: give the archive as a file"));
+            return Err(Failure::refused(
+                "standard input is not sent to a server elsewhere: give the archive as a file",
+            ));
         }
-        let unreadable = |error: std::io::Error| Failure::refused(format!("{} cannot be read: {error}", path.display()));
+        let unreadable =
+            |error: std::io::Error| Failure::refused(format!("{} cannot be read: {error}", path.display()));
         let file = File::open(path).map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.is_dir() {
             return Err(Failure::refused(format!(
@@ -276,7 +281,10 @@ mod tests {
 
     #[test]
     fn what_is_sent_begins_with_the_verb() {
-        assert_eq!(words(&["dripfeed", "--server", "https://x", "--token=t", "status", "--json"]), ["status", "--json"]);
+        assert_eq!(
+            words(&["dripfeed", "--server", "https://x", "--token=t", "status", "--json"]),
+            ["status", "--json"]
+        );
         assert_eq!(words(&["dripfeed", "setting", "set", "FREQUENCY", "-1"]), ["setting", "set", "FREQUENCY", "-1"]);
         assert_eq!(
             words(&["dripfeed", "--ca", "f", "package", "build", "--command", "--server"]),

@@ -41,7 +41,9 @@ fn one(name: &str) -> Computers {
 pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
     let only_here = |sentence: &str| Err(Failure::refused(sentence));
     Ok(match verb {
-        Verb::Serve(_) => return only_here("`serve` starts a server on this machine: leave --server (DRIPFEED_SERVER) away"),
+        Verb::Serve(_) => {
+            return only_here("`serve` starts a server on this machine: leave --server (DRIPFEED_SERVER) away");
+        }
         Verb::CheckConfig(CheckConfig { .. }) => {
             return only_here("`check-config` reads a file of this machine: leave --server (DRIPFEED_SERVER) away");
         }
@@ -148,9 +150,8 @@ fn setting(verb: &SettingVerb) -> About {
 }
 
 fn computer(verb: &ComputerVerb) -> About {
-    let edit = |words, name: &String| {
-        line(words, &[Right::EditComputers], Packages::Nothing, one(name)).on("computer", name)
-    };
+    let edit =
+        |words, name: &String| line(words, &[Right::EditComputers], Packages::Nothing, one(name)).on("computer", name);
     let remove = |words, name: &String| {
         line(words, &[Right::RemoveComputers], Packages::Nothing, one(name)).on("computer", name)
     };
@@ -175,9 +176,7 @@ fn computer(verb: &ComputerVerb) -> About {
 
 fn group(verb: &GroupVerb) -> About {
     // Who becomes a member gets what the group gets, whatever package that is.
-    let edit = |words, name: &str| {
-        line(words, &[Right::EditGroups], Packages::All, Computers::All).on("group", name)
-    };
+    let edit = |words, name: &str| line(words, &[Right::EditGroups], Packages::All, Computers::All).on("group", name);
     let mark = |words, mark: &GroupMark| edit(words, &mark.group);
     match verb {
         GroupVerb::List { .. } => seen("group list", Right::SeeGroups),
@@ -201,7 +200,9 @@ fn registry(verb: &RegistryVerb) -> About {
         line(words, &[Right::EditSettings], Packages::Nothing, Computers::All).on("registry question", name)
     };
     match verb {
-        RegistryVerb::List { .. } => line("registry list", &[Right::SeeComputers], Packages::Nothing, Computers::Nothing),
+        RegistryVerb::List { .. } => {
+            line("registry list", &[Right::SeeComputers], Packages::Nothing, Computers::Nothing)
+        }
         RegistryVerb::Add { name, .. } => edit("registry add", name),
         RegistryVerb::Remove { name, .. } => edit("registry remove", name),
         RegistryVerb::Show { computer: Some(name), .. } => {
@@ -213,9 +214,7 @@ fn registry(verb: &RegistryVerb) -> About {
 
 fn mirror(verb: &MirrorVerb) -> About {
     let see = |words, packages| line(words, &[Right::SeeMirrors], packages, Computers::Nothing);
-    let edit = |words, name: &str| {
-        line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("mirror", name)
-    };
+    let edit = |words, name: &str| line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("mirror", name);
     match verb {
         MirrorVerb::List { .. } => see("mirror list", Packages::Nothing),
         MirrorVerb::Show { .. } => see("mirror show", Packages::All),
@@ -227,9 +226,7 @@ fn mirror(verb: &MirrorVerb) -> About {
 }
 
 fn site(verb: &SiteVerb) -> About {
-    let edit = |words, name: &str| {
-        line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("site", name)
-    };
+    let edit = |words, name: &str| line(words, &[Right::EditMirrors], Packages::All, Computers::All).on("site", name);
     match verb {
         SiteVerb::List { .. } => line("site list", &[Right::SeeMirrors], Packages::Nothing, Computers::Nothing),
         SiteVerb::Add { name, .. } => edit("site add", name),

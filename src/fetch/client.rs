@@ -191,10 +191,8 @@ impl Client {
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
-        let invalid = |problem: http::Error| FetchError::Protocol {
-            url: url.to_string(),
-            problem: problem.to_string(),
-        };
+        let invalid =
+            |problem: http::Error| FetchError::Protocol { url: url.to_string(), problem: problem.to_string() };
         let response = if body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE") {
             let request = self.agent.configure_request(request.body(()).map_err(invalid)?);
             self.agent.run(request.proxy(self.way(url)).build())

@@ -9,6 +9,7 @@ use crate::service::desk::{Desk, Refusal};
 
 /// A verb as it was typed elsewhere.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[schemars(example = &serde_json::json!({ "arguments": ["package", "list", "--json"] }))]
 pub struct VerbCall {
     /// The words behind `dripfeed` and what says where the server is: `["package", "show", "1795168800", "--json"]`.
     #[schemars(length(min = 1, max = 10_000))]

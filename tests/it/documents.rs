@@ -126,7 +126,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 
 /// The document is this text, or becomes it.
 #[track_caller]
-fn agree(name: &str, text: &str) {
+pub(crate) fn agree(name: &str, text: &str) {
     if std::env::var_os("DRIPFEED_WRITE_DOCS").is_some() {
         dripfeed::disk::atomic::write(&path(name), text.as_bytes()).expect("the document is written");
     }

@@ -8,11 +8,14 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+mod mirrors;
+mod networks;
 mod openapi;
 mod operation;
 mod packages;
 mod problem;
 mod serve;
+mod status;
 mod verbs;
 
 use axum::Router;
@@ -24,7 +27,10 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations(), verbs::operations()].into_iter().flatten().collect()
+    [mirrors::operations(), networks::operations(), packages::operations(), status::operations(), verbs::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

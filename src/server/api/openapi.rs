@@ -16,7 +16,12 @@ pub(super) fn document(operations: &[Operation]) -> String {
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<Problem>();
     let mut paths: Map<String, Value> = Map::new();
+    let mut tags: Vec<&str> = Vec::new();
     for operation in operations {
+        let tag = tag(operation);
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
         let entry = paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| json!({}));
         if let Some(entry) = entry.as_object_mut() {
             entry.insert(operation.method.as_str().to_lowercase(), describe(operation, &mut generator, &problem));
@@ -27,9 +32,10 @@ pub(super) fn document(operations: &[Operation]) -> String {
         "info": {
             "title": "dripfeed",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Everything that the console does. Lists come in pages: give `next` of one as `after` of the next. \
-                Creations may carry an Idempotency-Key; changes may carry If-Match with the ETag of what was read.",
+            "description": INFO,
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
+        "tags": tags.iter().map(|tag| json!({ "name": tag, "description": meaning(tag) })).collect::<Vec<_>>(),
         "servers": [{ "url": "/" }],
         "security": [{ "token": [] }, { "session": [] }],
         "paths": paths,
@@ -42,6 +48,60 @@ pub(super) fn document(operations: &[Operation]) -> String {
         },
     });
     document.to_string()
+}
+
+/// What holds for all operations.
+const INFO: &str = "Everything that the console does.\n\n\
+    **Who asks**: `Authorization: Bearer drip_…`, a token that its owner makes in the console. It holds the rights that it \
+    was given, as far as its owner has them, for the computers and packages of the owner's scope.\n\n\
+    **Lists** come in pages: give `next` of one as `after` of the next.\n\n\
+    **Creations** (201) may carry an `Idempotency-Key`: the same request under the same key is carried out once.\n\n\
+    **Changes** may carry `If-Match` with the `ETag` of what was read: 412 if somebody else changed it since.\n\n\
+    **Refusals** are `application/problem+json` (RFC 9457); `detail` is a sentence for people, `field` the field that is \
+    wrong.";
+
+/// The area of an operation: the first word of its path.
+fn tag(operation: &Operation) -> &'static str {
+    operation.path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+/// What an area is about; empty for one that nobody described, which a test finds.
+fn meaning(tag: &str) -> &'static str {
+    match tag {
+        "activations" => "Where agents fetch packages.",
+        "audit" => "What was changed by whom.",
+        "builds" | "package-builds" => "Building packages in the background.",
+        "computers" => "Computers, their inventories, and what became of packages there.",
+        "deployments" => "Packages for computers, and how far they are.",
+        "fields" => "The administrators' own fields of computers.",
+        "groups" => "Groups, by hand or by a query.",
+        "jobs" => "One package on one computer.",
+        "me" | "account" => "Whoever asks: password, codes, tokens, sessions.",
+        "mirror-key" => "The key that mirrors check manifests with.",
+        "mirrors" => "Servers that keep a copy of the download tree.",
+        "networks" => "Networks, and who was seen in them.",
+        "notes" => "Notes of administrators.",
+        "package-templates" | "templates" => "Kinds of packages, for which the command is known.",
+        "packages" => "Packages, from build to withdrawal.",
+        "registry-questions" => "What Windows computers are asked of their registry, and what they found.",
+        "rights" => "What there is to have a right to.",
+        "roles" => "Sets of rights that users are given.",
+        "search" => "Everything by a name or a number.",
+        "server" => "The server itself.",
+        "sessions" => "Who is signed in.",
+        "settings" => "What agents are told: pace, time-outs, how often they check in.",
+        "sites" => "Which addresses are near which mirrors.",
+        "software" => "Software, and who has it.",
+        "status" => "How far everything is.",
+        "tokens" => "What programs sign in with.",
+        "uploads" => "Files on their way to the server, piece by piece.",
+        "users" => "Administrators.",
+        "verbs" => "The command line's own door; programs use the other areas.",
+        "views" => "Saved views of lists.",
+        "webhooks" => "Who is told of what happens.",
+        "works" => "What goes on in the background.",
+        _ => "",
+    }
 }
 
 fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
@@ -63,10 +123,14 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
-        "tags": [operation.path.trim_start_matches('/').split('/').next().unwrap_or_default()],
+        "tags": [tag(operation)],
         "parameters": parameters,
         "responses": responses(operation, generator, problem),
     });
+    described["description"] = match operation.right {
+        Some(right) => format!("Needs the right `{right}`, to {}.", right.does()).into(),
+        None => "For everybody who is signed in.".into(),
+    };
     if let Some(right) = operation.right {
         described["x-right"] = right.as_str().into();
     }

@@ -12,8 +12,11 @@
 
 mod refusal;
 
+pub mod mirrors;
+pub mod networks;
 pub mod packages;
 pub mod people;
+pub mod status;
 pub mod verbs;
 
 use serde_json::Value;

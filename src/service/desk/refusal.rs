@@ -7,13 +7,16 @@ use super::super::accounts::AccountError;
 use super::super::activate::ActivateError;
 use super::super::assign::AssignError;
 use super::super::deployments::DeploymentError;
+use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
 use super::super::groups::GroupError;
+use super::super::mirrors::MirrorError;
 use super::super::publish::{PublishError, WithdrawError};
 use super::super::query::AskError;
 use super::super::settings::SettingError;
 use super::super::signin::SignInError;
 use super::super::why::WhyError;
+use crate::model::InvalidRegistryQuery;
 use crate::model::access::InvalidAccess;
 use crate::store::StoreError;
 
@@ -168,6 +171,18 @@ refusals! {
         WithdrawError::Already(_) => Kind::Conflict,
         WithdrawError::Tree(_) | WithdrawError::Store(_) => Kind::Failed,
     };
+    MirrorError => |error| match error {
+        MirrorError::Name(_) | MirrorError::Twice(_) => Kind::Invalid,
+        MirrorError::Exists(_) | MirrorError::SiteExists(_) => Kind::Conflict,
+        MirrorError::Unknown(_) | MirrorError::SiteUnknown(_) => Kind::NotFound,
+        MirrorError::Token(_) | MirrorError::Store(_) => Kind::Failed,
+    };
+    DiscoveryError => |error| match error {
+        DiscoveryError::UnknownNetwork(_) | DiscoveryError::UnknownQuery(_) => Kind::NotFound,
+        DiscoveryError::Exists(_) => Kind::Conflict,
+        DiscoveryError::Store(_) => Kind::Failed,
+    };
+    InvalidRegistryQuery => |_| Kind::Invalid;
     AccountError => account;
     SignInError => |error| match error {
         SignInError::Wrong | SignInError::CodeNeeded | SignInError::CodeWrong => Kind::Forbidden,

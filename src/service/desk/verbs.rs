@@ -75,7 +75,8 @@ impl Desk {
             Packages::Nothing => Ok(()),
             Packages::One(id) => {
                 let id = *id;
-                let found = self.app.store.read_now(move |conn| -> Result<_, StoreError> { packages::find(conn, id) })?;
+                let found =
+                    self.app.store.read_now(move |conn| -> Result<_, StoreError> { packages::find(conn, id) })?;
                 // The same words as for one outside the scope: whether it exists is not told.
                 let unknown = || Refusal::not_found(format!("there is no package {id}"));
                 self.allow_package(&found.ok_or_else(unknown)?)
