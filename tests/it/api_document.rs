@@ -94,7 +94,10 @@ fn the_document_is_a_valid_description_in_openapi_3_1() {
             let (name, place_of) = (text(parameter, "name"), text(parameter, "in"));
             assert!(["path", "query", "header"].contains(&place_of), "{place}: {parameter}");
             assert!(all.insert((name, place_of)), "{place}: {name} is declared twice");
-            assert!(parameter["schema"].is_object() || parameter["schema"].is_boolean(), "{place}: {name} has no schema");
+            assert!(
+                parameter["schema"].is_object() || parameter["schema"].is_boolean(),
+                "{place}: {name} has no schema"
+            );
             assert!(!text(parameter, "description").is_empty(), "{place}: {name} is not described");
             if place_of == "path" {
                 assert_eq!(parameter["required"], Value::Bool(true), "{place}: {name}");
@@ -155,9 +158,10 @@ fn curl(document: &Value, path: &str, method: &str, operation: &Value) -> String
     if let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") {
         let _ = write!(line, " \\\n  -H 'Content-Type: application/json' -d '{}'", example(document, schema));
     }
-    let filled: String = path.split(['{', '}']).enumerate().fold(String::new(), |all, (at, part)| {
-        all + &if at % 2 == 1 { part.to_uppercase() } else { part.to_owned() }
-    });
+    let filled: String = path
+        .split(['{', '}'])
+        .enumerate()
+        .fold(String::new(), |all, (at, part)| all + &if at % 2 == 1 { part.to_uppercase() } else { part.to_owned() });
     let _ = write!(line, " \\\n  https://dripfeed.example:8443{filled}");
     line
 }

@@ -162,7 +162,7 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
         let mut before = "";
         let mut words = Vec::new();
         for word in line.split_whitespace() {
-            let numbered = ["deployment", "job"].contains(&before);
+            let numbered = ["deployment", "job"].contains(&before.trim_matches(['"', ':']));
             words.push(match word {
                 _ if hides && is_secret(word) => "SECRET".to_owned(),
                 _ if is_time(word) => "TIME".to_owned(),
