@@ -94,6 +94,7 @@ pub(crate) struct Far {
     pub(crate) ca: Option<PathBuf>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as clap calls it")]
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret(text.to_owned()))
 }

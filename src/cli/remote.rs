@@ -197,7 +197,7 @@ impl Api {
             let sent = self.client.ask("PATCH", &self.url(&address)?, &headers, &piece, 1 << 20);
             match sent {
                 Ok(Reply { status: 200..300 | 409, offset: Some(next), .. }) if next != offset => {
-                    (offset, tries) = (next, 0)
+                    (offset, tries) = (next, 0);
                 }
                 Ok(reply) if reply.status != 409 && reply.status < 500 => {
                     self.accept(reply)?;

@@ -29,16 +29,16 @@ struct Here;
 
 impl Drop for Here {
     fn drop(&mut self) {
-        ELSEWHERE.with(|it| it.take());
+        ELSEWHERE.take();
     }
 }
 
 /// Runs something for somebody elsewhere; gives what it said beside its output.
 pub(super) fn elsewhere<T>(actor: String, input: Option<String>, work: impl FnOnce() -> T) -> (T, Vec<Message>) {
     let _here = Here;
-    ELSEWHERE.with(|it| it.replace(Some(Elsewhere { actor, input, messages: Vec::new(), bytes: 0 })));
+    ELSEWHERE.set(Some(Elsewhere { actor, input, messages: Vec::new(), bytes: 0 }));
     let done = work();
-    let messages = ELSEWHERE.with(|it| it.take()).map(|it| it.messages).unwrap_or_default();
+    let messages = ELSEWHERE.take().map(|it| it.messages).unwrap_or_default();
     (done, messages)
 }
 

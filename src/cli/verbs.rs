@@ -48,7 +48,7 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
             return only_here("`check-config` reads a file of this machine: leave --server (DRIPFEED_SERVER) away");
         }
         Verb::Demo(_) => return only_here("`demo` runs on this machine: leave --server (DRIPFEED_SERVER) away"),
-        Verb::Package(verb) => package(verb)?,
+        Verb::Package(verb) => package(verb),
         Verb::Activate(Activate { ca: Some(_), .. }) => {
             return only_here(
                 "`activate --ca` names a file of the server's machine: leave it away, or activate there (--ca before the verb \
@@ -93,9 +93,9 @@ fn seen(words: &'static str, right: Right) -> About {
     About { words, subject: String::new(), needs, reach }
 }
 
-fn package(verb: &PackageVerb) -> Result<About, Failure> {
+fn package(verb: &PackageVerb) -> About {
     let see = &[Right::SeePackages];
-    Ok(match verb {
+    match verb {
         PackageVerb::Build(build) => {
             let Build { name, version, .. } = &**build;
             line("package build", &[Right::BuildPackages], Packages::Family(name.clone()), Computers::Nothing)
@@ -110,7 +110,7 @@ fn package(verb: &PackageVerb) -> Result<About, Failure> {
         PackageVerb::Verify { id, .. } => {
             line("package verify", see, id.map_or(Packages::All, Packages::One), Computers::Nothing)
         }
-    })
+    }
 }
 
 fn assign(options: &Assign) -> About {
