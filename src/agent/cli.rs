@@ -14,6 +14,8 @@ use tracing_subscriber::fmt::format;
 
 use super::driver::chain;
 use super::{Agent, Ended, Status, Stop, SystemMachine};
+#[cfg(windows)]
+use super::{log_file::LogFile, service};
 use crate::clock::Clock;
 use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
 
@@ -46,6 +48,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The agent as a service of Windows.
+    #[cfg(windows)]
+    Service {
+        #[command(subcommand)]
+        verb: service::Verb,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +78,7 @@ struct Options {
     #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", hide_env_values = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Where state is kept (a stock agent's directory is taken over) [default: /var/lib/dripfeed-agent].
+    #[cfg_attr(windows, doc = " On Windows: %ProgramData%\\dripfeed-agent.")]
     #[arg(long, global = true, env = "DRIPFEED_AGENT_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A file with the same keys: .toml, or a stock agent's key=value [default: /etc/dripfeed-agent/dripfeed-agent.toml].
@@ -127,6 +136,24 @@ impl Options {
     }
 }
 
+#[cfg(windows)]
+impl Options {
+    /// What a service is to be started with; never a password.
+    fn arguments(&self) -> Vec<OsString> {
+        let texts =
+            [("--server", &self.server), ("--tag", &self.tag), ("--proxy", &self.proxy), ("--user", &self.user)];
+        let paths = [("--ca", &self.ca), ("--data-dir", &self.data_dir), ("--config", &self.config)];
+        let texts = texts.into_iter().filter_map(|(name, value)| Some((name, OsString::from(value.clone()?))));
+        // The service starts elsewhere.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).into_os_string();
+        let paths = paths.into_iter().filter_map(|(name, value)| Some((name, absolute(value.clone()?))));
+        let valued = texts.chain(paths).flat_map(|(name, value)| [OsString::from(name), value]);
+        let flags = [("--no-verify", self.no_verify), ("--quiet", self.quiet)];
+        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| OsString::from(name));
+        valued.chain(flags).chain((0..self.verbose).map(|_| OsString::from("-v"))).collect()
+    }
+}
+
 /// Runs the program; `arguments` begins with its name. `dripfeed demo` calls it in a child process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -137,13 +164,58 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    #[cfg(windows)]
+    if let Command::Service { verb } = cli.command {
+        return as_service(verb, cli.options);
+    }
     let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.quiet;
     start_log(&cli.options, is_live);
     match cli.command {
-        Command::Once => agent(&cli.options, is_live, HowLong::Once),
-        Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
+        Command::Once => agent_with_signals(&cli.options, is_live, HowLong::Once),
+        Command::Run => agent_with_signals(&cli.options, is_live, HowLong::ForEver),
         Command::Status { json } => status(&cli.options, json),
+        #[cfg(windows)]
+        Command::Service { .. } => ExitCode::SUCCESS,
     }
+}
+
+/// `service install` and its like speak to the person who typed them; `service run` is spoken to by the system alone.
+#[cfg(windows)]
+fn as_service(verb: service::Verb, options: Options) -> ExitCode {
+    let data_dir = options.data_dir.clone().unwrap_or_else(crate::config::agent::default_data_dir);
+    let setup = service::Setup { arguments: options.arguments(), has_password: options.password.is_some(), data_dir };
+    if verb != service::Verb::Run {
+        start_log(&options, false);
+        return match service::perform(verb, &setup) {
+            Ok(done) => {
+                let _ = writeln!(io::stdout().lock(), "{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        };
+    }
+    let opened = crate::disk::atomic::create_dir_private(&setup.data_dir).and_then(|()| LogFile::open(&setup.log()));
+    match opened {
+        Ok(file) => log_into(&options, file),
+        // Nobody hears it, and the agent does its work nevertheless.
+        Err(_) => start_log(&options, false),
+    }
+    let work = move |stop: &Stop| {
+        tracing::info!("the service starts: dripfeed-agent {}", env!("CARGO_PKG_VERSION"));
+        let code = agent(&options, false, HowLong::ForEver, stop);
+        tracing::info!("the service ends");
+        code == ExitCode::SUCCESS
+    };
+    match service::run(Box::new(work)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+#[cfg(windows)]
+fn log_into(options: &Options, file: LogFile) {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(options, false)).with_target(false).with_ansi(false);
+    let _ = lines.with_writer(std::sync::Mutex::new(file)).try_init();
 }
 
 fn status(options: &Options, json: bool) -> ExitCode {
@@ -161,10 +233,22 @@ fn status(options: &Options, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn agent(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
+fn agent_with_signals(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
     let stop = Stop::new();
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
+    }
+    agent(options, is_live, how_long, &stop)
+}
+
+fn agent(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop) -> ExitCode {
+    #[cfg(windows)]
+    {
+        let data_dir = options.data_dir.clone().unwrap_or_else(crate::config::agent::default_data_dir);
+        if let Err(error) = service::check_owner(&data_dir) {
+            tracing::error!("{}", chain(&error));
+            return refuse(&error);
+        }
     }
     loop {
         let config = match options.read() {
@@ -233,17 +317,7 @@ fn say(error: &dyn std::error::Error) {
 /// Log lines go to standard error: to people with `-v`, to the journal of a service, and only what is wrong beside
 /// progress lines. `RUST_LOG` refines it.
 fn start_log(options: &Options, is_live: bool) {
-    let level = match (options.quiet, is_live, options.verbose) {
-        (true, ..) => "error",
-        (_, true, _) => "warn",
-        (_, _, 0) => "info",
-        (_, _, 1) => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::builder()
-        .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
-        .from_env_lossy();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(options, is_live)).with_target(false);
     // In `dripfeed demo` another log may have been started already.
     let _ = if options.story {
         // To standard output, where the story is told; the values stand in the text as well.
@@ -255,6 +329,25 @@ fn start_log(options: &Options, is_live: bool) {
     } else {
         lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).try_init()
     };
+}
+
+fn filter(options: &Options, is_live: bool) -> EnvFilter {
+    let level = match (options.quiet, is_live, options.verbose) {
+        (true, ..) => "error",
+        (_, true, _) => "warn",
+        (_, _, 0) => "info",
+        (_, _, 1) => "debug",
+        _ => "trace",
+    };
+    EnvFilter::builder()
+        .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
+        .from_env_lossy()
+}
+
+/// Ctrl+C and its like ask to stop; a second one is urgent.
+#[cfg(windows)]
+fn listen_to_signals(stop: &Stop) -> io::Result<()> {
+    super::signals::listen(stop)
 }
 
 #[cfg(unix)]
@@ -272,12 +365,6 @@ fn listen_to_signals(stop: &Stop) -> io::Result<()> {
             }
         }
     })?;
-    Ok(())
-}
-
-/// Elsewhere the program is ended as by a crash, which costs work, never truth.
-#[cfg(not(unix))]
-fn listen_to_signals(_stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 

@@ -370,7 +370,7 @@ impl<'a> Agent<'a> {
                     open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
                     return Err(CollectError::Damaged { url: url.to_string() });
                 }
-                directory.fragment_came(number, &kept.file)?;
+                directory.fragment_came(number, kept.file)?;
                 length
             }
             Ok(_) => return Err(CollectError::Empty),

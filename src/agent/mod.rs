@@ -33,8 +33,14 @@ mod driver;
 mod execute;
 mod identity;
 mod inventory;
+#[cfg(any(windows, test))]
+mod log_file;
 mod machine;
 mod progress;
+#[cfg(windows)]
+mod service;
+#[cfg(windows)]
+mod signals;
 mod status;
 mod unpack;
 mod workdir;

@@ -23,9 +23,11 @@ use crate::model::Location;
 const MAX_FILE: u64 = 1 << 20;
 /// Where the agent keeps its state when it runs as root.
 const SYSTEM_DATA_DIR: &str = "/var/lib/dripfeed-agent";
-/// Looked for in this order when no file is named.
-const DEFAULT_FILES: [&str; 2] =
-    ["/etc/dripfeed-agent/dripfeed-agent.toml", "/etc/dripfeed-agent/ocsinventory-agent.cfg"];
+/// Where its configuration is looked for when no file is named.
+#[cfg(not(windows))]
+const CONFIG_DIR: &str = "/etc/dripfeed-agent";
+/// The files of that directory, in this order.
+const DEFAULT_FILES: [&str; 2] = ["dripfeed-agent.toml", "ocsinventory-agent.cfg"];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +120,12 @@ impl AgentOpts {
 
     /// The file that holds when none is named, if there is one.
     pub fn read_default() -> Result<Self, AgentConfigError> {
-        match DEFAULT_FILES.iter().map(Path::new).find(|path| path.exists()) {
-            Some(path) => Self::read(path),
+        #[cfg(windows)]
+        let directory = default_data_dir();
+        #[cfg(not(windows))]
+        let directory = Path::new(CONFIG_DIR);
+        match DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
+            Some(path) => Self::read(&path),
             None => Ok(Self::default()),
         }
     }
@@ -283,8 +289,9 @@ pub fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
+/// Where state is kept when nothing else is said.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-fn default_data_dir() -> PathBuf {
+pub fn default_data_dir() -> PathBuf {
     #[cfg(unix)]
     if !rustix::process::geteuid().is_root() {
         if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {

@@ -29,8 +29,12 @@ pub mod lock;
 mod positioned;
 pub mod published;
 pub mod space;
+#[cfg(windows)]
+mod windows;
 
 pub use checkpoint::checkpoint;
 pub use lock::{LockError, LockFile};
 pub use positioned::PositionedReader;
 pub use published::{FragmentWriter, PublishedTree, Spool, Staged, TreeError};
+#[cfg(windows)]
+pub use windows::{is_trusted, make_private};

@@ -257,6 +257,7 @@ impl PublishedTree {
     }
 
     #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
     fn check_one_file_system(&self) -> Result<(), TreeError> {
         Ok(())
     }
@@ -506,6 +507,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
 fn set_mode(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
 }
