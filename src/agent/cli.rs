@@ -5,6 +5,8 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+#[cfg(windows)]
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -120,7 +122,7 @@ impl Options {
     fn read(&self) -> Result<AgentConfig, AgentConfigError> {
         let file = match &self.config {
             Some(path) => AgentOpts::read(path)?,
-            None => AgentOpts::read_default()?,
+            None => AgentOpts::read_default(self.data_dir.as_deref())?,
         };
         let flags = AgentOpts {
             server: self.server.clone(),
@@ -139,10 +141,12 @@ impl Options {
 #[cfg(windows)]
 impl Options {
     /// What a service is to be started with; never a password.
-    fn arguments(&self) -> Vec<OsString> {
+    ///
+    /// The directory is always named: a service's environment is another one.
+    fn arguments(&self, data_dir: &Path) -> Vec<OsString> {
         let texts =
             [("--server", &self.server), ("--tag", &self.tag), ("--proxy", &self.proxy), ("--user", &self.user)];
-        let paths = [("--ca", &self.ca), ("--data-dir", &self.data_dir), ("--config", &self.config)];
+        let paths = [("--ca", &self.ca), ("--data-dir", &Some(data_dir.to_owned())), ("--config", &self.config)];
         let texts = texts.into_iter().filter_map(|(name, value)| Some((name, OsString::from(value.clone()?))));
         // The service starts elsewhere.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).into_os_string();
@@ -183,7 +187,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(windows)]
 fn as_service(verb: service::Verb, options: Options) -> ExitCode {
     let data_dir = options.data_dir.clone().unwrap_or_else(crate::config::agent::default_data_dir);
-    let setup = service::Setup { arguments: options.arguments(), has_password: options.password.is_some(), data_dir };
+    let setup =
+        service::Setup { arguments: options.arguments(&data_dir), has_password: options.password.is_some(), data_dir };
     if verb != service::Verb::Run {
         start_log(&options, false);
         return match service::perform(verb, &setup) {

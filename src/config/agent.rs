@@ -118,12 +118,12 @@ impl AgentOpts {
         Self::from_stock(&text).map_err(refuse)
     }
 
-    /// The file that holds when none is named, if there is one.
-    pub fn read_default() -> Result<Self, AgentConfigError> {
+    /// The file that holds when none is named, if there is one. On Windows it lies beside the state.
+    pub fn read_default(data_dir: Option<&Path>) -> Result<Self, AgentConfigError> {
         #[cfg(windows)]
-        let directory = default_data_dir();
+        let directory = data_dir.map_or_else(default_data_dir, Path::to_owned);
         #[cfg(not(windows))]
-        let directory = Path::new(CONFIG_DIR);
+        let (directory, _) = (Path::new(CONFIG_DIR), data_dir);
         match DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
             Some(path) => Self::read(&path),
             None => Ok(Self::default()),
@@ -274,12 +274,14 @@ fn server_address(written: &str) -> Result<(String, Option<&'static str>), Agent
     })
 }
 
-/// `<data dir>/<address with every / as _>`, as the stock agent names it; or the directory itself, when it is such a one.
+/// `<data dir>/<address with every / as _>` (on Windows every colon, too), as the stock agent names it; or the directory itself, when it is such a one.
 fn state_dir(data_dir: &Path, server: &str) -> PathBuf {
     if data_dir.join("ocsinv.conf").exists() {
         return data_dir.to_owned();
     }
-    data_dir.join(server.replace('/', "_"))
+    // On Windows a colon is no part of a name.
+    let other: &[char] = if cfg!(windows) { &['/', ':'] } else { &['/'] };
+    data_dir.join(server.replace(other, "_"))
 }
 
 /// The name of this computer, where the system tells it by the environment only.
@@ -390,7 +392,8 @@ mod tests {
     #[test]
     fn state_lies_where_the_stock_agent_keeps_it() {
         let config = opts("https://ocs:8443/ocsinventory").check().expect("an address");
-        assert_eq!(config.state_dir, Path::new("/data/https:__ocs:8443_ocsinventory"));
+        let name = if cfg!(windows) { "https___ocs_8443_ocsinventory" } else { "https:__ocs:8443_ocsinventory" };
+        assert_eq!(config.state_dir, Path::new("/data").join(name));
         let stock = tempfile::tempdir().expect("a directory");
         File::create(stock.path().join("ocsinv.conf")).expect("a file");
         let config = AgentOpts { data_dir: Some(stock.path().to_owned()), ..opts("ocs") }.check().expect("an address");
