@@ -4,6 +4,7 @@
 //! the agent could not go on; 2 arguments or configuration.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 #[cfg(windows)]
 use std::path::Path;
@@ -11,15 +12,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format;
 
 use super::driver::chain;
-use super::{Agent, Ended, Status, Stop, SystemMachine};
+use super::vigil::Vigil;
+use super::{
+    Agent, AgentError, DiscoverError, Ended, Plan, SafetyError, Status, Stop, SystemMachine, discover, safety,
+};
 #[cfg(windows)]
 use super::{log_file::LogFile, service};
 use crate::clock::Clock;
-use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
+use crate::config::agent::{
+    AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager, default_data_dir,
+};
 
 /// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
 #[derive(Debug, Parser)]
@@ -44,6 +51,21 @@ enum Command {
     Once,
     /// Check in for ever, as often as the server says: what a service runs.
     Run,
+    /// Show what would be fetched and executed when, and when each package would be through.
+    Plan {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// How many cycles are shown step by step.
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        cycles: u64,
+    },
+    /// Show what an inventory of this computer tells; nothing is sent, and no server is needed.
+    Inventory {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this computer's identity, its contacts, and how far each package is.
     Status {
         /// As JSON.
@@ -58,6 +80,17 @@ enum Command {
     },
 }
 
+/// Why nothing is begun.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Config(#[from] AgentConfigError),
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    #[error(transparent)]
+    Safety(#[from] SafetyError),
+}
+
 #[derive(Clone, Copy, Debug)]
 enum HowLong {
     Once,
@@ -65,6 +98,7 @@ enum HowLong {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 struct Options {
     #[arg(
         help = "The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a \
@@ -90,7 +124,7 @@ struct Options {
     #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG", hide_env_values = true)]
     tag: Option<String>,
     #[arg(
-        help = "Proxy, as http://HOST:PORT",
+        help = "Proxy, as http://HOST:PORT, https://… or socks5://…; \"none\" overrides http_proxy and its like",
         long,
         global = true,
         env = "DRIPFEED_AGENT_PROXY",
@@ -98,6 +132,12 @@ struct Options {
         value_name = "URL"
     )]
     proxy: Option<String>,
+    /// Hosts, .domains and networks that are reached without the proxy, with commas between.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_NO_PROXY", hide_env_values = true, value_name = "LIST")]
+    no_proxy: Option<String>,
+    /// Ceiling for fragments in bytes a second, such as 512KiB.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_BANDWIDTH", hide_env_values = true, value_name = "RATE")]
+    bandwidth: Option<String>,
     /// User of a server behind a password.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_USER", hide_env_values = true)]
     user: Option<String>,
@@ -110,6 +150,9 @@ struct Options {
     /// Tell more; -vv tells everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+    /// The same as -v.
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    debug: bool,
     /// Tell errors only.
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -119,7 +162,36 @@ struct Options {
 }
 
 impl Options {
+    /// The configuration as far as it is here: a server that DNS would have to name is not.
     fn read(&self) -> Result<AgentConfig, AgentConfigError> {
+        let mut opts = self.layers()?;
+        if opts.server.is_none()
+            && let Some(server) = discover::remembered(&opts.data_dir())
+        {
+            opts.server = Some(server);
+        }
+        opts.check()
+    }
+
+    /// The configuration of an agent that is about to work.
+    fn read_for_work(&self) -> Result<AgentConfig, Refusal> {
+        if cfg!(windows) {
+            // The configuration lies there, too.
+            safety::check(&self.data_dir.clone().unwrap_or_else(default_data_dir))?;
+        }
+        let mut opts = self.layers()?;
+        if let Some(file) = self.config.clone().or_else(|| AgentOpts::default_file(self.data_dir.as_deref())) {
+            safety::check(&file)?;
+        }
+        safety::check(&opts.data_dir())?;
+        if let Ok(program) = std::env::current_exe() {
+            safety::check(&program)?;
+        }
+        discover::fill_in(&mut opts, discover::system_resolver, getrandom::u32().unwrap_or_default())?;
+        Ok(opts.check()?)
+    }
+
+    fn layers(&self) -> Result<AgentOpts, AgentConfigError> {
         let file = match &self.config {
             Some(path) => AgentOpts::read(path)?,
             None => AgentOpts::read_default(self.data_dir.as_deref())?,
@@ -129,12 +201,21 @@ impl Options {
             ca: self.ca.clone(),
             data_dir: self.data_dir.clone(),
             tag: self.tag.clone(),
-            proxy: self.proxy.clone(),
+            proxy: self.proxy.clone().map(Hidden),
+            no_proxy: self.no_proxy.clone(),
+            bandwidth: self.bandwidth.clone(),
+            debug: self.debug.then_some(true),
+            environment: EnvironmentProxies::of_this_process(),
             user: self.user.clone(),
-            password: self.password.clone().map(Password),
+            password: self.password.clone().map(Hidden),
             verify: self.no_verify.then_some(false),
+            ..AgentOpts::default()
         };
-        flags.over(file).check()
+        Ok(flags.over(file))
+    }
+
+    fn wants_debug(&self) -> bool {
+        self.debug || self.layers().is_ok_and(|opts| opts.debug == Some(true))
     }
 }
 
@@ -144,15 +225,21 @@ impl Options {
     ///
     /// The directory is always named: a service's environment is another one.
     fn arguments(&self, data_dir: &Path) -> Vec<OsString> {
-        let texts =
-            [("--server", &self.server), ("--tag", &self.tag), ("--proxy", &self.proxy), ("--user", &self.user)];
+        let texts = [
+            ("--server", &self.server),
+            ("--tag", &self.tag),
+            ("--proxy", &self.proxy),
+            ("--no-proxy", &self.no_proxy),
+            ("--bandwidth", &self.bandwidth),
+            ("--user", &self.user),
+        ];
         let paths = [("--ca", &self.ca), ("--data-dir", &Some(data_dir.to_owned())), ("--config", &self.config)];
         let texts = texts.into_iter().filter_map(|(name, value)| Some((name, OsString::from(value.clone()?))));
         // The service starts elsewhere.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).into_os_string();
         let paths = paths.into_iter().filter_map(|(name, value)| Some((name, absolute(value.clone()?))));
         let valued = texts.chain(paths).flat_map(|(name, value)| [OsString::from(name), value]);
-        let flags = [("--no-verify", self.no_verify), ("--quiet", self.quiet)];
+        let flags = [("--no-verify", self.no_verify), ("--debug", self.debug), ("--quiet", self.quiet)];
         let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| OsString::from(name));
         valued.chain(flags).chain((0..self.verbose).map(|_| OsString::from("-v"))).collect()
     }
@@ -172,12 +259,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Service { verb } = cli.command {
         return as_service(verb, cli.options);
     }
-    let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.quiet;
+    let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.debug && !cli.options.quiet;
     start_log(&cli.options, is_live);
     match cli.command {
         Command::Once => agent_with_signals(&cli.options, is_live, HowLong::Once),
         Command::Run => agent_with_signals(&cli.options, is_live, HowLong::ForEver),
-        Command::Status { json } => status(&cli.options, json),
+        Command::Status { json } => show(&cli.options, json, Status::read),
+        Command::Inventory { json } => inventory(json),
+        Command::Plan { json, cycles } => {
+            let now = Clock::System.now();
+            show(&cli.options, json, |config| Plan::read(config, now, cycles))
+        }
         #[cfg(windows)]
         Command::Service { .. } => ExitCode::SUCCESS,
     }
@@ -186,9 +278,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// `service install` and its like speak to the person who typed them; `service run` is spoken to by the system alone.
 #[cfg(windows)]
 fn as_service(verb: service::Verb, options: Options) -> ExitCode {
-    let data_dir = options.data_dir.clone().unwrap_or_else(crate::config::agent::default_data_dir);
-    let setup =
-        service::Setup { arguments: options.arguments(&data_dir), has_password: options.password.is_some(), data_dir };
+    let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
+    let has_password = options.password.is_some() || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'));
+    let setup = service::Setup { arguments: options.arguments(&data_dir), has_password, data_dir };
     if verb != service::Verb::Run {
         start_log(&options, false);
         return match service::perform(verb, &setup) {
@@ -207,9 +299,13 @@ fn as_service(verb: service::Verb, options: Options) -> ExitCode {
     }
     let work = move |stop: &Stop| {
         tracing::info!("the service starts: dripfeed-agent {}", env!("CARGO_PKG_VERSION"));
-        let code = agent(&options, false, HowLong::ForEver, stop);
+        let ended = agent(&options, false, HowLong::ForEver, stop);
+        if let Err(early) = &ended {
+            // Nobody reads the standard error of a service.
+            tracing::error!("{}", early.sentence());
+        }
         tracing::info!("the service ends");
-        code == ExitCode::SUCCESS
+        ended.is_ok_and(|code| code == ExitCode::SUCCESS)
     };
     match service::run(Box::new(work)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -223,16 +319,32 @@ fn log_into(options: &Options, file: LogFile) {
     let _ = lines.with_writer(std::sync::Mutex::new(file)).try_init();
 }
 
-fn status(options: &Options, json: bool) -> ExitCode {
+fn inventory(json: bool) -> ExitCode {
+    let text = if json {
+        serde_json::to_string_pretty(&super::inventory::as_json()).unwrap_or_default() + "\n"
+    } else {
+        super::inventory::as_text()
+    };
+    // A reader that goes away (`inventory | head`) has seen enough.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Something that is only looked at.
+fn show<T: Serialize + Display>(
+    options: &Options,
+    json: bool,
+    read: impl FnOnce(&AgentConfig) -> Result<T, AgentError>,
+) -> ExitCode {
     let config = match options.read() {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    let status = match Status::read(&config) {
-        Ok(status) => status,
+    let shown = match read(&config) {
+        Ok(shown) => shown,
         Err(error) => return fail(&error),
     };
-    let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() + "\n" } else { status.to_string() };
+    let text = if json { serde_json::to_string_pretty(&shown).unwrap_or_default() + "\n" } else { shown.to_string() };
     // A reader that goes away (`status | head`) has seen enough.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -243,39 +355,74 @@ fn agent_with_signals(options: &Options, is_live: bool, how_long: HowLong) -> Ex
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
     }
-    agent(options, is_live, how_long, &stop)
+    agent(options, is_live, how_long, &stop).unwrap_or_else(|early| early.say())
 }
 
-fn agent(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop) -> ExitCode {
-    #[cfg(windows)]
-    {
-        let data_dir = options.data_dir.clone().unwrap_or_else(crate::config::agent::default_data_dir);
-        if let Err(error) = service::check_owner(&data_dir) {
-            tracing::error!("{}", chain(&error));
-            return refuse(&error);
+fn agent(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop) -> Result<ExitCode, Early> {
+    let vigil = match how_long {
+        HowLong::ForEver => Vigil::begin(ServiceManager::of_this_process()),
+        HowLong::Once => Vigil::default(),
+    };
+    let ended = until_the_end(options, is_live, how_long, stop, &vigil);
+    vigil.stopping();
+    ended
+}
+
+/// Why the agent ended before its time.
+enum Early {
+    /// Arguments, configuration, or who may write to them.
+    Refused(Box<dyn std::error::Error>),
+    /// It could not go on.
+    Failed(Box<dyn std::error::Error>),
+}
+
+impl Early {
+    fn say(&self) -> ExitCode {
+        match self {
+            Self::Refused(error) => refuse(error.as_ref()),
+            Self::Failed(error) => fail(error.as_ref()),
         }
     }
+
+    #[cfg(windows)]
+    fn sentence(&self) -> String {
+        match self {
+            Self::Refused(error) | Self::Failed(error) => chain(error.as_ref()),
+        }
+    }
+}
+
+fn until_the_end(
+    options: &Options,
+    is_live: bool,
+    how_long: HowLong,
+    stop: &Stop,
+    vigil: &Vigil,
+) -> Result<ExitCode, Early> {
+    let mut is_again = false;
     loop {
-        let config = match options.read() {
-            Ok(config) => config,
-            Err(error) => return refuse(&error),
-        };
+        let config = options.read_for_work().map_err(|error| Early::Refused(Box::new(error)))?;
         tell(&config);
         let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
         let agent = match Agent::new(&config, &machine, stop.clone()) {
-            Ok(agent) if is_live => agent.with_progress(),
-            Ok(agent) => agent,
+            Ok(agent) if is_live => agent.with_progress().with_vigil(vigil.clone()),
+            Ok(agent) => agent.with_vigil(vigil.clone()),
             // The CA file, the proxy: named in the configuration, so its fault.
-            Err(error) => return refuse(&error),
+            Err(error) => return Err(Early::Refused(Box::new(error))),
         };
+        let agent = if is_again { agent.after_reload() } else { agent };
         let ended = match how_long {
             HowLong::Once => agent.once(),
             HowLong::ForEver => agent.run(),
         };
         match ended {
-            Ok(Ended::Reload) => tracing::info!("the configuration is read again"),
-            Ok(ended) => return finish(ended),
-            Err(error) => return fail(&error),
+            Ok(Ended::Reload) => {
+                tracing::info!("the configuration is read again");
+                vigil.reloading();
+                is_again = true;
+            }
+            Ok(ended) => return Ok(finish(ended)),
+            Err(error) => return Err(Early::Failed(Box::new(error))),
         }
     }
 }
@@ -297,6 +444,9 @@ fn finish(ended: Ended) -> ExitCode {
 fn tell(config: &AgentConfig) {
     if let Some(assumed) = config.assumed {
         tracing::warn!("the server's address was completed to {} (added: {assumed})", config.server);
+    }
+    if !config.passed_over.is_empty() {
+        tracing::warn!("these keys of the configuration file mean nothing here: {}", config.passed_over.join(", "));
     }
     if !config.verify {
         tracing::error!(
@@ -340,8 +490,8 @@ fn filter(options: &Options, is_live: bool) -> EnvFilter {
     let level = match (options.quiet, is_live, options.verbose) {
         (true, ..) => "error",
         (_, true, _) => "warn",
-        (_, _, 0) => "info",
-        (_, _, 1) => "debug",
+        (_, _, 0) if !options.wants_debug() => "info",
+        (_, _, 0 | 1) => "debug",
         _ => "trace",
     };
     EnvFilter::builder()

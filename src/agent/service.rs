@@ -23,7 +23,7 @@ use windows_service::service_control_handler::{self, ServiceControlHandlerResult
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{Error, service_dispatcher};
 
-use super::Stop;
+use super::{SafetyError, Stop, safety};
 use crate::disk;
 
 /// What the service manager knows it by.
@@ -67,12 +67,8 @@ pub(super) enum ServiceError {
     Present,
     #[error("a password would stand in the registry for everybody to read: put it into {}", config.display())]
     Password { config: PathBuf },
-    #[error(
-        "the directory {} belongs to somebody else, who could change what the agent does: remove it, or give it to \
-         Administrators",
-        directory.display()
-    )]
-    Foreign { directory: PathBuf },
+    #[error(transparent)]
+    Safety(#[from] SafetyError),
     #[error("the directory {} cannot be made private", directory.display())]
     Directory { directory: PathBuf, source: io::Error },
     #[error("the service ended right after its start: {} says why", log.display())]
@@ -185,20 +181,8 @@ fn install(setup: &Setup) -> Result<String, ServiceError> {
 fn claim(directory: &Path) -> Result<(), ServiceError> {
     let failed = |source| ServiceError::Directory { directory: directory.to_owned(), source };
     disk::atomic::create_dir_private(directory).map_err(failed)?;
-    if !disk::is_trusted(directory).map_err(failed)? {
-        return Err(ServiceError::Foreign { directory: directory.to_owned() });
-    }
+    safety::check(directory)?;
     disk::make_private(directory).map_err(failed)
-}
-
-/// Before anything is believed that lies there.
-pub(super) fn check_owner(directory: &Path) -> Result<(), ServiceError> {
-    match disk::is_trusted(directory) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(ServiceError::Foreign { directory: directory.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(ServiceError::Directory { directory: directory.to_owned(), source }),
-    }
 }
 
 fn remove() -> Result<String, ServiceError> {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule};
+use crate::model::{
+    ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree, Schedule,
+};
 
 /// Hands software packages to fleets of computers, a fragment at a time.
 #[derive(Debug, Parser)]
@@ -85,6 +87,12 @@ pub(crate) enum Verb {
     /// List software and who has it
     #[command(subcommand)]
     Software(SoftwareVerb),
+    /// List networks and who was seen in them, known computers and others
+    #[command(subcommand)]
+    Network(NetworkVerb),
+    /// Ask Windows computers for values of their registry, and show what they found
+    #[command(subcommand)]
+    Registry(RegistryVerb),
     /// Manage administrators
     #[command(subcommand)]
     User(UserVerb),
@@ -571,6 +579,73 @@ pub(crate) enum SoftwareVerb {
     Show {
         /// The whole name, in any case
         name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkVerb {
+    /// List networks: how many computers are in each, who looks round there, how many were seen
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show who is in a network, and whose the addresses are
+    Show {
+        /// Its address, as `network list` shows it
+        network: String,
+        /// Only addresses that no known computer has
+        #[arg(long)]
+        unknown: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryVerb {
+    /// List what Windows computers are asked
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask Windows computers for a value of their registry; they are told at their next contact
+    Add {
+        /// What the question is called
+        name: String,
+        /// HKCR, HKCU, HKLM, HKU or HKCC
+        #[arg(long, default_value = "HKLM")]
+        tree: RegistryTree,
+        /// The key below it, such as "SOFTWARE\Example"
+        #[arg(long)]
+        key: String,
+        /// Name of the value; * is all of the key
+        #[arg(long, default_value = "*")]
+        value: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a question back
+    Remove {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what computers found
+    Show {
+        /// What the question is called
+        #[arg(required_unless_present = "computer", conflicts_with = "computer")]
+        name: Option<String>,
+        /// All that this computer found, by name or device id
+        #[arg(long, value_name = "NAME|DEVICEID")]
+        computer: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,

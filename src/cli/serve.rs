@@ -14,6 +14,7 @@ use super::output::Output;
 use super::{Done, Failure};
 use crate::disk::atomic;
 use crate::disk::{LockError, lock::LockFile};
+use crate::model::access::Scope;
 use crate::server::{Addresses, Server};
 use crate::service::{App, accounts, reconcile};
 use crate::store::users;
@@ -144,7 +145,7 @@ fn first_administrator(app: &App) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let password = accounts::random_password()?;
-    accounts::add(app, FIRST_ADMINISTRATOR, &password, true)?;
+    accounts::add(app, FIRST_ADMINISTRATOR, &password, true, accounts::ADMINISTRATOR, Scope::ALL)?;
     Ok(Some(password))
 }
 

@@ -9,6 +9,7 @@ use super::context::{open, open_or_make};
 use super::output::Output;
 use super::{Done, Failure};
 use crate::clock;
+use crate::model::access::Scope;
 use crate::service::accounts::{self, AccountError};
 use crate::store::users;
 
@@ -21,7 +22,7 @@ pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
     match verb {
         UserVerb::Add { name, password_stdin } => {
             let (password, one_time) = password(password_stdin)?;
-            accounts::add(&app, &name, &password, one_time).map_err(refuse)?;
+            accounts::add(&app, &name, &password, one_time, accounts::ADMINISTRATOR, Scope::ALL).map_err(refuse)?;
             output.line(format_args!("added {name}"))?;
             tell(one_time, &password, output)
         }

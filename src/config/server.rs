@@ -29,8 +29,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::model::ByteSize;
 use crate::model::settings::{SettingKey, SettingsLayer};
+use crate::model::{ByteSize, UserAgents};
 use crate::store::DatabaseUrl;
 use crate::telemetry::{LogFilter, LogFormat};
 use crate::tls::server::machine_names;
@@ -98,6 +98,16 @@ pub const KEYS: &[Key] = &[
         default: "1024",
         meaning: "Bytes per second that a request's body must come with on average, after timeouts.body_grace.",
     },
+    Key {
+        name: "agents.user_agents",
+        default: "any",
+        meaning: "Which programs may check in: any, or known: those that name themselves as OCS agents do, dripfeed-agent included.",
+    },
+    Key {
+        name: "groups.refresh",
+        default: "15m",
+        meaning: "How often groups whose query depends on the time are asked again.",
+    },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
         name: "timeouts.body",
@@ -156,6 +166,31 @@ pub const KEYS: &[Key] = &[
         name: "settings.INVENTORY_ON_STARTUP",
         default: "1",
         meaning: "0 or 1: whether Windows agents check in when their service starts.",
+    },
+    Key {
+        name: "settings.REGISTRY",
+        default: "1",
+        meaning: "0 or 1: whether Windows agents are asked what `dripfeed registry` lists.",
+    },
+    Key {
+        name: "settings.IPDISCOVER",
+        default: "0",
+        meaning: "How many computers of each network look who else is in it; 0 is none.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_SWITCH",
+        default: "1",
+        meaning: "Whether a computer looks round in its network: 0 never, 1 if elected, 2 always.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_LATENCY",
+        default: "100",
+        meaning: "Milliseconds between two addresses of a network that is looked round in.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_MAX_ALIVE",
+        default: "7",
+        meaning: "Days of silence after which another computer is elected to look round.",
     },
     Key {
         name: "settings.AUTO_DUPLICATE_LVL",
@@ -407,6 +442,8 @@ impl ServerOpts {
             public_name: self.public_name()?,
             public_name_is_set: !self.text("public_name").0.is_empty(),
             settings: self.agent_settings()?,
+            user_agents: self.value("agents.user_agents", "expected any or known")?,
+            group_refresh: self.duration("groups.refresh")?,
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -580,6 +617,10 @@ pub struct ServerConfig {
     pub public_name_is_set: bool,
     /// What agents are told, as far as the configuration says it.
     pub settings: SettingsLayer,
+    /// Which programs may check in.
+    pub user_agents: UserAgents,
+    /// How often groups that depend on the time are asked again.
+    pub group_refresh: Duration,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.

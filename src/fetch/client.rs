@@ -10,7 +10,7 @@ use ureq::http::{Response, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
-use super::{FetchError, Url};
+use super::{FetchError, Proxies, Url, proxy};
 use crate::tls::client::{TrustedRoots, provider};
 
 /// How many times a fragment may be sent elsewhere before it counts as lost.
@@ -50,8 +50,8 @@ pub struct ClientOptions {
     pub verify: bool,
     /// `User-Agent`.
     pub user_agent: String,
-    /// `http://HOST:PORT`, `https://…`, `socks5://…`; the environment is not asked.
-    pub proxy: Option<String>,
+    /// The way out; the environment is not asked. A proxy that is spoken to over TLS is checked against the same roots.
+    pub proxies: Proxies,
     /// For the server behind a password.
     pub basic_auth: Option<BasicAuth>,
     /// For name, connection and TLS.
@@ -69,7 +69,7 @@ impl Default for ClientOptions {
             expected_ca_file: None,
             verify: true,
             user_agent: concat!("dripfeed/", env!("CARGO_PKG_VERSION")).to_owned(),
-            proxy: None,
+            proxies: Proxies::default(),
             basic_auth: None,
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_mins(2),
@@ -86,6 +86,10 @@ pub struct Client {
     expected_ca_file: Option<PathBuf>,
     verify: bool,
     basic_auth: Option<BasicAuth>,
+    /// Looked at for whether an address goes through one; the two below are what it goes through.
+    proxies: Proxies,
+    http_proxy: Option<Proxy>,
+    https_proxy: Option<Proxy>,
 }
 
 impl Client {
@@ -105,13 +109,11 @@ impl Client {
             .disable_verification(!options.verify)
             .unversioned_rustls_crypto_provider(provider())
             .build();
-        let proxy = match &options.proxy {
-            None => None,
-            Some(proxy) => Some(Proxy::new(proxy).map_err(|_| FetchError::Proxy { proxy: proxy.clone() })?),
-        };
+        let clear = options.proxies.http.as_deref().map(proxy::parse).transpose()?;
+        let secure = options.proxies.https.as_deref().map(proxy::parse).transpose()?;
         let agent = Agent::config_builder()
             .tls_config(tls)
-            .proxy(proxy)
+            .proxy(None)
             .user_agent(options.user_agent.as_str())
             .http_status_as_error(false)
             .max_redirects(0)
@@ -128,15 +130,29 @@ impl Client {
             expected_ca_file: options.expected_ca_file.clone(),
             verify: options.verify,
             basic_auth: options.basic_auth.clone(),
+            proxies: options.proxies.clone(),
+            http_proxy: clear,
+            https_proxy: secure,
         })
+    }
+
+    fn way(&self, url: &Url) -> Option<Proxy> {
+        self.proxies.proxy_for(url)?;
+        if url.is_https() { self.https_proxy.clone() } else { self.http_proxy.clone() }
     }
 
     /// Sends a body and returns the reply's, at most `limit` bytes. Anything but 200 is an error; stock servers answer
     /// nothing else (ocs-protocol 1.4).
     pub fn post(&self, url: &Url, content_type: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, FetchError> {
         self.check_roots(url)?;
-        let mut request =
-            self.agent.post(url.as_str()).header(header::CONTENT_TYPE, content_type).header(header::PRAGMA, "no-cache");
+        let mut request = self
+            .agent
+            .post(url.as_str())
+            .config()
+            .proxy(self.way(url))
+            .build()
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::PRAGMA, "no-cache");
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -147,7 +163,7 @@ impl Client {
     /// Fetches a small file, at most `limit` bytes. Redirects are refused.
     pub fn get(&self, url: &Url, limit: usize) -> Result<Vec<u8>, FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.agent.get(url.as_str()).config().proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -163,7 +179,7 @@ impl Client {
         limit: usize,
     ) -> Result<Option<Validated>, FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.agent.get(url.as_str()).config().proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -190,7 +206,8 @@ impl Client {
         open: impl FnOnce(u64) -> io::Result<W>,
     ) -> Result<(W, u64), FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str()).config().max_redirects(FRAGMENT_REDIRECTS).build();
+        let mut request =
+            self.agent.get(url.as_str()).config().max_redirects(FRAGMENT_REDIRECTS).proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -283,6 +300,8 @@ impl Client {
                 }
                 _ => FetchError::Unreachable { authority: authority(), source },
             },
+            // Never with the proxy's address: a password may be part of it.
+            ureq::Error::ConnectProxyFailed(problem) => FetchError::ProxyRefused { authority: authority(), problem },
             ureq::Error::Tls(problem) => FetchError::Tls { authority: authority(), problem: problem.to_owned() },
             other => FetchError::Protocol { url: url.to_string(), problem: other.to_string() },
         }
@@ -438,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_proxy_must_be_one() {
-        let options = ClientOptions { proxy: Some("::::".to_owned()), ..ClientOptions::default() };
+        let options = ClientOptions { proxies: Proxies::all("::::"), ..ClientOptions::default() };
         assert!(matches!(Client::new(&options), Err(FetchError::Proxy { .. })));
     }
 }

@@ -12,23 +12,28 @@
 //! | where to fetch | [`Activation`], [`Location`] | `INFO_LOC`, `PACK_LOC` |
 //! | intent, one package on one computer | [`Deployment`], [`Job`] | an "affect", a `devices` row |
 //! | where the job is, the wire's own word | [`JobState`], [`ResultCode`] | `TVALUE` |
+//! | who may do what | [`access`] | an operator's profile |
 //! | a question about computers | [`query`] | a group's request |
 //! | a value with layers | [`settings`] | `config`, `devices` overrides |
 
+pub mod access;
 mod activation;
 mod computer;
 mod deployment;
 mod digest;
+mod exit_codes;
 mod fragment;
 pub mod limits;
 mod package;
 mod priority;
 pub mod query;
+mod registry;
 mod result_code;
 pub mod settings;
 mod size;
 mod time;
 mod tree;
+mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -37,10 +42,13 @@ pub use deployment::{
     Schedule, UnknownJobState, Withheld,
 };
 pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest};
+pub use exit_codes::{ExitCodes, ExitMeaning, InvalidExitCodes};
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
 pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
 pub use priority::{InvalidPriority, Priority};
+pub use registry::{InvalidRegistryQuery, RegistryQuery, RegistryTree};
 pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
+pub use user_agent::UserAgents;

@@ -8,13 +8,16 @@
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
 //!         tree.rs        /download/<key>               range.rs  one range of a file
 //!         manifest.rs    /download/manifest, for mirrors
-//!         pages.rs       landing page, ca.pem, health  reply.rs  answers of a sentence
+//!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
+//!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
 
+mod api;
 mod body;
 mod connection;
+mod console;
 mod listen;
 mod manifest;
 mod middleware;
@@ -25,6 +28,7 @@ mod reply;
 mod router;
 mod sendfile;
 mod tree;
+mod visit;
 
 use std::fmt;
 use std::io;
@@ -43,9 +47,11 @@ use self::listen::{Door, Places};
 use self::middleware::RequestIds;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
-use crate::service::App;
+use crate::model::UserAgents;
 use crate::service::mirrors::Listings;
+use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
+use crate::service::{App, groups};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 
 /// Between two looks at files that are mapped but no longer published.
@@ -148,9 +154,11 @@ struct Site {
     public_name: Arc<str>,
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
-    data_dir: Arc<Path>,
     download: Arc<Path>,
     listings: Listings,
+    /// Wrong passwords by address.
+    guesses: Arc<Guesses>,
+    user_agents: UserAgents,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -198,9 +206,10 @@ impl Server {
             },
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
-            data_dir: config.data_dir.clone().into(),
             download: config.download_dir().into(),
             listings: Listings::default(),
+            guesses: Arc::default(),
+            user_agents: config.user_agents,
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -286,9 +295,11 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut sweep = interval(SWEEP);
     let mut renewal = interval(RENEWAL);
     let mut cancelled = interval(STOPPED);
+    let mut refreshed = interval(config.group_refresh);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    refreshed.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = sweep.tick() => {
@@ -299,6 +310,10 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
             _ = cancelled.tick() => {
                 let (stopped, app) = (site.stopped.clone(), site.app.clone());
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
+            }
+            _ = refreshed.tick() => {
+                let app = site.app.clone();
+                let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
@@ -313,6 +328,25 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 ),
             },
         }
+    }
+}
+
+/// Time alone makes members and ends memberships.
+fn ask_again(app: &App) {
+    match groups::refresh_timed(app) {
+        Ok(refreshed) => {
+            for group in refreshed.iter().filter(|group| group.joined + group.left > 0) {
+                tracing::info!(
+                    group = group.name,
+                    "group {}: {} joined, {} left, {} jobs planned",
+                    group.name,
+                    group.joined,
+                    group.left,
+                    group.planned
+                );
+            }
+        }
+        Err(error) => tracing::error!("groups were not asked again: {:#}", anyhow::Error::from(error)),
     }
 }
 

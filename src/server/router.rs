@@ -3,10 +3,11 @@
 use axum::Router;
 use axum::routing::{any, get};
 
-use super::{Site, manifest, ocs, pages, tree};
+use super::{Site, api, console, manifest, ocs, pages, tree};
 
 /// Both listeners have all of these; what differs by listener is decided in the handler, which answers with a sentence.
 pub(super) fn router(site: Site) -> Router {
+    let people = api::guarded(api::router(), &site).merge(console::router(&site));
     Router::new()
         // Agents. The path below the door means nothing; QUERY decides.
         .route("/ocsinventory", any(ocs::receive))
@@ -16,9 +17,8 @@ pub(super) fn router(site: Site) -> Router {
         .route("/download/manifest", get(manifest::manifest))
         .route("/download/manifest/{package}", get(manifest::listing))
         .route("/download/{*key}", any(tree::serve))
-        // People.
-        .route("/", get(pages::landing))
-        .route("/style.css", get(pages::style))
+        // People and their programs: HTTPS only.
+        .merge(people)
         .route("/ca.pem", get(pages::authority))
         // Operators, on this machine.
         .route("/healthz", get(pages::alive))

@@ -4,8 +4,9 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash};
 
 use super::App;
+use crate::model::access::{BUILT_IN_ROLES, Rights, Scope};
 use crate::store::users::User;
-use crate::store::{StoreError, users};
+use crate::store::{Conn, StoreError, users};
 
 /// Why an account was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,14 @@ pub enum AccountError {
     /// Unknown.
     #[error("there is no user \"{0}\": `dripfeed user list` shows them")]
     Unknown(String),
+    /// No such role.
+    #[error(
+        "there is no role \"{0}\": administrator, deployer and viewer come with the program, `dripfeed role list` shows all"
+    )]
+    Role(String),
+    /// Nobody could manage users any more.
+    #[error("\"{0}\" is the last one who can manage users: give somebody else that right first")]
+    Last(String),
     /// Hashing failed.
     #[error("the password could not be hashed: {0}")]
     Hash(String),
@@ -30,8 +39,22 @@ pub enum AccountError {
     Store(#[from] StoreError),
 }
 
+/// The role of whoever was given none.
+pub const ADMINISTRATOR: &str = "administrator";
+
 /// Adds a user. With `must_change`, the password is for the first sign-in only.
-pub fn add(app: &App, name: &str, password: &str, must_change: bool) -> Result<(), AccountError> {
+pub fn add(
+    app: &App,
+    name: &str,
+    password: &str,
+    must_change: bool,
+    role: &str,
+    scope: Scope,
+) -> Result<(), AccountError> {
+    let named = role.to_owned();
+    if app.store.read_now(move |conn| rights_of(conn, &named))?.is_none() {
+        return Err(AccountError::Role(role.chars().take(64).collect()));
+    }
     let valid = (1..=64).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if !valid {
@@ -41,6 +64,12 @@ pub fn add(app: &App, name: &str, password: &str, must_change: bool) -> Result<(
         name: name.to_owned(),
         password_hash: hash(password)?,
         must_change_password: must_change,
+        role: role.to_owned(),
+        scope,
+        one_time_secret: None,
+        one_time_step: 0,
+        disabled_at: None,
+        last_sign_in: None,
         created_at: app.clock.now(),
     };
     if app.store.write_now(move |conn| users::create(conn, &user))? {
@@ -57,6 +86,14 @@ pub fn set_password(app: &App, name: &str, password: &str, must_change: bool) ->
         Ok(())
     } else {
         Err(AccountError::Unknown(name.to_owned()))
+    }
+}
+
+/// What a role may do: one that comes with the program, or one of the administrators' own.
+pub fn rights_of(conn: &mut Conn, role: &str) -> Result<Option<Rights>, StoreError> {
+    match BUILT_IN_ROLES.iter().find(|(name, ..)| *name == role) {
+        Some((_, _, rights)) => Ok(Some(rights())),
+        None => Ok(users::find_role(conn, role)?.map(|role| role.rights)),
     }
 }
 

@@ -3,15 +3,17 @@
 //! One read of everything that decides, then the pure [`decide`], then one write. The reply is sent after the commit:
 //! a package that an agent was told of is never "waiting" in the database.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{App, Peer, ServiceError};
+use super::{App, Peer, ServiceError, discovery};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
 use crate::model::{
-    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, ResultCode, UnixTime, Withheld,
+    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, RegistryQuery, ResultCode, UnixTime,
+    Withheld,
 };
-use crate::protocol::{Decision, DownloadOption, Offer, PrologReply, PrologRequest};
+use crate::protocol::{Decision, DownloadOption, IpDiscover, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
 use crate::store::settings::Scope;
@@ -45,6 +47,10 @@ pub struct DeviceContext {
     pub settings: Settings,
     /// Its open jobs, oldest first.
     pub jobs: Vec<OpenJob>,
+    /// What Windows agents are asked.
+    pub registry: Vec<RegistryQuery>,
+    /// The network that it looks round in.
+    pub surroundings: Option<Ipv4Addr>,
 }
 
 impl DeviceContext {
@@ -55,13 +61,17 @@ impl DeviceContext {
         let found = computers::find_by_device_id(conn, device_id)?.filter(|found| found.archived_at.is_none());
         let Some(computer) = found else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
-            return Ok(Self { computer: None, settings, jobs: Vec::new() });
+            let registry = discovery::registry_queries(conn, &settings)?;
+            return Ok(Self { computer: None, settings, jobs: Vec::new(), registry, surroundings: None });
         };
         let own = settings::layer(conn, Scope::Computer(computer.id))?;
         let of_groups: Vec<SettingsLayer> =
             groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
         let jobs = jobs::open_of_computer(conn, computer.id)?;
-        Ok(Self { computer: Some(computer), settings: resolve(&global, &of_groups, &own), jobs })
+        let settings = resolve(&global, &of_groups, &own);
+        let registry = discovery::registry_queries(conn, &settings)?;
+        let surroundings = discovery::surroundings(conn, computer.id, &settings)?;
+        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings })
     }
 }
 
@@ -128,10 +138,16 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
             }
         }
     }
+    let ip_discover =
+        context.surroundings.map(|network| IpDiscover { network, latency: context.settings.ip_discover_latency() });
+    // What is seen comes with an inventory.
+    let wanted = ip_discover.is_some() || inventory_wanted(context, moment.now);
     let reply = PrologReply {
-        decision: if inventory_wanted(context, moment.now) { Decision::Send } else { Decision::Stop },
+        decision: if wanted { Decision::Send } else { Decision::Stop },
         prolog_freq: Some(context.settings.prolog_frequency()),
         inventory_on_startup: Some(context.settings.inventory_on_startup()),
+        registry: context.registry.clone(),
+        ip_discover,
         // Always, also when inventories are never wanted: the stock server leaves the whole option out then, and its
         // deployments stop without a word (docs/decisions/0161).
         download: Some(DownloadOption { settings, offers }),
@@ -171,6 +187,7 @@ pub(super) fn gate(
         package: job.package,
         info_location: activation.info_location.clone(),
         fragment_location: activation.fragment_location.clone(),
+        more_locations: Vec::new(),
         schedule: job.options.schedule.clone(),
         post_command: job.options.post_command.clone(),
         force: job.options.force,
@@ -191,7 +208,7 @@ fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
 impl Changes {
     fn write(&self, conn: &mut Conn, computer: &Computer, contact: &computers::Contact) -> Result<(), StoreError> {
         let now = contact.at;
-        computers::touch(conn, computer.id, contact)?;
+        computers::check_in(conn, computer.id, contact)?;
         let event = |kind, job, package, text: &str| Event {
             at: now,
             kind,
@@ -296,13 +313,17 @@ mod tests {
         resolve(&SettingsLayer(pairs.iter().copied().collect()), &[], &SettingsLayer::default())
     }
 
+    fn known(computer: Option<Computer>, settings: Settings) -> DeviceContext {
+        DeviceContext { computer, settings, jobs: Vec::new(), registry: Vec::new(), surroundings: None }
+    }
+
     fn moment(waits_for_schedule: bool) -> Moment {
         Moment { now: NOW, local_minute: "2026/11/20 10:00".to_owned(), waits_for_schedule }
     }
 
     /// Decides for these jobs and prints what comes of it.
     fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
-        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs };
+        let context = DeviceContext { jobs, ..known(Some(computer()), settings(pairs)) };
         let answer = decide(&context, &moment(waits_for_schedule));
         let option = answer.reply.download.expect("the option is always there");
         let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
@@ -396,14 +417,14 @@ mod tests {
             let age = age_hours.map(|hours| i64::try_from(hours).expect("hours") * 3600);
             computer.last_inventory = age.map(|age| UnixTime::from_seconds(NOW.seconds() - age));
             let settings = settings(&[(SettingKey::Frequency, frequency)]);
-            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new() }, NOW)
+            inventory_wanted(&known(Some(computer), settings), NOW)
         };
         assert!(wanted(0, Some(0)));
         assert!(wanted(1, None));
         assert!(!wanted(-1, None));
         assert!(!wanted(1, Some(23)));
         assert!(wanted(1, Some(24)));
-        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new() };
+        let unknown = known(None, settings(&[]));
         assert!(inventory_wanted(&unknown, NOW));
     }
 }

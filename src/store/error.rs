@@ -55,6 +55,9 @@ pub enum StoreError {
     /// A query asked for what nobody keeps.
     #[error(transparent)]
     NotSearchable(#[from] crate::model::query::NotSearchable),
+    /// Somebody else did the same at the same moment, and was first.
+    #[error("the same was asked for at the same moment: ask again for what became of it")]
+    Taken,
     /// The writer has stopped.
     #[error("the database is closed")]
     Closed,

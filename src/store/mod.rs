@@ -23,6 +23,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -41,8 +42,10 @@ mod sqlite;
 mod writer;
 
 pub mod activations;
+pub mod audit;
 pub mod computers;
 pub mod deployments;
+pub mod discovery;
 pub mod events;
 pub mod fields;
 pub mod groups;
@@ -50,8 +53,10 @@ pub mod installations;
 pub mod jobs;
 pub mod merges;
 pub mod packages;
+pub mod registry;
 pub mod search;
 pub mod sections;
+pub mod sessions;
 pub mod settings;
 pub mod software;
 pub mod users;
@@ -61,7 +66,35 @@ pub use error::StoreError;
 
 /// A handle to the database; cheap to clone. When the last one is dropped, what is queued is written and all is closed.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    /// Written before the first change, in its transaction.
+    first: Option<Arc<First>>,
+}
+
+/// Something that is to be written with the first change that is made through a handle.
+struct First {
+    /// That of the handle which this one was made from: it goes before.
+    outer: Option<Arc<Self>>,
+    written: AtomicBool,
+    write: FirstChange,
+}
+
+type FirstChange = Box<dyn Fn(&mut Conn) -> Result<(), StoreError> + Send + Sync>;
+
+impl First {
+    fn run(&self, conn: &mut Conn) -> Result<(), StoreError> {
+        self.outer.as_ref().map_or(Ok(()), |outer| outer.run(conn))?;
+        if self.written.load(Ordering::Acquire) { Ok(()) } else { (self.write)(conn) }
+    }
+
+    fn has_run(&self) {
+        self.written.store(true, Ordering::Release);
+        if let Some(outer) = &self.outer {
+            outer.has_run();
+        }
+    }
+}
 
 struct Inner {
     url: DatabaseUrl,
@@ -96,12 +129,12 @@ impl Store {
                 (Workers::writer(opener())?, Readers::Threads(Workers::readers(opener)?))
             }
         };
-        Ok(Self(Arc::new(Inner { url: url.clone(), writer, readers })))
+        Ok(Self { inner: Arc::new(Inner { url: url.clone(), writer, readers }), first: None })
     }
 
     /// Where it is. Prints without its password.
     pub fn url(&self) -> &DatabaseUrl {
-        &self.0.url
+        &self.inner.url
     }
 
     /// Reads, on the calling worker for SQLite: for queries of microseconds. One consistent view per call.
@@ -113,7 +146,7 @@ impl Store {
         if writer::is_inside() {
             return Err(StoreError::Nested.into());
         }
-        match &self.0.readers {
+        match &self.inner.readers {
             Readers::Inline(sqlite) => sqlite.read(|conn| writer::inside(|| query(conn))),
             Readers::Threads(workers) => workers.run(query).await,
         }
@@ -129,7 +162,32 @@ impl Store {
         if writer::is_inside() {
             return Err(StoreError::Nested.into());
         }
-        self.0.writer.run(change).await
+        let Some(first) = self.first.clone().filter(|first| !first.written.load(Ordering::Acquire)) else {
+            return self.inner.writer.run(change).await;
+        };
+        let told = Arc::clone(&first);
+        let result = self.inner.writer.run(move |conn| {
+            first.run(conn)?;
+            change(conn)
+        });
+        let result = result.await;
+        if result.is_ok() {
+            told.has_run();
+        }
+        result
+    }
+
+    /// The same database through another handle. The first change that is made through it is made together with this
+    /// one: both hold or neither does. Nothing is written if nothing is changed.
+    #[must_use]
+    pub fn with_first(&self, write: impl Fn(&mut Conn) -> Result<(), StoreError> + Send + Sync + 'static) -> Self {
+        let first = First { outer: self.first.clone(), written: AtomicBool::new(false), write: Box::new(write) };
+        Self { inner: Arc::clone(&self.inner), first: Some(Arc::new(first)) }
+    }
+
+    /// Has that first change been written?
+    pub fn has_written_first(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| first.written.load(Ordering::Acquire))
     }
 
     /// [`Store::read`] for code that may block.
@@ -152,7 +210,7 @@ impl Store {
 
     /// Writes a compact, consistent copy of a SQLite database to a new file, while others go on reading and writing.
     pub fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        match &self.0.readers {
+        match &self.inner.readers {
             Readers::Inline(sqlite) => sqlite.backup(path),
             Readers::Threads(_) => Err(StoreError::Backup {
                 path: path.display().to_string(),
@@ -164,7 +222,7 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Store").field(&self.0.url).finish()
+        f.debug_tuple("Store").field(&self.inner.url).finish()
     }
 }
 

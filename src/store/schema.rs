@@ -72,6 +72,8 @@ diesel::table! {
         last_contact -> BigInt,
         last_inventory -> Nullable<BigInt>,
         archived_at -> Nullable<BigInt>,
+        contacts -> BigInt,
+        contact_gap -> BigInt,
     }
 }
 
@@ -81,6 +83,8 @@ diesel::table! {
         position -> BigInt,
         ip_address -> Text,
         mac -> Text,
+        subnet -> Text,
+        mask -> Text,
     }
 }
 
@@ -230,6 +234,13 @@ diesel::table! {
         name -> Text,
         password_hash -> Text,
         must_change_password -> Bool,
+        role -> Text,
+        computers -> Nullable<Text>,
+        families -> Nullable<Text>,
+        one_time_secret -> Nullable<Binary>,
+        one_time_step -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+        last_sign_in -> Nullable<BigInt>,
         created_at -> BigInt,
     }
 }
@@ -254,12 +265,150 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    roles (name) {
+        name -> Text,
+        rights -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (digest) {
+        digest -> Binary,
+        user_name -> Text,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+        peer_address -> Text,
+        user_agent -> Text,
+    }
+}
+
+diesel::table! {
+    tokens (id) {
+        id -> BigInt,
+        name -> Text,
+        digest -> Binary,
+        user_name -> Text,
+        rights -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
+        last_peer -> Text,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        via -> Text,
+        peer_address -> Text,
+        action -> Text,
+        subject -> Text,
+        before -> Nullable<Text>,
+        after -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (actor, key) {
+        actor -> Text,
+        key -> Text,
+        request -> Binary,
+        at -> BigInt,
+        status -> Nullable<BigInt>,
+        answer -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    saved_views (id) {
+        id -> BigInt,
+        owner -> Text,
+        list -> Text,
+        name -> Text,
+        query -> Text,
+        shared -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    notes (id) {
+        id -> BigInt,
+        computer_id -> BigInt,
+        at -> BigInt,
+        author -> Text,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    webhooks (id) {
+        id -> BigInt,
+        name -> Text,
+        url -> Text,
+        secret -> Text,
+        enabled -> Bool,
+        told_event -> BigInt,
+        failures -> BigInt,
+        last_error -> Nullable<Text>,
+        last_delivery -> Nullable<BigInt>,
+        created_by -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    registry_queries (name_key) {
+        name_key -> Text,
+        name -> Text,
+        tree -> BigInt,
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    registry_values (computer_id, position) {
+        computer_id -> BigInt,
+        position -> BigInt,
+        name -> Text,
+        name_key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    elections (computer_id) {
+        computer_id -> BigInt,
+        network -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    discovered (network, mac) {
+        network -> Text,
+        mac -> Text,
+        ip_address -> Text,
+        name -> Text,
+        reporter -> BigInt,
+        first_seen -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
     computer_fields,
     computer_software,
     computers,
     deployments,
+    elections,
     fields,
     group_members,
     groups,
@@ -267,6 +416,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     jobs,
     networks,
     packages,
+    registry_values,
     settings,
     software
 );

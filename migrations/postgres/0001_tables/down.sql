@@ -1,3 +1,15 @@
+DROP TABLE discovered;
+DROP TABLE elections;
+DROP TABLE registry_values;
+DROP TABLE registry_queries;
+DROP TABLE webhooks;
+DROP TABLE notes;
+DROP TABLE saved_views;
+DROP TABLE idempotency_keys;
+DROP TABLE audit;
+DROP TABLE tokens;
+DROP TABLE sessions;
+DROP TABLE roles;
 DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;

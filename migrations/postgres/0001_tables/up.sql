@@ -70,7 +70,9 @@ CREATE TABLE computers (
     first_contact BIGINT NOT NULL,
     last_contact BIGINT NOT NULL,
     last_inventory BIGINT,
-    archived_at BIGINT
+    archived_at BIGINT,
+    contacts BIGINT NOT NULL DEFAULT 0,
+    contact_gap BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -83,10 +85,13 @@ CREATE TABLE networks (
     position BIGINT NOT NULL,
     ip_address TEXT NOT NULL,
     mac TEXT NOT NULL,
+    subnet TEXT NOT NULL,
+    mask TEXT NOT NULL,
     PRIMARY KEY (computer_id, position)
 );
 
 CREATE INDEX networks_by_mac ON networks (mac);
+CREATE INDEX networks_by_subnet ON networks (subnet, computer_id);
 
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
@@ -239,10 +244,19 @@ CREATE TABLE settings (
     PRIMARY KEY (scope, scope_id, key)
 );
 
+-- computers is a query and families are lines: what the user may touch; nothing means everything.
+-- one_time_secret is kept as it is, because its codes are computed from it; one_time_step is the last one that was used.
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
     password_hash TEXT NOT NULL,
     must_change_password BOOLEAN NOT NULL,
+    role TEXT NOT NULL,
+    computers TEXT,
+    families TEXT,
+    one_time_secret BYTEA,
+    one_time_step BIGINT NOT NULL,
+    disabled_at BIGINT,
+    last_sign_in BIGINT,
     created_at BIGINT NOT NULL
 );
 
@@ -271,3 +285,144 @@ CREATE INDEX group_members_by_computer ON group_members (computer_id, group_id);
 ALTER TABLE deployments ADD COLUMN group_id BIGINT REFERENCES groups (id) ON DELETE SET NULL;
 
 CREATE INDEX deployments_by_group ON deployments (group_id, id);
+
+-- Roles of the administrators' own; those that come with the program stand in the code. rights: words with spaces between.
+CREATE TABLE roles (
+    name TEXT NOT NULL PRIMARY KEY,
+    rights TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Who is signed in: the digest of what their cookie holds, never that itself.
+CREATE TABLE sessions (
+    digest BYTEA NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    peer_address TEXT NOT NULL,
+    user_agent TEXT NOT NULL
+);
+
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+-- What programs sign in with. A token can do no more than its owner can at that moment.
+CREATE TABLE tokens (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    rights TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    last_used_at BIGINT,
+    last_peer TEXT NOT NULL
+);
+
+CREATE INDEX tokens_by_user ON tokens (user_name, id);
+
+-- Who changed what. No references: a line stays as it was written when its subject is gone.
+CREATE TABLE audit (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('console', 'api', 'command line', 'server')),
+    peer_address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    before TEXT,
+    after TEXT
+);
+
+CREATE INDEX audit_by_subject ON audit (subject, id);
+CREATE INDEX audit_by_actor ON audit (actor, id);
+
+-- Creations that may be asked for twice. The claim is written with the first change; the answer follows it.
+CREATE TABLE idempotency_keys (
+    actor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request BYTEA NOT NULL CHECK (length(request) = 32),
+    at BIGINT NOT NULL,
+    status BIGINT,
+    answer TEXT,
+    PRIMARY KEY (actor, key)
+);
+
+-- Lists that somebody wants to see again. query is the text of the list's address.
+CREATE TABLE saved_views (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    owner TEXT NOT NULL,
+    list TEXT NOT NULL,
+    name TEXT NOT NULL,
+    query TEXT NOT NULL,
+    shared BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (owner, list, name)
+);
+
+CREATE TABLE notes (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    author TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+
+CREATE INDEX notes_by_computer ON notes (computer_id, id);
+
+-- Whom to tell how deployments go on. failures: deliveries that failed one after the other.
+CREATE TABLE webhooks (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    enabled BOOLEAN NOT NULL,
+    told_event BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    last_error TEXT,
+    last_delivery BIGINT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- What Windows agents are asked to look up in their registry.
+CREATE TABLE registry_queries (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    tree BIGINT NOT NULL CHECK (tree BETWEEN 0 AND 4),
+    key TEXT NOT NULL,
+    value TEXT NOT NULL
+);
+
+-- What they found: REGISTRY of the last inventory.
+CREATE TABLE registry_values (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    position BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, position)
+);
+
+CREATE INDEX registry_values_by_name ON registry_values (name_key, computer_id);
+
+-- Who was elected to look round in its network: a computer at most once.
+CREATE TABLE elections (
+    computer_id BIGINT NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    since BIGINT NOT NULL
+);
+
+CREATE INDEX elections_by_network ON elections (network, computer_id);
+
+-- Who answered there. mac is in upper case. reporter is no reference: what was seen stays when who saw it is gone.
+CREATE TABLE discovered (
+    network TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    ip_address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    reporter BIGINT NOT NULL,
+    first_seen BIGINT NOT NULL,
+    last_seen BIGINT NOT NULL,
+    PRIMARY KEY (network, mac)
+);

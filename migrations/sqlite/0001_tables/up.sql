@@ -70,7 +70,9 @@ CREATE TABLE computers (
     first_contact INTEGER NOT NULL,
     last_contact INTEGER NOT NULL,
     last_inventory INTEGER,
-    archived_at INTEGER
+    archived_at INTEGER,
+    contacts INTEGER NOT NULL DEFAULT 0,
+    contact_gap INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -83,10 +85,13 @@ CREATE TABLE networks (
     position INTEGER NOT NULL,
     ip_address TEXT NOT NULL,
     mac TEXT NOT NULL,
+    subnet TEXT NOT NULL,
+    mask TEXT NOT NULL,
     PRIMARY KEY (computer_id, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX networks_by_mac ON networks (mac);
+CREATE INDEX networks_by_subnet ON networks (subnet, computer_id);
 
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
@@ -239,10 +244,19 @@ CREATE TABLE settings (
     PRIMARY KEY (scope, scope_id, key)
 ) STRICT, WITHOUT ROWID;
 
+-- computers is a query and families are lines: what the user may touch; nothing means everything.
+-- one_time_secret is kept as it is, because its codes are computed from it; one_time_step is the last one that was used.
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
     password_hash TEXT NOT NULL,
     must_change_password INTEGER NOT NULL CHECK (must_change_password IN (0, 1)),
+    role TEXT NOT NULL,
+    computers TEXT,
+    families TEXT,
+    one_time_secret BLOB,
+    one_time_step INTEGER NOT NULL,
+    disabled_at INTEGER,
+    last_sign_in INTEGER,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -271,3 +285,144 @@ CREATE INDEX group_members_by_computer ON group_members (computer_id, group_id);
 ALTER TABLE deployments ADD COLUMN group_id INTEGER REFERENCES groups (id) ON DELETE SET NULL;
 
 CREATE INDEX deployments_by_group ON deployments (group_id, id);
+
+-- Roles of the administrators' own; those that come with the program stand in the code. rights: words with spaces between.
+CREATE TABLE roles (
+    name TEXT NOT NULL PRIMARY KEY,
+    rights TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Who is signed in: the digest of what their cookie holds, never that itself.
+CREATE TABLE sessions (
+    digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    peer_address TEXT NOT NULL,
+    user_agent TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+-- What programs sign in with. A token can do no more than its owner can at that moment.
+CREATE TABLE tokens (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    rights TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    last_peer TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX tokens_by_user ON tokens (user_name, id);
+
+-- Who changed what. No references: a line stays as it was written when its subject is gone.
+CREATE TABLE audit (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('console', 'api', 'command line', 'server')),
+    peer_address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    before TEXT,
+    after TEXT
+) STRICT;
+
+CREATE INDEX audit_by_subject ON audit (subject, id);
+CREATE INDEX audit_by_actor ON audit (actor, id);
+
+-- Creations that may be asked for twice. The claim is written with the first change; the answer follows it.
+CREATE TABLE idempotency_keys (
+    actor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request BLOB NOT NULL CHECK (length(request) = 32),
+    at INTEGER NOT NULL,
+    status INTEGER,
+    answer TEXT,
+    PRIMARY KEY (actor, key)
+) STRICT, WITHOUT ROWID;
+
+-- Lists that somebody wants to see again. query is the text of the list's address.
+CREATE TABLE saved_views (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    owner TEXT NOT NULL,
+    list TEXT NOT NULL,
+    name TEXT NOT NULL,
+    query TEXT NOT NULL,
+    shared INTEGER NOT NULL CHECK (shared IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    UNIQUE (owner, list, name)
+) STRICT;
+
+CREATE TABLE notes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX notes_by_computer ON notes (computer_id, id);
+
+-- Whom to tell how deployments go on. failures: deliveries that failed one after the other.
+CREATE TABLE webhooks (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    told_event INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    last_error TEXT,
+    last_delivery INTEGER,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- What Windows agents are asked to look up in their registry.
+CREATE TABLE registry_queries (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    tree INTEGER NOT NULL CHECK (tree BETWEEN 0 AND 4),
+    key TEXT NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What they found: REGISTRY of the last inventory.
+CREATE TABLE registry_values (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX registry_values_by_name ON registry_values (name_key, computer_id);
+
+-- Who was elected to look round in its network: a computer at most once.
+CREATE TABLE elections (
+    computer_id INTEGER NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    since INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX elections_by_network ON elections (network, computer_id);
+
+-- Who answered there. mac is in upper case. reporter is no reference: what was seen stays when who saw it is gone.
+CREATE TABLE discovered (
+    network TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    ip_address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    reporter INTEGER NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    PRIMARY KEY (network, mac)
+) STRICT, WITHOUT ROWID;

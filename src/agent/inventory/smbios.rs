@@ -86,14 +86,15 @@ const CHASSIS: [&str; 37] = [
     "Stick PC",
 ];
 
-struct Structure<'a> {
-    kind: u8,
+/// One structure of the table.
+pub(super) struct Structure<'a> {
+    pub(super) kind: u8,
     fields: &'a [u8],
     strings: Vec<&'a [u8]>,
 }
 
 /// The structures of a table, up to the first one that does not fit.
-fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
+pub(super) fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
     std::iter::from_fn(move || {
         let (kind, length) = (*table.first()?, usize::from(*table.get(1)?));
         if length < 4 || kind == END_OF_TABLE {
@@ -108,7 +109,7 @@ fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
 }
 
 impl Structure<'_> {
-    fn byte(&self, at: usize) -> u8 {
+    pub(super) fn byte(&self, at: usize) -> u8 {
         self.fields.get(at).copied().unwrap_or(0)
     }
 
@@ -117,7 +118,7 @@ impl Structure<'_> {
     }
 
     /// Strings are numbered from 1; 0 is none.
-    fn string(&self, at: usize) -> String {
+    pub(super) fn string(&self, at: usize) -> String {
         let number = usize::from(self.byte(at));
         let string = number.checked_sub(1).and_then(|index| self.strings.get(index)).copied().unwrap_or_default();
         String::from_utf8_lossy(string).into_owned()
@@ -161,7 +162,8 @@ impl Structure<'_> {
     }
 }
 
-fn named(names: &[(u8, &'static str)], number: u8) -> &'static str {
+/// What a number of the specification stands for; nothing for one that is not known here.
+pub(super) fn named(names: &[(u8, &'static str)], number: u8) -> &'static str {
     names.iter().find(|(known, _)| *known == number).map_or("", |(_, name)| name)
 }
 

@@ -332,7 +332,12 @@ fn a_contact_is_written_without_an_inventory(database: &Database) {
 fn adapters_and_document_are_replaced(database: &Database) {
     let store = database.open();
     let id = write(&store, |conn| add_computer(conn, "ws-1"));
-    let network = |n: u32| Network { ip_address: format!("10.0.0.{n}"), mac: format!("02:00:00:00:00:{n:02x}") };
+    let network = |n: u32| Network {
+        ip_address: format!("10.0.0.{n}"),
+        mac: format!("02:00:00:00:00:{n:02x}"),
+        subnet: "10.0.0.0".to_owned(),
+        mask: "255.255.255.0".to_owned(),
+    };
     for adapters in [vec![network(2), network(1), network(2)], vec![network(9)], vec![]] {
         let expected = adapters.clone();
         write(&store, move |conn| computers::set_networks(conn, id, &adapters));
@@ -768,6 +773,12 @@ fn users_are_kept(database: &Database) {
         name: name.to_owned(),
         password_hash: "$argon2id$x".to_owned(),
         must_change_password: true,
+        role: "viewer".to_owned(),
+        scope: dripfeed::model::access::Scope::ALL,
+        one_time_secret: None,
+        one_time_step: 0,
+        disabled_at: None,
+        last_sign_in: None,
         created_at: NOW,
     };
     for (name, is_new) in [("zoë", true), ("Bob", true), ("admin", true), ("admin", false), ("ADMIN", true)] {

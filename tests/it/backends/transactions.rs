@@ -31,6 +31,12 @@ pub(super) fn user(name: &str) -> User {
         name: name.to_owned(),
         password_hash: String::new(),
         must_change_password: false,
+        role: "viewer".to_owned(),
+        scope: dripfeed::model::access::Scope::ALL,
+        one_time_secret: None,
+        one_time_step: 0,
+        disabled_at: None,
+        last_sign_in: None,
         created_at: UnixTime::from_seconds(1),
     }
 }

@@ -8,11 +8,11 @@ mod system;
 
 use windows_registry::{Key, LOCAL_MACHINE};
 
-use super::{Leaves, Section, architecture, smbios};
+use super::{Leaves, Section, architecture, board, smbios};
 
-/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, DRIVES, NETWORKS, SOFTWARES, CPUS
-/// (ocs-protocol 2.4).
-const CHECKSUM: u64 = 1 | 2 | 4 | 512 | 4096 | 65536 | 262_144;
+/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, SLOTS, PORTS, DRIVES, NETWORKS, SOFTWARES,
+/// CPUS (ocs-protocol 2.4).
+const CHECKSUM: u64 = 1 | 2 | 4 | 8 | 128 | 512 | 4096 | 65536 | 262_144;
 
 /// Processors that are looked for.
 const PROCESSORS: u32 = 4096;
@@ -25,6 +25,7 @@ pub(super) fn sections() -> Vec<Section> {
     let (bios, uuid) = smbios::bios(&table);
     let mut sections = vec![hardware(&cpu, &cards, &uuid), bios, cpu.section()];
     sections.extend(smbios::memories(&table));
+    sections.extend(board::sections(&table));
     sections.extend(cards.iter().flat_map(network::Card::sections));
     sections.extend(system::drives().iter().map(system::Drive::section));
     sections.extend(software::sections());

@@ -1,0 +1,32 @@
+//! The JSON API: `/api/v1/…`, HTTPS only.
+//!
+//! [`operations`] is the table of everything that programs can ask for. The router, the rights and the document at
+//! `/api/v1/openapi.json` are made of it, so none of them can lack a row that another has.
+//!
+//! ```text
+//! operation.rs  an operation: its types are its document     problem.rs  refusals (RFC 9457)
+//! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
+//! ```
+
+mod openapi;
+mod operation;
+mod packages;
+mod problem;
+mod serve;
+
+use axum::Router;
+
+use self::operation::Operation;
+pub(super) use self::problem::status;
+pub(super) use self::serve::guarded;
+use super::Site;
+
+/// Every operation, in the order of the document.
+pub(super) fn operations() -> Vec<Operation> {
+    [packages::operations()].into_iter().flatten().collect()
+}
+
+/// The routes.
+pub(super) fn router() -> Router<Site> {
+    serve::router(operations())
+}

@@ -1,0 +1,35 @@
+//! The console: what administrators see in a browser. HTTPS only.
+//!
+//! Pages are rows of a table ([`pages`]): method, address, right, and a function from a [`Call`] to a [`View`]. The
+//! functions ask the visitor's desk and nothing else; templates in `templates/` write what it answered.
+//! `docs/console-style.md` is the contract of the look.
+//!
+//! ```text
+//! call.rs    what a page is given: fields, visitor, desk    shell.rs   the frame around a page
+//! serve.rs   who asks, CSRF, headers, refusals              show.rs    times, sizes, states, bars for templates
+//! assets.rs  style, script, icons                           <room>.rs  the pages of a room, templates/<room>*.html
+//! ```
+
+mod account;
+mod assets;
+mod call;
+mod packages;
+mod serve;
+mod shell;
+mod show;
+mod signin;
+
+use axum::Router;
+
+use self::call::Page;
+use super::Site;
+
+/// Every page, by room.
+pub(super) fn pages() -> Vec<Page> {
+    [account::pages(), packages::pages()].into_iter().flatten().collect()
+}
+
+/// The routes.
+pub(super) fn router(site: &Site) -> Router<Site> {
+    serve::router(pages(), site).merge(assets::router()).merge(signin::router())
+}

@@ -1,0 +1,334 @@
+//! People and programs: users, roles, tokens, sessions. Everybody may manage their own password, codes and tokens.
+
+use serde_json::json;
+
+use super::super::accounts::{self, AccountError};
+use super::super::signin;
+use super::{Change, Desk, Refusal};
+use crate::model::UnixTime;
+use crate::model::access::{BUILT_IN_ROLES, Right, Rights, Scope};
+use crate::store::sessions::{self, SecretDigest, Session, Token};
+use crate::store::users::{self, Role, User};
+use crate::store::{Conn, StoreError};
+
+/// Tokens of one user.
+const MOST_TOKENS: usize = 100;
+
+/// A role with where it comes from.
+#[derive(Clone, Debug)]
+pub struct RoleLine {
+    /// Its name.
+    pub name: String,
+    /// What it is for; empty for the administrators' own.
+    pub meaning: &'static str,
+    /// What it may do.
+    pub rights: Rights,
+    /// Does it come with the program?
+    pub built_in: bool,
+}
+
+impl Desk {
+    /// The actor's own account.
+    pub fn myself(&self) -> Result<User, Refusal> {
+        self.user_row(&self.actor.name)
+    }
+
+    /// Every user.
+    pub fn users(&self) -> Result<Vec<User>, Refusal> {
+        Ok(self.reading(Right::EditUsers)?.store.read_now(users::list)?)
+    }
+
+    /// One user.
+    pub fn user(&self, name: &str) -> Result<User, Refusal> {
+        self.allow(Right::EditUsers)?;
+        self.user_row(name)
+    }
+
+    fn user_row(&self, name: &str) -> Result<User, Refusal> {
+        let owned = name.to_owned();
+        let found = self.app.store.read_now(move |conn| users::find(conn, &owned))?;
+        found.ok_or_else(|| AccountError::Unknown(name.chars().take(64).collect()).into())
+    }
+
+    /// Adds a user.
+    pub fn add_user(
+        &self,
+        name: &str,
+        password: &str,
+        must_change: bool,
+        role: &str,
+        scope: Scope,
+    ) -> Result<(), Refusal> {
+        self.may_give(role, &scope)?;
+        let change = Change::new("user add", format!("user {name}")).after(access(role, &scope));
+        let app = self.changing(Right::EditUsers, change)?;
+        Ok(accounts::add(&app, name, password, must_change, role, scope)?)
+    }
+
+    /// Gives a user another role and scope. Somebody who can manage users remains.
+    pub fn set_access(&self, name: &str, role: &str, scope: Scope) -> Result<(), Refusal> {
+        let user = self.user(name)?;
+        self.may_give(role, &scope)?;
+        let change = Change::new("user access", format!("user {name}"))
+            .before(access(&user.role, &user.scope))
+            .after(access(role, &scope));
+        let app = self.changing(Right::EditUsers, change)?;
+        let (name, role) = (name.to_owned(), role.to_owned());
+        Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
+            if accounts::rights_of(conn, &role)?.is_none() {
+                return Err(AccountError::Role(role));
+            }
+            users::set_access(conn, &name, &role, &scope)?;
+            somebody_manages(conn, &name)
+        })?)
+    }
+
+    /// Locks a user out at once, everywhere, or lets them in again.
+    pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Refusal> {
+        let user = self.user(name)?;
+        let now = self.app.clock.now();
+        let change = Change::new(if disabled { "user disable" } else { "user enable" }, format!("user {name}"))
+            .before(json!({ "disabled": user.disabled_at.is_some() }));
+        let app = self.changing(Right::EditUsers, change)?;
+        let name = name.to_owned();
+        Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
+            users::set_disabled(conn, &name, disabled.then_some(now))?;
+            if disabled {
+                sessions::close_all(conn, &name, None)?;
+            }
+            somebody_manages(conn, &name)
+        })?)
+    }
+
+    /// Deletes a user with sessions and tokens.
+    pub fn delete_user(&self, name: &str) -> Result<(), Refusal> {
+        let user = self.user(name)?;
+        let change = Change::new("user delete", format!("user {name}")).before(access(&user.role, &user.scope));
+        let app = self.changing(Right::EditUsers, change)?;
+        let name = name.to_owned();
+        Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
+            users::delete(conn, &name)?;
+            somebody_manages(conn, &name)
+        })?)
+    }
+
+    /// Sets somebody's password for one sign-in, and signs them out.
+    pub fn reset_password(&self, name: &str) -> Result<String, Refusal> {
+        self.user(name)?;
+        let password = accounts::random_password()?;
+        let app = self.changing(Right::EditUsers, Change::new("user password", format!("user {name}")))?;
+        accounts::set_password(&app, name, &password, true)?;
+        let name = name.to_owned();
+        app.store.write_now(move |conn| sessions::close_all(conn, &name, None))?;
+        Ok(password)
+    }
+
+    /// Changes the actor's own password, and signs them out everywhere else.
+    pub fn change_my_password(&self, old: &str, new: &str, session: Option<&SecretDigest>) -> Result<(), Refusal> {
+        if !accounts::verify(&self.app, &self.actor.name, old)? {
+            return Err(Refusal::invalid("the present password is wrong").about("old"));
+        }
+        if old == new {
+            return Err(Refusal::invalid("the new password is the old one").about("new"));
+        }
+        let app = self.recorded(Change::new("user password", format!("user {}", self.actor.name)));
+        accounts::set_password(&app, &self.actor.name, new, false)
+            .map_err(|error| Refusal::from(error).about("new"))?;
+        let (name, session) = (self.actor.name.clone(), session.copied());
+        app.store.write_now(move |conn| sessions::close_all(conn, &name, session.as_ref()))?;
+        Ok(())
+    }
+
+    /// Asks the actor for one-time codes from now on. `code` proves that an authenticator has the secret.
+    pub fn set_my_codes(&self, secret: &[u8], code: &str) -> Result<(), Refusal> {
+        if signin::one_time_step(secret, code.trim(), self.app.clock.now()).is_none() {
+            return Err(Refusal::invalid("this code does not fit: type the one that is shown now").about("code"));
+        }
+        let app = self.recorded(Change::new("user codes on", format!("user {}", self.actor.name)));
+        let (name, secret) = (self.actor.name.clone(), secret.to_vec());
+        app.store.write_now(move |conn| users::set_one_time_secret(conn, &name, Some(&secret)))?;
+        Ok(())
+    }
+
+    /// Asks a user for no more codes: the actor themselves (with the password), or anybody for whoever manages users.
+    pub fn unset_codes(&self, name: &str, password: Option<&str>) -> Result<(), Refusal> {
+        if name == self.actor.name {
+            let right = password.map(|password| accounts::verify(&self.app, name, password)).transpose()?;
+            if right != Some(true) {
+                return Err(Refusal::invalid("the password is wrong").about("password"));
+            }
+        } else {
+            self.user(name)?;
+        }
+        let app = self.recorded(Change::new("user codes off", format!("user {name}")));
+        let name = name.to_owned();
+        app.store.write_now(move |conn| users::set_one_time_secret(conn, &name, None))?;
+        Ok(())
+    }
+
+    /// Who is signed in: everybody for whoever manages users, else the actor.
+    pub fn sessions(&self) -> Result<Vec<Session>, Refusal> {
+        let now = self.app.clock.now();
+        let mut all = self.app.store.read_now(move |conn| sessions::list(conn, now))?;
+        if !self.may(Right::EditUsers) {
+            all.retain(|session| session.user == self.actor.name);
+        }
+        Ok(all)
+    }
+
+    /// Ends a session: one's own, or anybody's for whoever manages users.
+    pub fn end_session(&self, digest: SecretDigest) -> Result<(), Refusal> {
+        let found = self.sessions()?.into_iter().find(|session| session.digest == digest);
+        let session = found.ok_or_else(|| Refusal::not_found("this session has ended"))?;
+        let app = self.recorded(Change::new("sign out", format!("user {}", session.user)));
+        app.store.write_now(move |conn| sessions::close(conn, &digest))?;
+        Ok(())
+    }
+
+    /// Tokens: everybody's for whoever manages users, else the actor's own.
+    pub fn tokens(&self) -> Result<Vec<Token>, Refusal> {
+        let owner = (!self.may(Right::EditUsers)).then(|| self.actor.name.clone());
+        Ok(self.app.store.read_now(move |conn| sessions::list_tokens(conn, owner.as_deref()))?)
+    }
+
+    /// Makes a token of the actor's own. Gives its number and its secret, which is shown once.
+    pub fn create_token(
+        &self,
+        name: &str,
+        rights: Rights,
+        expires_at: Option<UnixTime>,
+    ) -> Result<(i64, String), Refusal> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > 60 || name.contains(char::is_control) {
+            return Err(
+                Refusal::invalid("the name of a token is 1 to 60 characters that say what it is for").about("name")
+            );
+        }
+        if let Some(right) = rights.exceed(&self.actor.rights) {
+            return Err(Refusal::forbidden(format!("a token cannot hold {right}, which its owner does not have"))
+                .about("rights"));
+        }
+        let now = self.app.clock.now();
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(Refusal::invalid("the token would have ended already").about("expires"));
+        }
+        if self.tokens()?.iter().filter(|token| token.user == self.actor.name).count() >= MOST_TOKENS {
+            return Err(Refusal::conflict(format!("there are {MOST_TOKENS} tokens already: take some back first")));
+        }
+        let change = Change::new("token create", format!("token {name}")).after(json!({
+            "rights": rights.to_string(),
+            "expires_at": expires_at.map(crate::clock::utc_text),
+        }));
+        let token = Token {
+            id: 0,
+            name: name.to_owned(),
+            user: self.actor.name.clone(),
+            rights,
+            created_at: now,
+            expires_at,
+            last_used_at: None,
+            last_peer: String::new(),
+        };
+        Ok(signin::new_token(&self.recorded(change), &token)?)
+    }
+
+    /// Takes a token back at once.
+    pub fn delete_token(&self, id: i64) -> Result<(), Refusal> {
+        let found = self.tokens()?.into_iter().find(|token| token.id == id);
+        let token = found.ok_or_else(|| Refusal::not_found(format!("there is no token {id}")))?;
+        let app = self.recorded(Change::new("token delete", format!("token {} of {}", token.name, token.user)));
+        app.store.write_now(move |conn| sessions::delete_token(conn, id))?;
+        Ok(())
+    }
+
+    /// Every role.
+    pub fn roles(&self) -> Result<Vec<RoleLine>, Refusal> {
+        let own = self.reading(Right::EditUsers)?.store.read_now(users::list_roles)?;
+        let built_in = BUILT_IN_ROLES.iter().map(|(name, meaning, rights)| RoleLine {
+            name: (*name).to_owned(),
+            meaning,
+            rights: rights(),
+            built_in: true,
+        });
+        let own =
+            own.into_iter().map(|role| RoleLine { name: role.name, meaning: "", rights: role.rights, built_in: false });
+        Ok(built_in.chain(own).collect())
+    }
+
+    /// Makes or changes a role.
+    pub fn set_role(&self, name: &str, rights: Rights) -> Result<(), Refusal> {
+        let valid = (1..=60).contains(&name.chars().count()) && name.trim() == name && !name.contains(char::is_control);
+        if !valid {
+            return Err(Refusal::invalid("the name of a role is 1 to 60 characters").about("name"));
+        }
+        if BUILT_IN_ROLES.iter().any(|(built_in, ..)| *built_in == name) {
+            return Err(Refusal::conflict(format!("the role {name} comes with the program and stays as it is")));
+        }
+        if let Some(right) = rights.exceed(&self.actor.rights) {
+            return Err(Refusal::forbidden(format!("you cannot give {right}, which you do not have")).about("rights"));
+        }
+        let before = self.roles()?.into_iter().find(|role| role.name == name);
+        let change = Change::new("role set", format!("role {name}"))
+            .before(before.map_or(json!(null), |role| json!({ "rights": role.rights.to_string() })))
+            .after(json!({ "rights": rights.to_string() }));
+        let app = self.changing(Right::EditUsers, change)?;
+        let role = Role { name: name.to_owned(), rights, created_at: app.clock.now() };
+        Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
+            users::set_role(conn, &role)?;
+            somebody_manages(conn, &role.name)
+        })?)
+    }
+
+    /// Deletes a role that nobody has.
+    pub fn delete_role(&self, name: &str) -> Result<(), Refusal> {
+        let holders: Vec<String> =
+            self.users()?.into_iter().filter(|user| user.role == name).map(|user| user.name).collect();
+        if !holders.is_empty() {
+            return Err(Refusal::conflict(format!(
+                "the role {name} is that of {}: give them another first",
+                holders.join(", ")
+            )));
+        }
+        let app = self.changing(Right::EditUsers, Change::new("role delete", format!("role {name}")))?;
+        let owned = name.to_owned();
+        let unknown = Refusal::not_found(format!("there is no role \"{name}\" that could be deleted"));
+        let deleted = app.store.write_now(move |conn| -> Result<(), Option<StoreError>> {
+            if users::delete_role(conn, &owned)? { Ok(()) } else { Err(None) }
+        });
+        deleted.map_err(|error| error.map_or(unknown, Refusal::from))
+    }
+
+    /// Nobody gives more than they have: neither rights nor scope.
+    fn may_give(&self, role: &str, scope: &Scope) -> Result<(), Refusal> {
+        self.allow(Right::EditUsers)?;
+        let owned = role.to_owned();
+        let rights = self.app.store.read_now(move |conn| accounts::rights_of(conn, &owned))?;
+        let rights = rights.ok_or_else(|| Refusal::from(AccountError::Role(role.to_owned())).about("role"))?;
+        if let Some(right) = rights.exceed(&self.actor.rights) {
+            return Err(Refusal::forbidden(format!("you cannot give {right}, which you do not have")).about("role"));
+        }
+        if self.actor.scope.is_limited() && *scope != self.actor.scope {
+            return Err(Refusal::forbidden("you can give your own scope only").about("computers"));
+        }
+        Ok(())
+    }
+}
+
+/// Somebody must be able to manage users, or nobody can ever again.
+fn somebody_manages(conn: &mut Conn, changed: &str) -> Result<(), AccountError> {
+    for user in users::list(conn)?.into_iter().filter(|user| user.disabled_at.is_none()) {
+        let rights = accounts::rights_of(conn, &user.role)?.unwrap_or_default();
+        if rights.contains(Right::EditUsers) && !user.scope.is_limited() {
+            return Ok(());
+        }
+    }
+    Err(AccountError::Last(changed.to_owned()))
+}
+
+fn access(role: &str, scope: &Scope) -> serde_json::Value {
+    json!({
+        "role": role,
+        "computers": scope.computers.as_ref().map(ToString::to_string),
+        "families": scope.families_text(),
+    })
+}

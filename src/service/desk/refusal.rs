@@ -1,0 +1,225 @@
+//! Why the desk did not do what it was asked, in one type for the console, the API and the command line.
+
+use std::fmt;
+
+use super::super::account::AccountError as FieldError;
+use super::super::accounts::AccountError;
+use super::super::activate::ActivateError;
+use super::super::assign::AssignError;
+use super::super::deployments::DeploymentError;
+use super::super::duplicates::DuplicateError;
+use super::super::groups::GroupError;
+use super::super::publish::{PublishError, WithdrawError};
+use super::super::query::AskError;
+use super::super::settings::SettingError;
+use super::super::signin::SignInError;
+use super::super::why::WhyError;
+use crate::model::access::InvalidAccess;
+use crate::store::StoreError;
+
+/// What kind of refusal it is: doors turn it into a status or an exit code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// The actor may not.
+    Forbidden,
+    /// It is not there, or not for this actor.
+    NotFound,
+    /// The input is wrong.
+    Invalid,
+    /// The input is right, but what is there stands against it.
+    Conflict,
+    /// Too early: try again.
+    Later,
+    /// The machine failed; nothing is wrong with the input.
+    Failed,
+}
+
+/// A refusal: its kind, a sentence for people, and for wrong input the field it is about.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What kind.
+    pub kind: Kind,
+    /// The field of a form or a document that is wrong, if it is one.
+    pub field: Option<&'static str>,
+    sentence: String,
+}
+
+impl Refusal {
+    /// The actor may not.
+    pub fn forbidden(sentence: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, sentence)
+    }
+
+    /// It is not there.
+    pub fn not_found(sentence: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, sentence)
+    }
+
+    /// The input is wrong.
+    pub fn invalid(sentence: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, sentence)
+    }
+
+    /// What is there stands against it.
+    pub fn conflict(sentence: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, sentence)
+    }
+
+    /// The machine failed.
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::Failed, format!("{:#}", error.into()))
+    }
+
+    /// Of a kind.
+    pub fn new(kind: Kind, sentence: impl Into<String>) -> Self {
+        Self { kind, field: None, sentence: sentence.into() }
+    }
+
+    /// About one field.
+    #[must_use]
+    pub fn about(mut self, field: &'static str) -> Self {
+        self.field = Some(field);
+        self
+    }
+
+    /// The sentence without what only helps at a terminal (": `dripfeed …` shows them").
+    pub fn for_people(&self) -> &str {
+        self.sentence.split(": `dripfeed").next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let kind = match error {
+            StoreError::Busy(_) => Kind::Later,
+            StoreError::Taken => Kind::Conflict,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+/// `Error => |error| kind`: the sentence is the error's own with its causes.
+macro_rules! refusals {
+    ($($error:ty => $kind:expr;)*) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                let kind: fn(&$error) -> Kind = $kind;
+                Self::new(kind(&error), format!("{:#}", anyhow::Error::from(error)))
+            }
+        })*
+    };
+}
+
+refusals! {
+    InvalidAccess => |_| Kind::Invalid;
+    AskError => ask;
+    AssignError => assign;
+    ActivateError => |error| match error {
+        ActivateError::Unknown(_) => Kind::NotFound,
+        ActivateError::Store(_) => Kind::Failed,
+        ActivateError::Location(_) => Kind::Invalid,
+        ActivateError::NotAvailable(..)
+        | ActivateError::Fetch { .. }
+        | ActivateError::Info { .. }
+        | ActivateError::Other { .. } => Kind::Conflict,
+    };
+    DeploymentError => |error| match error {
+        DeploymentError::Unknown(_) => Kind::NotFound,
+        DeploymentError::Store(_) => Kind::Failed,
+        _ => Kind::Conflict,
+    };
+    DuplicateError => |error| match error {
+        DuplicateError::Named(error) => assign(error),
+        DuplicateError::Same(_) => Kind::Invalid,
+        DuplicateError::Damaged(_) | DuplicateError::Store(_) => Kind::Failed,
+        _ => Kind::Conflict,
+    };
+    GroupError => group;
+    SettingError => |error| match error {
+        SettingError::Invalid(_) | SettingError::ServerAlone(_) => Kind::Invalid,
+        SettingError::Computer(error) => assign(error),
+        SettingError::Group(error) => group(error),
+        SettingError::NotSet { .. } => Kind::Conflict,
+        SettingError::Store(_) => Kind::Failed,
+    };
+    WhyError => |error| match error {
+        WhyError::Package(_) => Kind::NotFound,
+        WhyError::Computer(error) => assign(error),
+        WhyError::Store(_) => Kind::Failed,
+    };
+    FieldError => |error| match error {
+        FieldError::Named(error) => assign(error),
+        FieldError::Store(_) => Kind::Failed,
+        FieldError::NotSet(..) | FieldError::TooMany => Kind::Conflict,
+        _ => Kind::Invalid,
+    };
+    PublishError => |error| if error.is_refusal() { Kind::Invalid } else { Kind::Failed };
+    WithdrawError => |error| match error {
+        WithdrawError::Unknown(_) => Kind::NotFound,
+        WithdrawError::Already(_) => Kind::Conflict,
+        WithdrawError::Tree(_) | WithdrawError::Store(_) => Kind::Failed,
+    };
+    AccountError => account;
+    SignInError => |error| match error {
+        SignInError::Wrong | SignInError::CodeNeeded | SignInError::CodeWrong => Kind::Forbidden,
+        SignInError::Later(_) => Kind::Later,
+        SignInError::Account(error) => account(error),
+        SignInError::Store(_) => Kind::Failed,
+    };
+}
+
+fn ask(error: &AskError) -> Kind {
+    if matches!(error, AskError::Store(_)) { Kind::Failed } else { Kind::Invalid }
+}
+
+fn assign(error: &AssignError) -> Kind {
+    match error {
+        AssignError::UnknownPackage(_) | AssignError::UnknownComputer(_) | AssignError::UnknownGroup(_) => {
+            Kind::NotFound
+        }
+        AssignError::Ask(error) => ask(error),
+        AssignError::Store(_) => Kind::Failed,
+        _ => Kind::Conflict,
+    }
+}
+
+fn group(error: &GroupError) -> Kind {
+    match error {
+        GroupError::Unknown(_) => Kind::NotFound,
+        GroupError::Name(_) => Kind::Invalid,
+        GroupError::Ask(error) => ask(error),
+        GroupError::Computer(error) => assign(error),
+        GroupError::Store(_) => Kind::Failed,
+        _ => Kind::Conflict,
+    }
+}
+
+fn account(error: &AccountError) -> Kind {
+    match error {
+        AccountError::Unknown(_) => Kind::NotFound,
+        AccountError::Exists(_) | AccountError::Last(_) => Kind::Conflict,
+        AccountError::Short(_) | AccountError::Name(_) | AccountError::Role(_) => Kind::Invalid,
+        AccountError::Hash(_) | AccountError::Store(_) => Kind::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_not_told_what_helps_at_a_terminal() {
+        let refusal = Refusal::from(GroupError::Unknown("Paris".to_owned()));
+        assert_eq!((refusal.kind, refusal.for_people()), (Kind::NotFound, "there is no group \"Paris\""));
+        assert!(refusal.to_string().contains("`dripfeed group list`"));
+    }
+}
