@@ -69,6 +69,22 @@ impl Vigil {
         self.tell("STOPPING=1\nSTATUS=ending");
     }
 
+    /// One that nobody hears, but that keeps what it was promised.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        let promise = Promise { until: Instant::now(), over: false };
+        let manager = ServiceManager::default();
+        Self(Some(Arc::new(Shared { manager, promise: Mutex::new(promise), changed: Condvar::new() })))
+    }
+
+    /// How long the present step may still take.
+    #[cfg(test)]
+    pub(crate) fn promised(&self) -> Duration {
+        self.0
+            .as_ref()
+            .map_or(Duration::ZERO, |shared| shared.promise().until.saturating_duration_since(Instant::now()))
+    }
+
     fn tell(&self, message: &str) {
         if let Some(shared) = &self.0 {
             shared.tell(message);
