@@ -112,6 +112,7 @@ impl<'a> Agent<'a> {
             ca_file: config.ca.clone(),
             expected_ca_file: Some(config.expected_ca.clone()),
             verify: config.verify,
+            bearer: None,
             user_agent: USER_AGENT.to_owned(),
             proxies: Proxies {
                 http: config.proxies.http.as_ref().map(|proxy| proxy.0.clone()),

@@ -13,6 +13,7 @@ mod context;
 mod demo;
 mod deployment;
 mod group;
+mod mirror;
 mod network;
 mod output;
 mod package;
@@ -100,6 +101,8 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Software(verb) => software::run(&place, verb, output),
         Verb::Network(verb) => network::run(&place, verb, output),
         Verb::Registry(verb) => registry::run(&place, verb, output),
+        Verb::Mirror(verb) => mirror::run(&place, verb, output),
+        Verb::Site(verb) => mirror::run_site(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

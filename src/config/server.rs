@@ -108,6 +108,11 @@ pub const KEYS: &[Key] = &[
         default: "15m",
         meaning: "How often groups whose query depends on the time are asked again.",
     },
+    Key {
+        name: "limits.free_space",
+        default: "64 MiB",
+        meaning: "With less space on its disks than this, /readyz says that the server is not ready.",
+    },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
         name: "timeouts.body",
@@ -119,7 +124,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "timeouts.write",
         default: "60s",
-        meaning: "While a reader takes nothing. The socket holds 128 KiB, so readers below about 1 KiB/s are dropped.",
+        meaning: "While a reader takes nothing. One that acknowledges less than 8 KiB in this time is dropped.",
     },
     Key { name: "timeouts.handshake", default: "10s", meaning: "For a TLS handshake." },
     Key { name: "timeouts.stop", default: "20s", meaning: "For running requests when the server stops." },
@@ -451,6 +456,7 @@ impl ServerOpts {
                 connections_per_peer: self.number("limits.connections_per_peer", 1..=1_000_000)?.min(connections),
                 request_bytes: self.request_bytes()?,
                 body_rate: u64::from(self.number("limits.body_rate", 1..=1_000_000_000)?),
+                free_space: self.value("limits.free_space", "expected a size, such as 64 MiB")?,
             },
             timeouts: Timeouts {
                 header: self.duration("timeouts.header")?,
@@ -637,6 +643,11 @@ impl ServerConfig {
         self.data_dir.join("download")
     }
 
+    /// Where keys and certificates of our own making are.
+    pub fn certificates_dir(&self) -> PathBuf {
+        self.data_dir.join("certs")
+    }
+
     /// Half-built packages.
     pub fn staging_dir(&self) -> PathBuf {
         self.data_dir.join("staging")
@@ -676,6 +687,8 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Bytes per second that a body must come with.
     pub body_rate: u64,
+    /// Bytes that a server that is ready has left on its disks.
+    pub free_space: ByteSize,
 }
 
 /// How long things may take.

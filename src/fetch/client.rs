@@ -39,6 +39,15 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
+/// A token that goes to these servers and nowhere else, over TLS only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bearer {
+    /// Whom it is for.
+    pub servers: Vec<Url>,
+    /// The token.
+    pub token: Secret,
+}
+
 /// What a client is made of.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -54,6 +63,8 @@ pub struct ClientOptions {
     pub proxies: Proxies,
     /// For the server behind a password.
     pub basic_auth: Option<BasicAuth>,
+    /// For servers that know us by a token.
+    pub bearer: Option<Bearer>,
     /// For name, connection and TLS.
     pub connect_timeout: Duration,
     /// Without a single byte.
@@ -71,6 +82,7 @@ impl Default for ClientOptions {
             user_agent: concat!("dripfeed/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxies: Proxies::default(),
             basic_auth: None,
+            bearer: None,
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_mins(2),
             deadline: Duration::from_hours(1),
@@ -90,6 +102,7 @@ pub struct Client {
     proxies: Proxies,
     http_proxy: Option<Proxy>,
     https_proxy: Option<Proxy>,
+    bearer: Option<Bearer>,
 }
 
 impl Client {
@@ -133,6 +146,7 @@ impl Client {
             proxies: options.proxies.clone(),
             http_proxy: clear,
             https_proxy: secure,
+            bearer: options.bearer.clone(),
         })
     }
 
@@ -273,6 +287,12 @@ impl Client {
     }
 
     fn authorization(&self, url: &Url) -> Option<String> {
+        if let Some(Bearer { servers, token }) = &self.bearer
+            && url.is_https()
+            && servers.iter().any(|server| server.authority().eq_ignore_ascii_case(url.authority()))
+        {
+            return Some(format!("Bearer {}", token.0));
+        }
         let auth = self.basic_auth.as_ref()?;
         let same_host = url.host().eq_ignore_ascii_case(auth.server.host());
         let secret_stays = url.is_https() || !auth.server.is_https();
@@ -445,6 +465,20 @@ mod tests {
         assert!(!sent(&secure, "https://mirror.example/download/1/info"));
         assert!(sent(&client("http://ocs.example/ocsinventory"), "http://ocs.example/download/1/1-1"));
         assert!(!format!("{secure:?}").contains("\"p\""));
+    }
+
+    #[test]
+    fn a_token_goes_to_its_servers_only_and_never_in_clear() {
+        let servers = vec!["https://a.example:8443/download".parse().expect("an address")];
+        let bearer = Bearer { servers, token: Secret("t".to_owned()) };
+        let client =
+            Client::new(&ClientOptions { bearer: Some(bearer), ..ClientOptions::default() }).expect("a client");
+        let sent = |url: &str| client.authorization(&url.parse().expect("an address"));
+        assert_eq!(sent("https://A.example:8443/download/manifest").as_deref(), Some("Bearer t"));
+        for elsewhere in ["http://a.example:8443/x", "https://a.example/x", "https://b.example:8443/x"] {
+            assert_eq!(sent(elsewhere), None, "{elsewhere}");
+        }
+        assert!(!format!("{client:?}").contains("\"t\""));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod url;
 
 pub use bucket::Bucket;
 
-pub use client::{BasicAuth, Client, ClientOptions, Secret, Validated};
+pub use client::{BasicAuth, Bearer, Client, ClientOptions, Secret, Validated};
 pub use error::FetchError;
 pub use proxy::{Proxies, without_credentials};
 pub use url::{InvalidUrl, Url};

@@ -20,6 +20,7 @@ mod inventory;
 mod manifest;
 mod option;
 mod prolog;
+pub mod range;
 mod report;
 mod request;
 #[cfg(test)]
@@ -32,7 +33,9 @@ pub use inventory::{
     AccountField, ComputerFacts, Discovered, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
     SectionFacts, SoftwareTitle, changes_by_itself,
 };
-pub use manifest::{Listing, Manifest, ManifestError};
+pub use manifest::{
+    InvalidFilter, Listing, Manifest, ManifestEntry, ManifestError, MirrorReport, PackageFilter, SignedManifest,
+};
 pub use option::{ConfError, DownloadOption, Offer, conf_from_xml, conf_to_xml};
 pub use prolog::{Decision, PrologReply, PrologRequest, ReplyError};
 pub use report::DownloadReport;

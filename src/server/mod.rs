@@ -6,10 +6,11 @@
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
-//!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
+//!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -20,10 +21,11 @@ mod connection;
 mod console;
 mod listen;
 mod manifest;
+mod meters;
 mod middleware;
 mod ocs;
 mod pages;
-mod range;
+mod ready;
 mod reply;
 mod router;
 mod sendfile;
@@ -44,7 +46,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
+use self::meters::Meters;
 use self::middleware::RequestIds;
+use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::model::UserAgents;
@@ -53,6 +57,7 @@ use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::service::{App, groups};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
+use crate::tls::signing::{SigningError, SigningKey};
 
 /// Between two looks at files that are mapped but no longer published.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -117,6 +122,9 @@ pub enum ServeError {
     /// No certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No key to sign manifests with.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> String {
@@ -154,11 +162,15 @@ struct Site {
     public_name: Arc<str>,
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
-    download: Arc<Path>,
+    data_dir: Arc<Path>,
     listings: Listings,
     /// Wrong passwords by address.
     guesses: Arc<Guesses>,
     user_agents: UserAgents,
+    /// What manifests are signed with.
+    signing: Arc<SigningKey>,
+    meters: Arc<Meters>,
+    readiness: Readiness,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -206,10 +218,13 @@ impl Server {
             },
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
-            download: config.download_dir().into(),
+            data_dir: config.data_dir.clone().into(),
             listings: Listings::default(),
             guesses: Arc::default(),
             user_agents: config.user_agents,
+            signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
+            meters: Arc::new(Meters::new()),
+            readiness: Readiness::new(config.limits.free_space),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -235,6 +250,7 @@ impl Server {
             tls: None,
             router: router::router(site.clone()),
             ids: Arc::new(RequestIds::new()),
+            meters: Arc::clone(&site.meters),
             deadlines: Deadlines {
                 header: config.timeouts.header,
                 idle: config.timeouts.idle,

@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER
 use http::{HeaderValue, Method, StatusCode};
 
 use super::body::{self, BodyError};
+use super::meters::Kind;
 use super::{Remote, Site, reply};
 use crate::model::limits::RequestLimits;
 use crate::protocol::envelope::{self, Container, EnvelopeError};
@@ -79,7 +80,21 @@ async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Respo
     if matches!(request, Request::Prolog(_)) && !site.user_agents.admits(&peer.user_agent) {
         return Err(Refusal::Stranger);
     }
-    answer(&site.app, peer, container, document, request).await
+    let kind = kind(&request);
+    let mut response = answer(&site.app, peer, container, document, request).await.unwrap_or_else(Refusal::response);
+    response.extensions_mut().insert(kind);
+    Ok(response)
+}
+
+fn kind(request: &Request) -> Kind {
+    match request {
+        Request::Prolog(_) => Kind::Prolog,
+        Request::Inventory(_) => Kind::Inventory,
+        Request::Download(_) => Kind::Report,
+        Request::Notify(_) => Kind::Notify,
+        Request::Update => Kind::Update,
+        Request::Snmp { .. } => Kind::Snmp,
+    }
 }
 
 /// Is it one of the old addresses for files (ocs-protocol 1.1), which the stock server answers 403 when they are off?

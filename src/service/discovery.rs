@@ -65,14 +65,14 @@ fn networks_of(adapters: &[Network]) -> Vec<Ipv4Addr> {
     networks.filter(|network| known.insert(*network)).collect()
 }
 
-/// Keeps whom an inventory says it saw, and holds the election.
+/// Keeps whom an inventory says it saw, and holds the election. True if that may concern other computers, too.
 pub(super) fn take(
     conn: &mut Conn,
     computer: ComputerId,
     request: &InventoryRequest,
     configured: &SettingsLayer,
     now: UnixTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     if !request.discovered.is_empty() {
         record(conn, computer, request, now)?;
     }
@@ -80,7 +80,7 @@ pub(super) fn take(
     let mut global = configured.clone();
     global.0.extend(settings::layer(conn, Scope::Global)?.0);
     if global.value(SettingKey::IpDiscover).unwrap_or(SettingKey::IpDiscover.info().default) == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let settings = super::settings::Layers::load(conn, configured, Some(computer))?.resolve();
     let networks = networks_of(&request.networks);
@@ -93,7 +93,7 @@ pub(super) fn take(
         place = None;
     }
     let Some(me) = discovery::candidate(conn, computer)?.filter(|me| may && me.contacts >= CONTACTS) else {
-        return Ok(());
+        return Ok(true);
     };
     let silence = settings.value(SettingKey::IpDiscoverMaxAlive).saturating_mul(DAY);
     let places = settings.scanners_of_a_network();
@@ -106,18 +106,22 @@ pub(super) fn take(
             discovery::dismiss(conn, other.computer)?;
         }
         match elect(&me, place.is_some(), &alive, places) {
-            Outcome::Stays => return Ok(()),
-            Outcome::Resigns => return discovery::dismiss(conn, computer),
+            Outcome::Stays => return Ok(true),
+            Outcome::Resigns => {
+                discovery::dismiss(conn, computer)?;
+                return Ok(true);
+            }
             Outcome::Wins(displaced) => {
                 for other in displaced {
                     discovery::dismiss(conn, other)?;
                 }
-                return discovery::elect(conn, computer, network, now);
+                discovery::elect(conn, computer, network, now)?;
+                return Ok(true);
             }
             Outcome::Loses => {}
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// How an election ends for the computer that it is held for.

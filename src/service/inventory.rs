@@ -65,10 +65,13 @@ pub async fn take(
         {
             let (id, contact) = (known.computer.id, contact.clone());
             let (said, configured) = (Arc::clone(&request), app.configured.clone());
+            let (memo, device_id) = (Arc::clone(app.store.memo()), request.device_id.clone());
             app.store
                 .write(move |conn| -> Result<(), StoreError> {
                     computers::touch_inventory(conn, id, &contact)?;
-                    discovery::take(conn, id, &said, &configured, now)?;
+                    if !discovery::take(conn, id, &said, &configured, now)? {
+                        conn.alters_only(&memo, &device_id);
+                    }
                     // Queries may ask for times and for other groups.
                     groups::evaluate(conn, id, now)
                 })

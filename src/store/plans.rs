@@ -104,7 +104,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
         search::facts(conn, COMPUTER, [])
     });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
-    insta::assert_snapshot!(plans.text, @r"
+    insta::assert_snapshot!(plans.text, @"
     computers::find_by_device_id
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
     computers::touch
@@ -113,6 +113,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -200,7 +201,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
     plans.of("events::list of a package", |conn| events::list(conn, None, Some(package()), 10));
     plans.of("settings::unset", |conn| settings::unset(conn, settings::Scope::Global, SettingKey::Timeout));
     plans.of("users::find", |conn| users::find(conn, "admin"));
-    insta::assert_snapshot!(plans.text, @r"
+    insta::assert_snapshot!(plans.text, @"
     packages::list
       SEARCH packages USING INTEGER PRIMARY KEY (rowid<?)
     packages::in_state
@@ -219,6 +220,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)

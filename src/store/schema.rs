@@ -402,6 +402,55 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    mirrors (name) {
+        name -> Text,
+        location -> Text,
+        packages -> Text,
+        silent_after -> BigInt,
+        token_hash -> Nullable<Text>,
+        created_at -> BigInt,
+        reported_at -> Nullable<BigInt>,
+        reported_from -> Text,
+        generation -> BigInt,
+        bytes -> BigInt,
+        problem -> Text,
+    }
+}
+
+diesel::table! {
+    mirror_packages (mirror, package_id) {
+        mirror -> Text,
+        package_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    sites (name) {
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    site_ranges (first, last, site) {
+        first -> Text,
+        last -> Text,
+        site -> Text,
+        range -> Text,
+    }
+}
+
+diesel::table! {
+    site_mirrors (site, position) {
+        site -> Text,
+        position -> BigInt,
+        mirror -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
     computer_fields,

@@ -110,7 +110,8 @@ url=https://localhost:${https##*:}/ocsinventory
 say "serving on $http and $https"
 install -d "$program_data"
 cp "$data/certs/ca.pem" "$program_data/cacert.pem"
-printf 'server = "%s"\ntag = "WINE"\n' "$url" >"$program_data/dripfeed-agent.toml"
+# A service that starts again would wait some minutes, by chance, before its first contact.
+printf 'server = "%s"\ntag = "WINE"\nstart_delay = 0\n' "$url" >"$program_data/dripfeed-agent.toml"
 uninstall='HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\tool'
 for value in 'DisplayName=A tool' DisplayVersion=4.2 Publisher=Somebody InstallDate=20240305; do
   wine reg add "$uninstall" /v "${value%%=*}" /d "${value#*=}" /f </dev/null >/dev/null 2>&1

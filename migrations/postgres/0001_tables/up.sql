@@ -426,3 +426,45 @@ CREATE TABLE discovered (
     last_seen BIGINT NOT NULL,
     PRIMARY KEY (network, mac)
 );
+
+-- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it.
+CREATE TABLE mirrors (
+    name TEXT NOT NULL PRIMARY KEY,
+    location TEXT NOT NULL,
+    packages TEXT NOT NULL,
+    silent_after BIGINT NOT NULL,
+    token_hash TEXT UNIQUE,
+    created_at BIGINT NOT NULL,
+    reported_at BIGINT,
+    reported_from TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    problem TEXT NOT NULL
+);
+
+CREATE TABLE mirror_packages (
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    package_id BIGINT NOT NULL,
+    PRIMARY KEY (mirror, package_id)
+);
+
+CREATE TABLE sites (
+    name TEXT NOT NULL PRIMARY KEY,
+    created_at BIGINT NOT NULL
+);
+
+-- Addresses as 32 hexadecimal digits, IPv4 mapped into IPv6: their order is that of the texts.
+CREATE TABLE site_ranges (
+    first TEXT COLLATE "C" NOT NULL,
+    last TEXT COLLATE "C" NOT NULL,
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    "range" TEXT NOT NULL,
+    PRIMARY KEY (first, last, site)
+);
+
+CREATE TABLE site_mirrors (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    "position" BIGINT NOT NULL,
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    PRIMARY KEY (site, "position")
+);

@@ -426,3 +426,45 @@ CREATE TABLE discovered (
     last_seen INTEGER NOT NULL,
     PRIMARY KEY (network, mac)
 ) STRICT, WITHOUT ROWID;
+
+-- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it.
+CREATE TABLE mirrors (
+    name TEXT NOT NULL PRIMARY KEY,
+    location TEXT NOT NULL,
+    packages TEXT NOT NULL,
+    silent_after INTEGER NOT NULL,
+    token_hash TEXT UNIQUE,
+    created_at INTEGER NOT NULL,
+    reported_at INTEGER,
+    reported_from TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    problem TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mirror_packages (
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    package_id INTEGER NOT NULL,
+    PRIMARY KEY (mirror, package_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sites (
+    name TEXT NOT NULL PRIMARY KEY,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Addresses as 32 hexadecimal digits, IPv4 mapped into IPv6: their order is that of the texts.
+CREATE TABLE site_ranges (
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    range TEXT NOT NULL,
+    PRIMARY KEY (first, last, site)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE site_mirrors (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    PRIMARY KEY (site, position)
+) STRICT, WITHOUT ROWID;
