@@ -54,7 +54,8 @@ trap 'exit 143' TERM
 for_windows() { # for_windows VERB ARGUMENT…
   local verb=$1
   shift
-  cargo "$verb" --quiet --target "$TARGET" --no-default-features --features agent "$@"
+  # Wine 8 on a busy machine now and then never comes back from starting a process.
+  timeout --kill-after=10 600 cargo "$verb" --quiet --target "$TARGET" --no-default-features --features agent "$@"
 }
 
 say "wine makes its Windows"
