@@ -74,6 +74,7 @@ fn deploy(conn: &mut Conn, n: u64) -> Result<(), StoreError> {
         priority: Priority::DEFAULT,
         notify: None,
         done: None,
+        exit_codes: dripfeed::model::ExitCodes::default(),
     };
     let package: PackageId = packages::reserve(conn, &new, START)?;
     packages::set_state(conn, package, PackageState::Available)?;

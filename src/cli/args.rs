@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::model::{
-    AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree, Schedule,
+    AddressRange, ByteSize, ExitCodes, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree,
+    Schedule,
 };
 use crate::protocol::PackageFilter;
 
@@ -207,6 +208,9 @@ pub(crate) struct Build {
     /// Message shown afterwards
     #[arg(long, value_name = "TEXT")]
     pub(crate) done_text: Option<String>,
+    /// What unusual exit codes mean, for dripfeed's own agent: "3=success 194=reboot 0=failure"
+    #[arg(long, value_name = "CODE=MEANING …")]
+    pub(crate) exit_codes: Option<ExitCodes>,
     /// Free text for administrators
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) description: String,

@@ -148,6 +148,7 @@ fn request(options: Build) -> Result<BuildRequest, Failure> {
             priority: options.priority,
             notify,
             done: options.done_text.map(|text| DoneMessage { text }),
+            exit_codes: options.exit_codes.unwrap_or_default(),
         },
         source,
         fragmenting,
@@ -264,6 +265,9 @@ fn show(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
     }
     if let Some(done) = &package.done {
         fields.push(("says after", printable(&done.text)));
+    }
+    if !package.exit_codes.is_empty() {
+        fields.push(("exit codes", package.exit_codes.to_string()));
     }
     if let Some(span) = pace(app, &package)? {
         fields.push(("pace", format!("{} from contact to execution, alone", duration(span))));

@@ -8,8 +8,8 @@ use super::schema::{counters, fragments, packages};
 use super::{Conn, StoreError};
 use crate::archive::SplitFragment;
 use crate::model::{
-    Action, Digest, DigestAlgorithm, Done, FragmentCount, FragmentNumber, Notify, OsFamily, Package, PackageId,
-    PackageState, Priority, UnixTime,
+    Action, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentNumber, Notify, OsFamily, Package,
+    PackageId, PackageState, Priority, UnixTime,
 };
 
 /// What is known before the archive is cut.
@@ -31,6 +31,8 @@ pub struct NewPackage {
     pub notify: Option<Notify>,
     /// As [`Package`].
     pub done: Option<Done>,
+    /// As [`Package`].
+    pub exit_codes: ExitCodes,
 }
 
 /// What is known after it was cut.
@@ -62,6 +64,7 @@ struct PackageRow {
     notify_can_abort: bool,
     notify_can_delay: bool,
     done_text: Option<String>,
+    exit_codes: String,
     fragment_count: i64,
     size: i64,
     md5: Option<Vec<u8>>,
@@ -98,6 +101,7 @@ impl TryFrom<PackageRow> for Package {
                 can_delay: row.notify_can_delay,
             }),
             done: row.done_text.map(|text| Done { text }),
+            exit_codes: at.check(row.exit_codes.parse())?,
             fragments: FragmentCount(at.number("fragment_count", row.fragment_count)?),
             size: at.number("size", row.size)?,
             md5: digest(DigestAlgorithm::Md5, row.md5)?,
@@ -144,6 +148,7 @@ pub fn reserve(conn: &mut Conn, new: &NewPackage, now: UnixTime) -> Result<Packa
             packages::notify_can_abort.eq(notify.is_some_and(|notify| notify.can_abort)),
             packages::notify_can_delay.eq(notify.is_some_and(|notify| notify.can_delay)),
             packages::done_text.eq(new.done.as_ref().map(|done| text(&done.text))),
+            packages::exit_codes.eq(new.exit_codes.to_string()),
             packages::fragment_count.eq(0),
             packages::size.eq(0),
             packages::state.eq(PackageState::Building.as_str()),

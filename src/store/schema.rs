@@ -22,6 +22,7 @@ diesel::table! {
         notify_can_abort -> Bool,
         notify_can_delay -> Bool,
         done_text -> Nullable<Text>,
+        exit_codes -> Text,
         fragment_count -> BigInt,
         size -> BigInt,
         md5 -> Nullable<Binary>,

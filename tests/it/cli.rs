@@ -1099,3 +1099,29 @@ fn a_reader_that_has_read_enough_is_no_failure() {
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{verb}");
     }
 }
+
+#[test]
+fn what_an_exit_code_means_is_the_packages_own_affair() {
+    let site = Site::new();
+    site.configure(
+        "[settings]\nDOWNLOAD_FRAG_LATENCY = 0\nDOWNLOAD_CYCLE_LATENCY = 0\nDOWNLOAD_PERIOD_LATENCY = 0\nFREQUENCY = 0\n",
+    );
+    let served = site.serve();
+    site.agent(&served, &["-q", "once"]).status().expect("the agent");
+    let base = ["package", "build", "--name", "tool", "--version", "1", "--os", "linux", "--action", "execute"];
+    let wrong = site.run(&[&base[..], &["--command", "exit 9", "--exit-codes", "9"]].concat());
+    assert_eq!(wrong.code(), Some(2), "{wrong:?}");
+    let mut ids = Vec::new();
+    for (command, codes) in [("exit 9", "9=success"), ("exit 94", "94=reboot"), ("exit 0", "0=failure"), ("exit 9", "")]
+    {
+        let id = site.run(&[&base[..], &["--command", command, "--exit-codes", codes]].concat()).ok().trim().to_owned();
+        site.say(&format!("activate {id}")).ok();
+        site.say(&format!("assign {id} --all")).ok();
+        ids.push(id);
+    }
+    assert!(site.say(&format!("package show {}", ids[1])).ok().contains("94=reboot"));
+    site.agent(&served, &["-q", "once"]).status().expect("the agent");
+    let told: Vec<serde_json::Value> =
+        ids.iter().map(|id| site.json(&format!("status {id}"))["jobs"][0]["code"].clone()).collect();
+    assert_eq!(told, ["SUCCESS_9", "SUCCESS_REBOOT_REQUIRED", "ERR_EXIT_CODE_0", "ERR_EXIT_CODE_9"]);
+}

@@ -23,6 +23,7 @@ CREATE TABLE packages (
     notify_can_abort BOOLEAN NOT NULL,
     notify_can_delay BOOLEAN NOT NULL,
     done_text TEXT,
+    exit_codes TEXT NOT NULL,
     fragment_count BIGINT NOT NULL CHECK (fragment_count >= 0),
     size BIGINT NOT NULL CHECK (size >= 0),
     md5 BYTEA CHECK (length(md5) = 16),

@@ -23,6 +23,7 @@ CREATE TABLE packages (
     notify_can_abort INTEGER NOT NULL CHECK (notify_can_abort IN (0, 1)),
     notify_can_delay INTEGER NOT NULL CHECK (notify_can_delay IN (0, 1)),
     done_text TEXT,
+    exit_codes TEXT NOT NULL,
     fragment_count INTEGER NOT NULL CHECK (fragment_count >= 0),
     size INTEGER NOT NULL CHECK (size >= 0),
     md5 BLOB CHECK (length(md5) = 16),
