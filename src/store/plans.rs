@@ -12,7 +12,7 @@ use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
     activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
-    registry, search, sections, settings, software, users,
+    registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -111,8 +111,10 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -216,9 +218,12 @@ fn lists_of_administrators_are_answered_by_an_index() {
     computers::delete
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -395,4 +400,45 @@ fn a_field_of_ones_own_is_looked_up_for_each_computer_and_not_searched() {
         plans.text
     );
     assert!(!plans.text.contains("SCAN computer_fields") && !plans.text.contains("SCAN fields"), "{}", plans.text);
+}
+
+#[test]
+fn a_section_is_looked_up_in_the_dictionary_and_not_for_each_computer() {
+    let mut plans = Plans::new();
+    let query = "section cpus.type = xeon and section bios.ssn contains 7 and has no section printers";
+    let query = query.parse().expect("a query");
+    plans.of("search::candidates", |conn| search::candidates(conn, &query, NOW));
+    insta::assert_snapshot!(plans.text, @r"
+    search::candidates
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      LIST SUBQUERY 1
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=? AND value_key=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      LIST SUBQUERY 2
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+      LIST SUBQUERY 3
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+    ");
+    assert!(!plans.text.contains("SCAN inventory_values") && !plans.text.contains("SCAN computer_values"));
+    assert!(!plans.text.contains("CORRELATED"), "{}", plans.text);
+
+    let mut plans = Plans::new();
+    plans.of("values::of_computer", |conn| values::of_computer(conn, COMPUTER));
+    plans.of("values::difference", |conn| values::difference(conn, COMPUTER, &[]));
+    plans.of("values::said", |conn| values::said(conn, ("CPUS", "TYPE"), (1, 2000)));
+    insta::assert_snapshot!(plans.text, @r"
+    values::of_computer
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::difference
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::said
+      SEARCH inventory_values USING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=? AND computer_id>? AND computer_id<?)
+    ");
 }
