@@ -48,22 +48,22 @@ pub fn read(conn: &mut Conn, text: &str) -> Result<Query, AskError> {
         }
     }
     for (section, field) in query.sections() {
-        not_kept(section, field)?;
+        not_kept(&section, &field)?;
     }
     Ok(query)
 }
 
 /// Refuses what no inventory could ever answer: a misspelt name finds nothing, but this one is right and finds nothing.
-fn not_kept(section: String, field: String) -> Result<(), AskError> {
-    let instead = match section.as_str() {
+fn not_kept(section: &str, field: &str) -> Result<(), AskError> {
+    let instead = match section {
         "SOFTWARES" => "ask with `has software 'NAME'`; `dripfeed software list` shows the names",
         "ACCOUNTINFO" => "ask with `tag` and `field NAME`",
         "DOWNLOAD" => "ask with `has package ID`",
         other if NOT_COMPARED.contains(&other) => "it is another at every inventory; the document has it",
-        _ if changes_by_itself(&section, &field) => "it changes by itself; the document has it",
+        _ if changes_by_itself(section, field) => "it changes by itself; the document has it",
         _ => return Ok(()),
     };
-    let asked = if field.is_empty() { section } else { format!("{section}.{field}") };
+    let asked = if field.is_empty() { section.to_owned() } else { format!("{section}.{field}") };
     Err(AskError::NotKept { asked, instead })
 }
 

@@ -69,6 +69,10 @@ const COMPUTER: ComputerId = ComputerId(1);
 const GROUP: GroupId = GroupId(1);
 const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
+fn contact() -> computers::Contact {
+    computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW }
+}
+
 fn package() -> PackageId {
     PackageId::new(1).expect("1 is an id")
 }
@@ -77,11 +81,10 @@ fn package() -> PackageId {
 fn a_contact_of_an_agent_reads_no_whole_table() {
     let mut plans = Plans::new();
     let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");
-    let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
     plans.of("computers::find_by_device_id", |conn| computers::find_by_device_id(conn, &device_id));
-    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact));
+    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact()));
     plans.of("computers::take_facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())
     });
     plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[Network::default()]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
@@ -100,7 +103,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("groups::set", |conn| groups::set(conn, GROUP, &[COMPUTER], groups::Reason::Query, NOW));
     plans.of("deployments::standing_of_group", |conn| deployments::standing_of_group(conn, GROUP));
     plans.of("search::facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)?;
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())?;
         search::facts(conn, COMPUTER, [])
     });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
