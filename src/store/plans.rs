@@ -12,7 +12,7 @@ use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
     activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
-    registry, search, sections, settings, software, users,
+    registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -69,6 +69,10 @@ const COMPUTER: ComputerId = ComputerId(1);
 const GROUP: GroupId = GroupId(1);
 const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
+fn contact() -> computers::Contact {
+    computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW }
+}
+
 fn package() -> PackageId {
     PackageId::new(1).expect("1 is an id")
 }
@@ -77,11 +81,10 @@ fn package() -> PackageId {
 fn a_contact_of_an_agent_reads_no_whole_table() {
     let mut plans = Plans::new();
     let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");
-    let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
     plans.of("computers::find_by_device_id", |conn| computers::find_by_device_id(conn, &device_id));
-    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact));
+    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact()));
     plans.of("computers::take_facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())
     });
     plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[Network::default()]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
@@ -100,7 +103,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("groups::set", |conn| groups::set(conn, GROUP, &[COMPUTER], groups::Reason::Query, NOW));
     plans.of("deployments::standing_of_group", |conn| deployments::standing_of_group(conn, GROUP));
     plans.of("search::facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)?;
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())?;
         search::facts(conn, COMPUTER, [])
     });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
@@ -111,6 +114,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
       SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
@@ -217,7 +221,9 @@ fn lists_of_administrators_are_answered_by_an_index() {
     computers::delete
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
       SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
@@ -397,4 +403,45 @@ fn a_field_of_ones_own_is_looked_up_for_each_computer_and_not_searched() {
         plans.text
     );
     assert!(!plans.text.contains("SCAN computer_fields") && !plans.text.contains("SCAN fields"), "{}", plans.text);
+}
+
+#[test]
+fn a_section_is_looked_up_in_the_dictionary_and_not_for_each_computer() {
+    let mut plans = Plans::new();
+    let query = "section cpus.type = xeon and section bios.ssn contains 7 and has no section printers";
+    let query = query.parse().expect("a query");
+    plans.of("search::candidates", |conn| search::candidates(conn, &query, NOW));
+    insta::assert_snapshot!(plans.text, @r"
+    search::candidates
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      LIST SUBQUERY 1
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=? AND value_key=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      LIST SUBQUERY 2
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+      LIST SUBQUERY 3
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+    ");
+    assert!(!plans.text.contains("SCAN inventory_values") && !plans.text.contains("SCAN computer_values"));
+    assert!(!plans.text.contains("CORRELATED"), "{}", plans.text);
+
+    let mut plans = Plans::new();
+    plans.of("values::of_computer", |conn| values::of_computer(conn, COMPUTER));
+    plans.of("values::difference", |conn| values::difference(conn, COMPUTER, &[]));
+    plans.of("values::said", |conn| values::said(conn, ("CPUS", "TYPE"), (1, 2000)));
+    insta::assert_snapshot!(plans.text, @r"
+    values::of_computer
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::difference
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::said
+      SEARCH inventory_values USING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=? AND computer_id>? AND computer_id<?)
+    ");
 }

@@ -450,6 +450,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    inventory_values (id) {
+        id -> BigInt,
+        digest -> Binary,
+        section -> Text,
+        field -> Text,
+        value -> Text,
+        value_key -> Text,
+    }
+}
+
+diesel::table! {
+    computer_values (computer_id, value_id) {
+        computer_id -> BigInt,
+        value_id -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
+
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);
 
 diesel::allow_tables_to_appear_in_same_query!(

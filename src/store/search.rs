@@ -21,7 +21,7 @@ use super::schema::{
     computer_fields, computer_software, computers, fields, group_members, groups, installations, networks, software,
 };
 use super::{Conn, StoreError};
-use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold};
+use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold, section_key};
 use crate::model::{Computer, ComputerId, UnixTime};
 
 /// Computers looked at together.
@@ -60,6 +60,7 @@ pub fn facts<'a>(
     let mut needs = Needs { macs: true, packages: true, groups: true, ..Needs::default() };
     for asked in queries.into_iter().map(Needs::of) {
         needs.fields |= asked.fields;
+        needs.sections.extend(asked.sections);
         needs.software.extend(asked.software);
     }
     Ok(with_facts(conn, vec![computer], &needs)?.pop())
@@ -109,13 +110,15 @@ struct Needs {
     packages: bool,
     groups: bool,
     fields: bool,
+    /// The sections' fields that are asked for.
+    sections: BTreeSet<(String, String)>,
     /// The titles that are asked for, in lower case; no others are read.
     software: Vec<String>,
 }
 
 impl Needs {
     fn of(query: &Query) -> Self {
-        let mut needs = Self::default();
+        let mut needs = Self { sections: query.sections(), ..Self::default() };
         query.visit(&mut |expr| match expr {
             Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
             Expr::HasPackage(_) => needs.packages = true,
@@ -176,6 +179,7 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             own.entry(id).or_default().insert(name, value);
         }
     }
+    let mut said = sections_of((first, last), &needs.sections, conn)?;
     let mut titles: BTreeMap<i64, Vec<Software>> = BTreeMap::new();
     if !needs.software.is_empty() {
         let query = software::table
@@ -196,10 +200,38 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             packages: packages.remove(&id).unwrap_or_default(),
             groups: member_of.remove(&id).unwrap_or_default(),
             fields: own.remove(&id).unwrap_or_default(),
+            sections: said.remove(&id).unwrap_or_default(),
             software: Some(titles.remove(&id).unwrap_or_default()),
         }
     });
     Ok(facts.collect())
+}
+
+/// What a computer says of the sections' fields that are asked for.
+type Said = BTreeMap<(String, String), Vec<String>>;
+
+fn sections_of(
+    (first, last): (i64, i64),
+    asked: &BTreeSet<(String, String)>,
+    conn: &mut Conn,
+) -> Result<BTreeMap<i64, Said>, StoreError> {
+    let mut said: BTreeMap<i64, Said> = BTreeMap::new();
+    // Of one computer all it says is less than all that is said of a field; of many it is the other way round.
+    if first == last && !asked.is_empty() {
+        for one in super::values::of_computer(conn, ComputerId(first))? {
+            let key = (one.section, one.field);
+            if asked.contains(&key) {
+                said.entry(first).or_default().entry(key).or_default().push(one.value);
+            }
+        }
+        return Ok(said);
+    }
+    for key in asked {
+        for (id, value) in super::values::said(conn, (&key.0, &key.1), (first, last))? {
+            said.entry(id).or_default().entry(key.clone()).or_default().push(value);
+        }
+    }
+    Ok(said)
 }
 
 /// A condition on a row of `computers`: texts of ours, and values that are bound.
@@ -311,8 +343,48 @@ impl Builder {
                 self.text(&fold(name));
                 self.sql(")");
             }
+            Expr::Section { section, field, operator: Operator::Eq, value } if value.is_empty() => {
+                self.not(bound, |builder, bound| builder.said(section, field, None, bound));
+            }
+            Expr::Section { section, field, operator: Operator::Ne, value } if value.is_empty() => {
+                self.said(section, field, None, bound);
+            }
+            Expr::Section { section, field, operator: Operator::Ne, value } => {
+                self.not(bound, |builder, bound| builder.said(section, field, Some((Operator::Eq, value)), bound));
+            }
+            Expr::Section { section, field, operator, value } => {
+                self.said(section, field, Some((*operator, value)), bound);
+            }
+            Expr::SectionBetween { section, field, low, .. } => {
+                self.said(section, field, Some((Operator::Ge, low)), bound);
+            }
+            Expr::HasSection(section) => self.said(section, "", None, bound),
             Expr::InNetwork { .. } | Expr::HasSoftware { .. } => self.undecided(bound),
         }
+    }
+
+    /// The inventory says something of the field, or something that passes the test. Keys are folded by us, so SQL is
+    /// exact on them; the order of versions it does not know.
+    fn said(&mut self, section: &str, field: &str, test: Option<(Operator, &str)>, bound: Bound) {
+        let ordered = test.is_some_and(|(operator, _)| operator.is_order());
+        if ordered && matches!(bound, Bound::Must) {
+            return self.undecided(bound);
+        }
+        let (section, field) = section_key(section, field);
+        // Not EXISTS: the dictionary is searched once, not for each computer.
+        self.sql(
+            "computers.id IN (SELECT computer_values.computer_id FROM inventory_values \
+             INNER JOIN computer_values ON computer_values.value_id = inventory_values.id \
+             WHERE inventory_values.section = ",
+        );
+        self.text(&section);
+        self.sql(" AND inventory_values.field = ");
+        self.text(&field);
+        if let Some((operator, value)) = test.filter(|_| !ordered) {
+            self.sql(" AND inventory_values.value_key");
+            self.test(operator, &fold(value));
+        }
+        self.sql(")");
     }
 
     fn join(&mut self, parts: &[Expr], word: &'static str, bound: Bound) {

@@ -15,6 +15,7 @@ mod groups;
 mod http;
 mod inventory;
 mod jobs;
+mod linear;
 mod memo;
 mod mirror;
 mod publish;

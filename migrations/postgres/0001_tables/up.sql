@@ -469,3 +469,23 @@ CREATE TABLE site_mirrors (
     mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
     PRIMARY KEY (site, "position")
 );
+
+-- What inventories say in their sections, every text once; a section as such has an empty field and an empty value.
+CREATE TABLE inventory_values (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 16),
+    section TEXT NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    value_key TEXT NOT NULL
+);
+
+CREATE INDEX inventory_values_by_field ON inventory_values (section, field, value_key, id);
+
+CREATE TABLE computer_values (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    value_id BIGINT NOT NULL REFERENCES inventory_values (id),
+    PRIMARY KEY (computer_id, value_id)
+);
+
+CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);

@@ -1,3 +1,5 @@
+DROP TABLE computer_values;
+DROP TABLE inventory_values;
 DROP TABLE site_mirrors;
 DROP TABLE site_ranges;
 DROP TABLE sites;

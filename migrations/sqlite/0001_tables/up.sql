@@ -469,3 +469,23 @@ CREATE TABLE site_mirrors (
     mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
     PRIMARY KEY (site, position)
 ) STRICT, WITHOUT ROWID;
+
+-- What inventories say in their sections, every text once; a section as such has an empty field and an empty value.
+CREATE TABLE inventory_values (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 16),
+    section TEXT NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    value_key TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX inventory_values_by_field ON inventory_values (section, field, value_key, id);
+
+CREATE TABLE computer_values (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    value_id INTEGER NOT NULL REFERENCES inventory_values (id),
+    PRIMARY KEY (computer_id, value_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);
