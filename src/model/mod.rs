@@ -31,6 +31,7 @@ pub mod settings;
 mod size;
 mod time;
 mod tree;
+mod upload;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -46,3 +47,4 @@ pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
+pub use upload::{InvalidUploadId, Upload, UploadId};

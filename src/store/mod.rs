@@ -44,6 +44,7 @@ mod writer;
 pub mod activations;
 pub mod audit;
 pub mod computers;
+pub mod contents;
 pub mod deployments;
 pub mod events;
 pub mod fields;
@@ -57,7 +58,9 @@ pub mod sections;
 pub mod sessions;
 pub mod settings;
 pub mod software;
+pub mod uploads;
 pub mod users;
+pub mod withdrawals;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;

@@ -1,3 +1,6 @@
+DROP TABLE withdrawals;
+DROP TABLE package_contents;
+DROP TABLE uploads;
 DROP TABLE webhooks;
 DROP TABLE notes;
 DROP TABLE saved_views;
