@@ -454,7 +454,7 @@ impl ServerOpts {
             // Never empty: there is always localhost.
             return Ok(machine_names().into_iter().next().unwrap_or_else(|| "localhost".to_owned()));
         }
-        let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if address || (name.len() <= 253 && name.chars().all(plain)) {
             return Ok(name.to_owned());

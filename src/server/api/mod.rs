@@ -10,7 +10,7 @@
 
 mod openapi;
 mod operation;
-mod packages;
+pub(super) mod packages;
 mod problem;
 mod serve;
 mod uploads;

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::super::body::{BodyError, Patience, Reading};
 use super::super::visit::{Visit, blocking};
-use super::super::{Site, visit};
+use super::super::Site;
 use super::operation::{Asked, Nothing, Operation, operation};
 use super::problem::{problem, refused};
 use crate::clock::utc_text;
@@ -366,7 +366,7 @@ async fn on_disk(
     work: impl FnOnce(&mut Writing) -> Result<(), UploadError> + Send + 'static,
 ) -> Result<(), UploadError> {
     let Some(mut taken) = writing.take() else { return Err(UploadError::Unknown) };
-    let (back, result) = visit::blocking(move || {
+    let (back, result) = blocking(move || {
         let result = work(&mut taken);
         (taken, result)
     })

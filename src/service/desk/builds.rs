@@ -9,7 +9,7 @@ use super::super::looks::{Looks, Seen};
 use super::super::publish::{self, BuildRequest, Built, Fragmenting, Progress, Source};
 use super::super::uploads::{self, UploadError};
 use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
-use super::{App, Change, Desk, Refusal};
+use super::{App, Desk, Refusal};
 use crate::disk::uploads::Uploads;
 use crate::engine::check_pace;
 use crate::model::access::Right;
