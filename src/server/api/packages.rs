@@ -1,5 +1,7 @@
 //! `/packages`, `/templates`: look, build, activate, take back, download.
 
+#![expect(clippy::needless_pass_by_value, reason = "an operation owns what it is asked")]
+
 use std::io::{Read as _, Write};
 
 use axum::body::Body;
@@ -29,6 +31,7 @@ use crate::service::publish::Fragmenting;
 use crate::service::templates;
 use crate::store::packages::{Order, Wanted};
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn operations() -> Vec<Operation> {
     use Right::{ActivatePackages, BuildPackages, SeePackages, WithdrawPackages};
     let stream = |path, id, summary, answers, handler| {
@@ -704,6 +707,7 @@ struct TemplateField {
     required: bool,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as every operation")]
 fn list_templates(_: Asked<Nothing, Nothing, Nothing>) -> Result<TemplateList, Refusal> {
     let field = |field: &'static templates::Field| TemplateField {
         name: &field.name,

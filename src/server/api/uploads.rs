@@ -4,6 +4,8 @@
 //! A second piece for the same upload takes over from the first: the first one's connection may be dead for minutes before
 //! this server notices, and the client is there.
 
+#![expect(clippy::needless_pass_by_value, reason = "an operation owns what it is asked")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
@@ -18,9 +20,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+use super::super::Site;
 use super::super::body::{BodyError, Patience, Reading};
 use super::super::visit::{Visit, blocking};
-use super::super::Site;
 use super::operation::{Asked, Nothing, Operation, operation};
 use super::problem::{problem, refused};
 use crate::clock::utc_text;

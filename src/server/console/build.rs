@@ -67,13 +67,10 @@ impl Draft {
             _ => return Ok(None),
         };
         let guess = upload.as_ref().and_then(|upload| templates::guess(&upload.name));
-        let os = match (fields.parse_some::<OsFamily>("os")?, &like, guess, &upload) {
-            (Some(os), ..) => os,
-            (None, Some(like), ..) => like.os,
-            (None, None, Some((os, _)), _) => os,
-            (None, None, None, Some(upload)) if upload.name.to_ascii_lowercase().ends_with(".zip") => OsFamily::Windows,
-            _ => OsFamily::Linux,
-        };
+        let is_zip = upload.as_ref().is_some_and(|upload| upload.name.to_ascii_lowercase().ends_with(".zip"));
+        let guessed = guess.map(|(os, _)| os).or(is_zip.then_some(OsFamily::Windows));
+        let os = fields.parse_some::<OsFamily>("os")?.or(like.as_ref().map(|like| like.os)).or(guessed);
+        let os = os.unwrap_or(OsFamily::Linux);
         let fits = |kind: &&Template| kinds(os, from).any(|one| one.id == kind.id);
         let kind = match (fields.some("kind"), &like, guess) {
             (Some(id), ..) => templates::find(id, os),
@@ -307,6 +304,7 @@ impl BuildPage {
         kinds(self.draft.os, self.draft.from).collect()
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn systems(&self) -> [(OsFamily, &'static str); 3] {
         [(OsFamily::Windows, "Windows"), (OsFamily::Linux, "Linux"), (OsFamily::Macos, "macOS")]
     }
@@ -365,6 +363,7 @@ struct ContentsPart<'a> {
 }
 
 impl ContentsPart<'_> {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn shown(&self) -> usize {
         SHOWN
     }
@@ -496,8 +495,17 @@ fn work_live(call: &Call) -> Result<View, Refusal> {
 
 /// An event of a stream; its data may have several lines.
 fn event(name: &str, data: &str) -> String {
-    let data: String = data.lines().map(|line| format!("data: {line}\n")).collect();
-    format!("event: {name}\n{}\n", if data.is_empty() { "data:\n" } else { data.as_str() })
+    let mut text = format!("event: {name}\n");
+    for line in data.lines() {
+        text.push_str("data: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    if data.is_empty() {
+        text.push_str("data:\n");
+    }
+    text.push('\n');
+    text
 }
 
 /// Server-sent events: what `next` gives every quarter of a second, until it says that this was the last.

@@ -64,6 +64,7 @@ impl Row {
 
 #[derive(Template)]
 #[template(path = "packages.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what the template asks for")]
 struct List {
     shell: Shell,
     rows: Vec<Row>,
@@ -80,6 +81,7 @@ struct List {
 }
 
 impl List {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn systems(&self) -> [OsFamily; 3] {
         [OsFamily::Windows, OsFamily::Linux, OsFamily::Macos]
     }
@@ -127,10 +129,8 @@ fn list(call: &Call) -> Result<View, Refusal> {
     found.truncate(ROWS);
     let next = found.last().filter(|_| more).map(|line| line.package.id);
     let rows = found.into_iter().map(|line| {
-        let kept = match line.package.state {
-            PackageState::Withdrawn => call.desk().withdrawal(line.package.id)?,
-            _ => None,
-        };
+        let withdrawn = line.package.state == PackageState::Withdrawn;
+        let kept = if withdrawn { call.desk().withdrawal(line.package.id)? } else { None };
         Ok(Row { counts: Counts(line.counts.clone()), line, kept })
     });
     call.page(&List {
@@ -162,6 +162,7 @@ enum Tab {
 
 #[derive(Template)]
 #[template(path = "package.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what the template asks for")]
 struct One {
     shell: Shell,
     line: PackageLine,
@@ -205,6 +206,7 @@ impl One {
         self.line.package.state == PackageState::Withdrawn
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn shown(&self) -> usize {
         SHOWN
     }
@@ -212,10 +214,6 @@ impl One {
     /// The version before this one.
     fn before(&self) -> Option<&Package> {
         self.versions.iter().find(|package| package.id < self.line.package.id)
-    }
-
-    fn pretty(&self, text: &Option<String>) -> String {
-        text.clone().unwrap_or_default()
     }
 }
 
@@ -405,6 +403,7 @@ struct Compare {
 }
 
 impl Compare {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn shown(&self) -> usize {
         SHOWN
     }

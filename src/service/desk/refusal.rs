@@ -85,9 +85,10 @@ impl Refusal {
         self
     }
 
-    /// The sentence without what only helps at a terminal (": `dripfeed …` shows them").
+    /// The sentence without what only helps at a terminal (": `dripfeed …` shows them", ": --option").
     pub fn for_people(&self) -> &str {
-        self.sentence.split(": `dripfeed").next().unwrap_or_default()
+        let sentence = self.sentence.split(": `dripfeed").next().unwrap_or_default();
+        sentence.split(": --").next().unwrap_or_default()
     }
 }
 
