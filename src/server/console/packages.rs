@@ -280,12 +280,11 @@ impl Activate {
 
 fn ask_activate(call: &Call) -> Result<View, Refusal> {
     let line = call.desk().package(id(call)?)?;
-    let (info_location, fragment_location) = match &line.activation {
-        Some(activation) => (activation.info_location.to_string(), activation.fragment_location.to_string()),
-        None => {
-            let authorities = &call.site.authorities;
-            (own_location(&authorities.https)?.to_string(), own_location(&authorities.http)?.to_string())
-        }
+    let (info_location, fragment_location) = if let Some(activation) = &line.activation {
+        (activation.info_location.to_string(), activation.fragment_location.to_string())
+    } else {
+        let authorities = &call.site.authorities;
+        (own_location(&authorities.https)?.to_string(), own_location(&authorities.http)?.to_string())
     };
     call.page(&Activate {
         shell: call.shell("Activate", "/packages"),

@@ -112,7 +112,7 @@ impl Desk {
         let title = format!("{} {}", before.package.name, before.package.version);
         let begun =
             works.start(&self.actor.name, WorkKind::Activation, title, self.app.clock.now(), &STEPS, move |teller| {
-                match desk.activation_work(teller, &before, info_location, fragment_location, check_with) {
+                match desk.activation_work(teller, &before, info_location, fragment_location, check_with.as_ref()) {
                     Ok(()) => Outcome::Done { package: id, warnings: Vec::new() },
                     Err(refusal) => Outcome::Failed(refusal.for_people().to_owned()),
                 }
@@ -128,11 +128,10 @@ impl Desk {
         before: &PackageLine,
         info_location: Location,
         fragment_location: Location,
-        check_with: Option<ClientOptions>,
+        check_with: Option<&ClientOptions>,
     ) -> Result<(), Refusal> {
         let id = before.package.id;
-        let client =
-            check_with.as_ref().map(Client::new).transpose().map_err(|error| Refusal::conflict(error.to_string()))?;
+        let client = check_with.map(Client::new).transpose().map_err(|error| Refusal::conflict(error.to_string()))?;
         let app = self.activating(before, &info_location, &fragment_location, client.is_some())?;
         if client.is_none() {
             teller.note(0, "not asked for");
