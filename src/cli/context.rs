@@ -1,6 +1,5 @@
 //! What every verb needs: the configuration, checked, and the application over its data directory.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -122,15 +121,7 @@ impl Context {
 
 /// Host and port by which a bound address is reached from elsewhere.
 pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> String {
-    let host = if config.public_name_is_set || bound.ip().is_unspecified() {
-        config.public_name.clone()
-    } else {
-        bound.ip().to_string()
-    };
-    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{}", bound.port()),
-        _ => format!("{host}:{}", bound.port()),
-    }
+    config.authority(bound)
 }
 
 /// Who acts: the account that runs the verb.

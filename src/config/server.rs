@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -497,7 +497,7 @@ impl ServerOpts {
             // Never empty: there is always localhost.
             return Ok(machine_names().into_iter().next().unwrap_or_else(|| "localhost".to_owned()));
         }
-        let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if address || (name.len() <= 253 && name.chars().all(plain)) {
             return Ok(name.to_owned());
@@ -638,6 +638,19 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// Host and port by which a bound address is reached from elsewhere.
+    pub fn authority(&self, bound: SocketAddr) -> String {
+        let host = if self.public_name_is_set || bound.ip().is_unspecified() {
+            self.public_name.clone()
+        } else {
+            bound.ip().to_string()
+        };
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", bound.port()),
+            _ => format!("{host}:{}", bound.port()),
+        }
+    }
+
     /// The published tree.
     pub fn download_dir(&self) -> PathBuf {
         self.data_dir.join("download")

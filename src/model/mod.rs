@@ -35,6 +35,7 @@ mod size;
 mod time;
 mod tree;
 mod user_agent;
+mod upload;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -54,3 +55,4 @@ pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
 pub use user_agent::UserAgents;
+pub use upload::{InvalidUploadId, Upload, UploadId};

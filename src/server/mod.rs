@@ -43,6 +43,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::api::Growing;
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
@@ -56,6 +57,9 @@ use crate::service::mirrors::Listings;
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::service::{App, groups};
+use crate::service::looks::Looks;
+use crate::service::works::Works;
+use crate::service::{publish, uploads};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
 
@@ -65,6 +69,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 const STOPPED: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
 const RENEWAL: Duration = Duration::from_hours(24);
+/// Between two looks for abandoned uploads and withdrawn packages whose time has come.
+const EXPIRY: Duration = Duration::from_hours(1);
 /// What cut connections are given to notice.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
@@ -149,6 +155,12 @@ fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> 
 #[derive(Clone, Copy, Debug)]
 struct Remote(SocketAddr);
 
+/// Host and port by which others reach the two listeners.
+struct Authorities {
+    http: String,
+    https: String,
+}
+
 /// What handlers have.
 #[derive(Clone)]
 struct Site {
@@ -171,6 +183,14 @@ struct Site {
     signing: Arc<SigningKey>,
     meters: Arc<Meters>,
     readiness: Readiness,
+    /// Host and port by which others reach the two listeners.
+    authorities: Arc<Authorities>,
+    /// Builds and checks that go on in the background.
+    works: Works,
+    /// Looks into uploads.
+    looks: Looks,
+    /// Uploads that grow.
+    growing: Growing,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -225,6 +245,13 @@ impl Server {
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
             meters: Arc::new(Meters::new()),
             readiness: Readiness::new(config.limits.free_space),
+            authorities: Arc::new(Authorities {
+                http: config.authority(addresses.http),
+                https: config.authority(addresses.https),
+            }),
+            works: Works::default(),
+            looks: Looks::default(),
+            growing: Growing::default(),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -312,6 +339,8 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut renewal = interval(RENEWAL);
     let mut cancelled = interval(STOPPED);
     let mut refreshed = interval(config.group_refresh);
+    let mut expiry = interval(EXPIRY);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -330,6 +359,10 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
             _ = refreshed.tick() => {
                 let app = site.app.clone();
                 let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
+            }
+            _ = expiry.tick() => {
+                let app = site.app.clone();
+                let _ = tokio::task::spawn_blocking(move || expire(&app)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
@@ -370,6 +403,20 @@ fn ask_again(app: &App) {
 fn refresh(stopped: &Stopped, app: &App) {
     if let Err(error) = stopped.refresh(app) {
         tracing::error!("failed to look for cancelled jobs: {:#}", anyhow::Error::from(error));
+    }
+}
+
+/// Removes what nobody came back for.
+fn expire(app: &App) {
+    match uploads::expire(app) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("{count} abandoned uploads were removed"),
+        Err(error) => tracing::error!("failed to remove abandoned uploads: {:#}", anyhow::Error::from(error)),
+    }
+    match publish::forget_old(app) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("the files of {count} withdrawn packages were removed: their time was over"),
+        Err(error) => tracing::error!("failed to remove withdrawn packages: {:#}", anyhow::Error::from(error)),
     }
 }
 

@@ -45,6 +45,7 @@ mod writer;
 pub mod activations;
 pub mod audit;
 pub mod computers;
+pub mod contents;
 pub mod deployments;
 pub mod discovery;
 pub mod events;
@@ -63,8 +64,10 @@ pub mod sections;
 pub mod sessions;
 pub mod settings;
 pub mod software;
+pub mod uploads;
 pub mod users;
 pub mod values;
+pub mod withdrawals;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;

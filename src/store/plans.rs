@@ -78,6 +78,26 @@ fn package() -> PackageId {
 }
 
 #[test]
+fn packages_and_uploads_are_listed_by_indexes() {
+    let mut plans = Plans::new();
+    for order in [packages::Order::Newest, packages::Order::Oldest, packages::Order::Name] {
+        let wanted = packages::Wanted { order, ..packages::Wanted::default() };
+        plans.of(&format!("{order:?}"), |conn| packages::wanted(conn, &wanted, 50));
+    }
+    let family = packages::Wanted { name: Some("tool".to_owned()), ..packages::Wanted::default() };
+    plans.of("family", |conn| packages::wanted(conn, &family, 50));
+    plans.of("uploads of", |conn| super::uploads::of_owner(conn, "anna", 50));
+    plans.of("idle uploads", |conn| super::uploads::idle(conn, NOW, 50));
+    plans.of("audit of", |conn| super::audit::of_subject(conn, "package 1", None, 50));
+    plans.of("deployments of", |conn| deployments::of_package(conn, package(), 50));
+    let sorts: Vec<&str> = plans.text.lines().filter(|line| line.contains("TEMP B-TREE")).collect();
+    // The versions of one family are few.
+    assert!(sorts.len() <= 1, "{}", plans.text);
+    let whole = plans.text.lines().any(|line| line.trim() == "SCAN packages" || line.trim() == "SCAN uploads");
+    assert!(!whole, "{}", plans.text);
+}
+
+#[test]
 fn a_contact_of_an_agent_reads_no_whole_table() {
     let mut plans = Plans::new();
     let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");

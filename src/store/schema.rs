@@ -468,6 +468,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    uploads (id) {
+        id -> Text,
+        owner -> Text,
+        name -> Text,
+        size -> BigInt,
+        received -> BigInt,
+        sha256 -> Nullable<Binary>,
+        created_at -> BigInt,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    package_contents (package_id) {
+        package_id -> BigInt,
+        document -> Binary,
+    }
+}
+
+diesel::table! {
+    withdrawals (package_id) {
+        package_id -> BigInt,
+        at -> BigInt,
+        info_location -> Nullable<Text>,
+        fragment_location -> Nullable<Text>,
+        activated_at -> Nullable<BigInt>,
+        checked_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
 
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);

@@ -1,6 +1,7 @@
 //! The integration tests: whole programs, real databases, captured bytes. One binary, one module a story.
 
 mod agent;
+mod api_packages;
 mod backends;
 mod cli;
 mod crash;

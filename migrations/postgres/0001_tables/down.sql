@@ -1,3 +1,6 @@
+DROP TABLE withdrawals;
+DROP TABLE package_contents;
+DROP TABLE uploads;
 DROP TABLE computer_values;
 DROP TABLE inventory_values;
 DROP TABLE site_mirrors;

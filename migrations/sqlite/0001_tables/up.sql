@@ -33,6 +33,7 @@ CREATE TABLE packages (
 ) STRICT;
 
 CREATE INDEX packages_by_state ON packages (state, id);
+CREATE INDEX packages_by_name ON packages (name, id);
 
 CREATE TABLE fragments (
     package_id INTEGER NOT NULL REFERENCES packages (id) ON DELETE CASCADE,
@@ -489,3 +490,34 @@ CREATE TABLE computer_values (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);
+
+-- Files on their way to the server. received: how many bytes are durable in the file of that name below staging/uploads.
+CREATE TABLE uploads (
+    id TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL CHECK (size >= 0),
+    received INTEGER NOT NULL CHECK (received BETWEEN 0 AND size),
+    sha256 BLOB CHECK (length(sha256) = 32),
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX uploads_by_owner ON uploads (owner, changed_at);
+CREATE INDEX uploads_by_change ON uploads (changed_at);
+
+-- What is inside a package's archive: a compressed document. Apart from packages, so that a list of these does not read it.
+CREATE TABLE package_contents (
+    package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    document BLOB NOT NULL
+) STRICT;
+
+-- Packages that were taken back, and the activation that they had: what an undo needs besides the files.
+CREATE TABLE withdrawals (
+    package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    info_location TEXT,
+    fragment_location TEXT,
+    activated_at INTEGER,
+    checked_at INTEGER
+) STRICT;

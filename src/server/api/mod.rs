@@ -10,20 +10,22 @@
 
 mod openapi;
 mod operation;
-mod packages;
+pub(super) mod packages;
 mod problem;
 mod serve;
+mod uploads;
 
 use axum::Router;
 
 use self::operation::Operation;
 pub(super) use self::problem::status;
 pub(super) use self::serve::guarded;
+pub(super) use self::uploads::Growing;
 use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations()].into_iter().flatten().collect()
+    [packages::operations(), uploads::operations()].into_iter().flatten().collect()
 }
 
 /// The routes.

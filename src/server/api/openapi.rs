@@ -52,7 +52,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
     if let Some(schema) = operation.query_schema {
         parameters.extend(named(schema(generator), "query"));
     }
-    let changes = operation.method != Method::GET;
+    let changes = !matches!(operation.method, Method::GET | Method::HEAD);
     if changes && operation.path_schema.is_some() {
         parameters.push(header("If-Match", "The ETag of what was read: 412 if it has changed since."));
     }

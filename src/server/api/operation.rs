@@ -226,6 +226,13 @@ impl Operation {
         }
     }
 
+    /// The status of success, if it is another.
+    #[must_use]
+    pub(super) fn succeeds_with(mut self, status: StatusCode) -> Self {
+        self.success = status;
+        self
+    }
+
     /// What a streamed operation takes.
     #[must_use]
     pub(super) fn takes(mut self, media: &'static str) -> Self {

@@ -12,6 +12,7 @@
 
 mod account;
 mod assets;
+mod build;
 mod call;
 mod packages;
 mod serve;
@@ -26,7 +27,7 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), packages::pages()].into_iter().flatten().collect()
+    [account::pages(), build::pages(), packages::pages()].into_iter().flatten().collect()
 }
 
 /// The routes.

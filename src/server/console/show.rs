@@ -75,6 +75,14 @@ pub(super) fn count(number_of: impl Borrow<u64>, thing: &str) -> String {
     format!("{} {thing}{plural}", number(number_of))
 }
 
+/// A refusal's or a warning's text as a sentence: with a capital letter and a full stop.
+pub(super) fn sentence(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
+
 /// A state's class and icon: its word, with a dash for a space.
 pub(super) fn slug(word: &str) -> String {
     word.replace(' ', "-")

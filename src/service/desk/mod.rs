@@ -12,8 +12,10 @@
 
 mod refusal;
 
+pub mod builds;
 pub mod packages;
 pub mod people;
+pub mod uploads;
 
 use serde_json::Value;
 
