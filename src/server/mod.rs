@@ -9,6 +9,7 @@
 //!         tree.rs        /download/<key>               range.rs  one range of a file
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
+//!         events.rs      what is told as it happens
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //! ```
 //!
@@ -18,6 +19,7 @@ mod api;
 mod body;
 mod connection;
 mod console;
+mod events;
 mod listen;
 mod manifest;
 mod middleware;
@@ -157,6 +159,8 @@ struct Site {
     listings: Listings,
     /// Wrong passwords by address.
     guesses: Arc<Guesses>,
+    /// Who is told things as they happen.
+    audience: events::Audience,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -207,6 +211,7 @@ impl Server {
             download: config.download_dir().into(),
             listings: Listings::default(),
             guesses: Arc::default(),
+            audience: events::Audience::default(),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -247,6 +252,7 @@ impl Server {
             () = stop => {}
             never = chores(&site, &config, hangup) => match never {},
         }
+        site.audience.dismiss();
         signal.send_modify(|signal| signal.stage = Stage::Draining);
         for accepting in loops {
             // It ends at the signal; a panic in it has been told by its hook.

@@ -52,6 +52,7 @@ pub mod installations;
 pub mod jobs;
 pub mod merges;
 pub mod packages;
+pub mod progress;
 pub mod search;
 pub mod sections;
 pub mod sessions;

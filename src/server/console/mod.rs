@@ -13,6 +13,10 @@
 mod account;
 mod assets;
 mod call;
+mod charts;
+mod deployments;
+mod groups;
+mod home;
 mod packages;
 mod serve;
 mod shell;
@@ -26,7 +30,10 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), packages::pages()].into_iter().flatten().collect()
+    [account::pages(), deployments::pages(), groups::pages(), home::pages(), packages::pages()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

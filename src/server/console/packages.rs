@@ -14,11 +14,7 @@ use crate::service::desk::packages::PackageLine;
 const ROWS: usize = 50;
 
 pub(super) fn pages() -> Vec<Page> {
-    vec![
-        get("/", None, |_| View::to("/packages")),
-        get("/packages", Right::SeePackages, list),
-        get("/packages/{id}", Right::SeePackages, one),
-    ]
+    vec![get("/packages", Right::SeePackages, list), get("/packages/{id}", Right::SeePackages, one)]
 }
 
 #[derive(Template)]

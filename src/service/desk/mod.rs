@@ -12,6 +12,9 @@
 
 mod refusal;
 
+pub mod deployments;
+pub mod groups;
+pub mod home;
 pub mod packages;
 pub mod people;
 
