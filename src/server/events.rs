@@ -151,17 +151,13 @@ impl Listener {
                     }
                     self.is_known = false;
                 }
-                // The page comes anew, and with it the way to sign in or the sentence that refuses it.
-                Ok(None) => {
-                    event(&mut text, "reload", "");
-                    self.has_ended = true;
-                }
                 Err(refusal) if matches!(refusal.kind, Kind::Later | Kind::Failed) => {
                     if refusal.kind == Kind::Failed {
                         tracing::error!("a page could not be kept up to date: {refusal}");
                     }
                 }
-                Err(_) => {
+                // The page comes anew, and with it the way to sign in or the sentence that refuses it.
+                Ok(None) | Err(_) => {
                     event(&mut text, "reload", "");
                     self.has_ended = true;
                 }

@@ -327,21 +327,7 @@ fn choose(
         }
         Target::Computers(names) => {
             for name in names {
-                let computer = named(conn, name)?;
-                if allowed.as_ref().is_some_and(|allowed| !allowed.contains(&computer.id)) {
-                    return Err(AssignError::UnknownComputer(name.clone()));
-                }
-                if computer.archived_at.is_some() {
-                    return Err(AssignError::Archived(computer.device_id.to_string()));
-                }
-                if !fits(choice.package.os, &computer.os_name) {
-                    return Err(AssignError::OtherSystem {
-                        package,
-                        os: choice.package.os,
-                        computer: computer.name,
-                        runs: computer.os_name,
-                    });
-                }
+                let computer = choice.named(conn, name, allowed.as_ref())?;
                 let of_groups: Vec<SettingsLayer> =
                     groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
                 let own = settings::layer(conn, Scope::Computer(computer.id))?;
@@ -356,6 +342,31 @@ fn choose(
 }
 
 impl Choice {
+    /// A computer that was named: one that cannot get the package refuses the whole.
+    fn named(
+        &self,
+        conn: &mut Conn,
+        name: &str,
+        allowed: Option<&BTreeSet<ComputerId>>,
+    ) -> Result<Computer, AssignError> {
+        let computer = named(conn, name)?;
+        if allowed.is_some_and(|allowed| !allowed.contains(&computer.id)) {
+            return Err(AssignError::UnknownComputer(name.to_owned()));
+        }
+        if computer.archived_at.is_some() {
+            return Err(AssignError::Archived(computer.device_id.to_string()));
+        }
+        if !fits(self.package.os, &computer.os_name) {
+            return Err(AssignError::OtherSystem {
+                package: self.package.id,
+                os: self.package.os,
+                computer: computer.name,
+                runs: computer.os_name,
+            });
+        }
+        Ok(computer)
+    }
+
     fn put_computer(&mut self, computer: &Computer, allowed: Option<&BTreeSet<ComputerId>>) {
         self.put(computer.id, &computer.os_name, computer.archived_at, allowed);
     }

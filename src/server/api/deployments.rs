@@ -25,6 +25,10 @@ use crate::store::deployments::{Wanted, Which};
 use crate::store::progress::{self, OnComputer};
 
 pub(super) fn operations() -> Vec<Operation> {
+    looking().into_iter().chain(changing()).collect()
+}
+
+fn looking() -> Vec<Operation> {
     vec![
         operation(Method::GET, "/overview", "get_overview", "What needs a person, what is rolling out", None, overview),
         operation(
@@ -86,6 +90,11 @@ pub(super) fn operations() -> Vec<Operation> {
             on(MethodFilter::GET, watch),
         )
         .path_of::<ById>(),
+    ]
+}
+
+fn changing() -> Vec<Operation> {
+    vec![
         operation(
             Method::POST,
             "/deployments/{id}/retry",

@@ -1,6 +1,7 @@
 //! `/deployments`: the list, one deployment as it goes on, its computers, and what is done to it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use askama::Template;
 
@@ -308,6 +309,7 @@ struct One {
 }
 
 /// The head of a deployment's pages.
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
 struct Head {
     row: Row,
     base: String,
@@ -483,7 +485,7 @@ fn computers(call: &Call) -> Result<View, Refusal> {
     let state = call.query.get("state").to_owned();
     let mut next = String::new();
     for (name, value) in call.query.0.iter().filter(|(name, _)| name != "after") {
-        next.push_str(&format!("{name}={}&", escaped(value)));
+        let _ = write!(next, "{name}={}&", escaped(value));
     }
     let next = lines.last().filter(|_| more).map(|last| format!("{}/computers?{next}after={}", head.base, last.job.id));
     call.page(&Computers {
@@ -539,7 +541,7 @@ fn retry(call: &Call) -> Result<View, Refusal> {
     let retried = call.desk().retry_deployment(id, false, code, job)?;
     let mut text = format!("{} planned anew.", count(retried.planned as u64, "job"));
     if retried.already > 0 {
-        text.push_str(&format!(" {} left out: an open job of the package is there.", number(retried.already as u64)));
+        let _ = write!(text, " {} left out: an open job of the package is there.", number(retried.already as u64));
     }
     View::done(back(call, id), text)
 }
@@ -550,7 +552,7 @@ fn cancel(call: &Call) -> Result<View, Refusal> {
     let cancelled = call.desk().cancel_deployment(id, call.form.is_on("waiting"), job)?;
     let mut text = format!("{} taken back.", count(cancelled.jobs as u64, "job"));
     if cancelled.go_on > 0 {
-        text.push_str(&format!(" {} that agents were told of go on.", number(cancelled.go_on as u64)));
+        let _ = write!(text, " {} that agents were told of go on.", number(cancelled.go_on as u64));
     }
     if cancelled.was_standing {
         text.push_str(" Computers that come later do not get it.");
@@ -560,14 +562,10 @@ fn cancel(call: &Call) -> Result<View, Refusal> {
 
 fn close(call: &Call) -> Result<View, Refusal> {
     let id = id(call)?;
-    let open = call.desk().close_deployment(id)?;
-    let text = if open > 0 {
-        format!(
-            "Closed. {} to their end, and every result stays.",
-            if open == 1 { "1 job goes on".to_owned() } else { format!("{} jobs go on", number(open)) }
-        )
-    } else {
-        "Closed. Every result stays.".to_owned()
+    let text = match call.desk().close_deployment(id)? {
+        0 => "Closed. Every result stays.".to_owned(),
+        1 => "Closed. 1 job goes on to its end, and every result stays.".to_owned(),
+        open => format!("Closed. {} jobs go on to their end, and every result stays.", number(open)),
     };
     View::done(format!("/deployments/{id}"), text)
 }

@@ -1,5 +1,7 @@
 //! `/groups`: the list, a new one, one group with its members, settings and deployments.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 
 use super::super::visit::escaped;
@@ -139,6 +141,7 @@ fn create(call: &Call) -> Result<View, Refusal> {
 
 #[derive(Template)]
 #[template(path = "group.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
 struct One {
     shell: Shell,
     base: String,
@@ -161,10 +164,8 @@ impl One {
     fn deletion(&self) -> String {
         let mut text = format!("{} stop being members of it.", count(self.summary.members, "computer"));
         if !self.summary.deployments.is_empty() {
-            text.push_str(&format!(
-                " {} to it end; jobs that are planned stay.",
-                count(self.summary.deployments.len() as u64, "standing deployment")
-            ));
+            let standing = count(self.summary.deployments.len() as u64, "standing deployment");
+            let _ = write!(text, " {standing} to it end; jobs that are planned stay.");
         }
         text.push_str(" What the group sets is gone, too.");
         text
@@ -255,7 +256,7 @@ fn mark(call: &Call) -> Result<View, Refusal> {
     let planned = call.desk().mark_in_group(name, &computers, mark)?;
     let mut text = format!("{} {done}.", count(computers.len() as u64, "computer"));
     if planned > 0 {
-        text.push_str(&format!(" {} planned.", count(planned as u64, "job")));
+        let _ = write!(text, " {} planned.", count(planned as u64, "job"));
     }
     View::done(address(name), text)
 }
@@ -277,7 +278,7 @@ fn set(call: &Call) -> Result<View, Refusal> {
         None => format!("The group says nothing of {} any more.", key.info().name),
     };
     for warning in changed.warnings {
-        text.push_str(&format!(" {}.", super::deployments::capital(&warning)));
+        let _ = write!(text, " {}.", super::deployments::capital(&warning));
     }
     View::done(format!("{}#settings", address(name)), text)
 }
@@ -287,7 +288,7 @@ fn delete(call: &Call) -> Result<View, Refusal> {
     let ended = call.desk().delete_group(name, true)?;
     let mut text = "The group was deleted.".to_owned();
     if !ended.is_empty() {
-        text.push_str(&format!(" {} ended.", count(ended.len() as u64, "deployment")));
+        let _ = write!(text, " {} ended.", count(ended.len() as u64, "deployment"));
     }
     View::done("/groups", text)
 }

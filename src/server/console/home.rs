@@ -7,7 +7,7 @@ use super::super::visit::escaped;
 use super::call::{Call, Page, View, get};
 use super::deployments::{Row, at, capital, is_fresh};
 use super::shell::Shell;
-use super::show::{count, number, size};
+use super::show::{count, size};
 use crate::model::UnixTime;
 use crate::model::access::Right;
 use crate::service::desk::home::{FirstSteps, Home};
@@ -39,6 +39,7 @@ struct HomePage {
 
 #[derive(Template)]
 #[template(path = "home-now.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
 struct Now {
     computers: Option<u64>,
     rows: Vec<Row>,

@@ -39,6 +39,7 @@ pub struct Failures {
 
 /// How far a newcomer is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each step is taken or not, in any order")]
 pub struct FirstSteps {
     /// Is there a package?
     pub has_package: bool,

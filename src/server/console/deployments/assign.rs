@@ -1,5 +1,7 @@
 //! `/deployments/new`: what, for whom, how; first on paper, then for real.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 
 use super::super::call::{Call, Fields, View};
@@ -208,7 +210,7 @@ pub(super) fn start(call: &Call) -> Result<View, Refusal> {
         Ok(assigned) => {
             let mut text = format!("{} planned.", count(assigned.planned as u64, "job"));
             if assigned.already > 0 {
-                text.push_str(&format!(" {} had an open one already.", number(assigned.already as u64)));
+                let _ = write!(text, " {} had an open one already.", number(assigned.already as u64));
             }
             if assigned.not_activated {
                 text.push_str(" Nothing is offered before the package is activated.");
