@@ -1,5 +1,7 @@
 //! `/deployments`, and the first page's `/overview`.
 
+#![expect(clippy::needless_pass_by_value, reason = "an operation is given what was asked")]
+
 use std::collections::BTreeMap;
 
 use axum::extract::{Extension, RawPathParams, State};
@@ -364,11 +366,8 @@ impl NewDeployment {
         targets.extend(self.computers.clone().map(Target::Computers));
         let numbers = self.selected.clone();
         targets.extend(numbers.map(|numbers| Target::Selected(numbers.into_iter().map(ComputerId).collect())));
-        let target = match (targets.pop(), targets.is_empty()) {
-            (Some(target), true) => target,
-            _ => {
-                return Err(Refusal::invalid("say for whom in one way: all, group, where, computers or selected"));
-            }
+        let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
+            return Err(Refusal::invalid("say for whom in one way: all, group, where, computers or selected"));
         };
         let schedule = self.schedule.as_deref().map(str::parse::<Schedule>).transpose();
         let post_command = self.post_command.as_deref().map(str::parse::<PostCommand>).transpose();

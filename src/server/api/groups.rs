@@ -1,5 +1,7 @@
 //! `/groups`.
 
+#![expect(clippy::needless_pass_by_value, reason = "an operation is given what was asked")]
+
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -110,7 +110,7 @@ fn stage(summary: &Summary) -> Html {
         _ if is_standing(&summary.line) => ("standing", "scheduled", "clock"),
         _ => ("done", "ok", "succeeded"),
     };
-    super::show::toned(word, tone, icon)
+    show::toned(word, tone, icon)
 }
 
 #[derive(Template)]
@@ -274,7 +274,7 @@ fn parts(desk: &Desk, progress: &Progress, csrf: &str, with_chart: bool) -> Resu
     let part = ProgressPart {
         done: done(&counts),
         ring: charts::donut(&counts, done(&counts)),
-        states: super::show::ORDER.iter().map(|state| (*state, counts.of(*state))).filter(|(_, n)| *n > 0).collect(),
+        states: show::ORDER.iter().map(|state| (*state, counts.of(*state))).filter(|(_, n)| *n > 0).collect(),
         withheld: progress.gates.iter().map(|(_, count)| count).sum(),
         base,
         counts,

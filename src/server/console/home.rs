@@ -91,7 +91,7 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
         let names = home.silent.iter().filter(|one| one.waits == waits).take(5).map(|one| one.name.as_str());
         names.collect::<Vec<_>>().join(", ")
     };
-    let address = format!("/computers?q={}", escaped("last contact older than 7 days"));
+    let address = format!("/computers?q={}", escaped("last_contact older than 7 days"));
     if waiting > 0 {
         needs.push(Need {
             tone: "warn",
