@@ -126,7 +126,7 @@ struct List {
 
 #[derive(Template)]
 #[template(path = "deployments-rows.html")]
-struct Rows {
+struct ListPart {
     which: &'static str,
     rows: Vec<Row>,
     next: Option<String>,
@@ -159,7 +159,7 @@ fn rows(desk: &Desk, asked: &Asked) -> Result<String, Refusal> {
         .last()
         .filter(|_| more)
         .map(|last| format!("/deployments?which={}{package}&after={}", asked.which, last.line.deployment.id));
-    let rows = Rows {
+    let rows = ListPart {
         which: asked.which,
         rows: found.into_iter().map(|summary| Row::of(summary, &groups)).collect(),
         next,

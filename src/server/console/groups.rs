@@ -87,7 +87,7 @@ struct PreviewPart {
 fn preview_of(desk: &Desk, name: Option<&str>, query: &str) -> Result<String, Refusal> {
     let mut part = PreviewPart { preview: None, sentence: String::new(), is_new: name.is_none() };
     if query.is_empty() {
-        part.sentence = "Without a query the group is made by hand: you say who is in it.".to_owned();
+        part.sentence.push_str("Without a query the group is made by hand: you say who is in it.");
     } else {
         match desk.preview_group(name, query) {
             Ok(preview) => part.preview = Some(preview),

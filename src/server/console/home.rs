@@ -172,7 +172,7 @@ fn live(call: &Call) -> Result<View, Refusal> {
     let looks = std::sync::atomic::AtomicU32::new(0);
     let response = events::answer(&call.site, &call.visit, is_fresh(call), move |desk| {
         // It concerns everything: seldom.
-        if looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5 != 0 {
+        if !looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(5) {
             return Ok(Vec::new());
         }
         let certificate = desk.may(Right::SeeSettings).then(|| certificate(&tls, clock.now())).flatten();
