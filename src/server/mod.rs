@@ -9,6 +9,7 @@
 //!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
+//!         events.rs      what is told as it happens
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
@@ -19,6 +20,7 @@ mod api;
 mod body;
 mod connection;
 mod console;
+mod events;
 mod listen;
 mod manifest;
 mod meters;
@@ -191,6 +193,8 @@ struct Site {
     looks: Looks,
     /// Uploads that grow.
     growing: Growing,
+    /// Who is told things as they happen.
+    audience: events::Audience,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -252,6 +256,7 @@ impl Server {
             works: Works::default(),
             looks: Looks::default(),
             growing: Growing::default(),
+            audience: events::Audience::default(),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -293,6 +298,7 @@ impl Server {
             () = stop => {}
             never = chores(&site, &config, hangup) => match never {},
         }
+        site.audience.dismiss();
         signal.send_modify(|signal| signal.stage = Stage::Draining);
         for accepting in loops {
             // It ends at the signal; a panic in it has been told by its hook.

@@ -59,6 +59,7 @@ pub mod merges;
 pub mod mirrors;
 pub mod packages;
 pub mod registry;
+pub mod progress;
 pub mod search;
 pub mod sections;
 pub mod sessions;

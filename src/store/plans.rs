@@ -12,7 +12,7 @@ use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
     activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
-    registry, search, sections, settings, software, users, values,
+    progress, registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -305,7 +305,6 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
     plans.of("deployments::list", |conn| deployments::list(conn, Some(deployment), 10));
     plans.of("deployments::cancel", |conn| deployments::cancel(conn, deployment, NOW));
     plans.of("jobs::of_deployment", |conn| jobs::of_deployment(conn, deployment, Some(JobId(1)), 10));
-    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
     plans.of("jobs::counts_of_deployments of one", |conn| jobs::counts_of_deployments(conn, Some(deployment)));
     plans.of("jobs::open_packages of one", |conn| jobs::open_packages(conn, Some(COMPUTER)));
     insta::assert_snapshot!(plans.text, @r"
@@ -321,12 +320,6 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
       SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id>?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
-    jobs::newest_of_deployment
-      SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id=?)
-      LIST SUBQUERY 1
-      SEARCH newest USING INDEX jobs_by_deployment (deployment_id=?)
-      USE TEMP B-TREE FOR GROUP BY
-      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     jobs::counts_of_deployments of one
       SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
       LIST SUBQUERY 1
@@ -339,6 +332,31 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
       USE TEMP B-TREE FOR GROUP BY
       USE TEMP B-TREE FOR ORDER BY
     ");
+}
+
+#[test]
+fn whether_a_job_is_the_newest_is_asked_of_its_computer_and_not_of_the_deployment() {
+    let mut plans = Plans::new();
+    let deployment = crate::model::DeploymentId(1);
+    let any = progress::Wanted::default();
+    let failed = progress::Wanted { states: vec![JobState::Failed], ..progress::Wanted::default() };
+    let lost = progress::Wanted { states: vec![JobState::Failed, JobState::Expired], ..progress::Wanted::default() };
+    plans.of("progress::list", |conn| progress::list(conn, deployment, &any, Some(JobId(1)), 10));
+    plans.of("progress::list of a state", |conn| progress::list(conn, deployment, &failed, Some(JobId(1)), 10));
+    plans.of("progress::list of two", |conn| progress::list(conn, deployment, &lost, Some(JobId(1)), 10));
+    plans.of("progress::briefs", |conn| progress::briefs(conn, deployment));
+    plans.of("progress::codes", |conn| progress::codes(conn, &[deployment, deployment], 10));
+    plans.of("progress::slices", |conn| progress::slices(conn, deployment, NOW, 1000));
+    let asked = |text: &str| plans.text.lines().filter(|step| step.contains(text)).count();
+    let by_computer = "SEARCH newer USING INDEX jobs_by_computer (computer_id=? AND package_id=? AND id>?)";
+    assert_eq!((asked("newer"), asked(by_computer)), (8, 8), "{}", plans.text);
+    plans.of("progress::gates", |conn| progress::gates(conn, deployment, 10));
+    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
+    plans.of("deployments::some", |conn| {
+        let which = deployments::Which::Running;
+        deployments::some(conn, &deployments::Wanted { which, ..deployments::Wanted::default() }, 10)
+    });
+    assert!(!plans.text.contains("SCAN jobs") && !plans.text.contains("SCAN newest"), "{}", plans.text);
 }
 
 #[test]

@@ -185,6 +185,7 @@ diesel::table! {
         created_by -> Text,
         created_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
+        closed_at -> Nullable<BigInt>,
         group_id -> Nullable<BigInt>,
     }
 }

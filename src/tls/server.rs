@@ -393,6 +393,12 @@ impl ServerTls {
         self.0.directory.as_ref().map(|directory| Files::of(directory).authority)
     }
 
+    /// When the certificate that is shown ends.
+    pub fn ends_at(&self) -> Result<UnixTime, TlsError> {
+        let shown = Arc::clone(&self.0.resolver.0.read().unwrap_or_else(PoisonError::into_inner));
+        expiry(&self.0.chain, &shown.cert[0])
+    }
+
     /// Reads the files again. What cannot be used, or has expired, leaves the present certificate in place.
     pub fn reload(&self, now: UnixTime) -> Result<(), TlsError> {
         let shown = &self.0;

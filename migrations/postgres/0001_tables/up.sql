@@ -191,7 +191,9 @@ CREATE TABLE deployments (
     post_command TEXT,
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    cancelled_at BIGINT
+    cancelled_at BIGINT,
+    -- When somebody put it away: its results stay, nobody else gets it.
+    closed_at BIGINT
 );
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
@@ -221,6 +223,7 @@ CREATE INDEX jobs_by_computer ON jobs (computer_id, package_id, id);
 CREATE INDEX jobs_by_package ON jobs (package_id, id);
 CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
+CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
 
 -- No references: what was said stays as it was said when computer, package and job are gone.
 CREATE TABLE events (

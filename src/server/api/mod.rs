@@ -8,6 +8,8 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+mod deployments;
+mod groups;
 mod openapi;
 mod operation;
 pub(super) mod packages;
@@ -25,7 +27,10 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations(), uploads::operations()].into_iter().flatten().collect()
+    [deployments::operations(), groups::operations(), packages::operations(), uploads::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

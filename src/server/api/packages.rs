@@ -406,6 +406,8 @@ struct BuildBody {
     notify: Option<NotifyBody>,
     /// A sentence afterwards that somebody must confirm.
     done_text: Option<String>,
+    /// What unusual exit codes mean to our own agent: `3=success 194=reboot`.
+    exit_codes: Option<String>,
 }
 
 /// A typed file.
@@ -487,6 +489,12 @@ impl BuildBody {
                 can_delay: notify.can_delay,
             }),
             done: self.done_text.clone().map(|text| Done { text }),
+            exit_codes: self
+                .exit_codes
+                .as_deref()
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error: crate::model::InvalidExitCodes| Refusal::invalid(error.to_string()).about("exit_codes"))?,
             content,
             fragmenting,
         })

@@ -111,6 +111,7 @@ impl Draft {
             "can_abort" => tick(notify.is_some_and(|notify| notify.can_abort)),
             "can_delay" => tick(notify.is_some_and(|notify| notify.can_delay)),
             "done_text" => like.and_then(|like| like.done.as_ref()).map(|done| done.text.clone()).unwrap_or_default(),
+            "exit_codes" => like.map(|like| like.exit_codes.to_string()).unwrap_or_default(),
             "script" => self.kind.script.clone().unwrap_or_else(|| "script".to_owned()),
             "cut" => "auto".to_owned(),
             _ => String::new(),
@@ -161,6 +162,7 @@ impl Draft {
             priority: form.parse::<Priority>("priority")?,
             notify: notify.transpose()?,
             done: form.some("done_text").map(|text| Done { text: lines(text) }),
+            exit_codes: form.parse("exit_codes")?,
             content,
             fragmenting,
         })
@@ -263,7 +265,7 @@ impl BuildPage {
 
     /// Every field as it stands in the form.
     fn fields(&self) -> Fields {
-        const NAMES: [&str; 15] = [
+        const NAMES: [&str; 16] = [
             "name",
             "version",
             "description",
@@ -275,6 +277,7 @@ impl BuildPage {
             "can_abort",
             "can_delay",
             "done_text",
+            "exit_codes",
             "script",
             "cut",
             "fragment_size",

@@ -14,6 +14,10 @@ mod account;
 mod assets;
 mod build;
 mod call;
+mod charts;
+mod deployments;
+mod groups;
+mod home;
 mod packages;
 mod serve;
 mod shell;
@@ -27,7 +31,10 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), build::pages(), packages::pages()].into_iter().flatten().collect()
+    [account::pages(), build::pages(), deployments::pages(), groups::pages(), home::pages(), packages::pages()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

@@ -23,7 +23,6 @@ const SHOWN: usize = 500;
 
 pub(super) fn pages() -> Vec<Page> {
     vec![
-        get("/", None, |_| View::to("/packages")),
         get("/packages", Right::SeePackages, list),
         post("/packages/withdraw", Right::WithdrawPackages, withdraw_many),
         get("/packages/compare", Right::SeePackages, compare),

@@ -15,7 +15,7 @@ use crate::engine::check_pace;
 use crate::model::access::Right;
 use crate::model::settings::{DownloadSettings, SettingsLayer, resolve};
 use crate::model::{
-    Action, ByteSize, Done, FragmentCount, Notify, OsFamily, Package, PackageId, Priority, Upload, UploadId,
+    Action, ByteSize, Done, ExitCodes, FragmentCount, Notify, OsFamily, Package, PackageId, Priority, Upload, UploadId,
 };
 use crate::store::audit::{self, Entry};
 use crate::store::packages::{BuiltContent, NewPackage};

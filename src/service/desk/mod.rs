@@ -13,6 +13,9 @@
 mod refusal;
 
 pub mod builds;
+pub mod deployments;
+pub mod groups;
+pub mod home;
 pub mod packages;
 pub mod people;
 pub mod uploads;

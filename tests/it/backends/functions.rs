@@ -125,6 +125,7 @@ fn add_deployment(conn: &mut Conn, package: PackageId, options: &JobOptions) -> 
         options: options.clone(),
         created_at: NOW,
         cancelled_at: None,
+        closed_at: None,
     })
 }
 
