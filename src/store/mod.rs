@@ -50,7 +50,9 @@ pub mod fields;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod listing;
 pub mod merges;
+pub mod notes;
 pub mod packages;
 pub mod search;
 pub mod sections;
@@ -58,6 +60,7 @@ pub mod sessions;
 pub mod settings;
 pub mod software;
 pub mod users;
+pub mod views;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;

@@ -98,7 +98,7 @@ fn each_match(
 
 /// What a query asks for besides a computer's own row.
 #[derive(Clone, Default)]
-struct Needs {
+pub(super) struct Needs {
     macs: bool,
     packages: bool,
     groups: bool,
@@ -108,7 +108,19 @@ struct Needs {
 
 impl Needs {
     fn of(query: &Query) -> Self {
+        Self::of_all(std::slice::from_ref(query))
+    }
+
+    pub(super) fn of_all(queries: &[Query]) -> Self {
         let mut needs = Self::default();
+        for query in queries {
+            needs.add(query);
+        }
+        needs
+    }
+
+    fn add(&mut self, query: &Query) {
+        let needs = self;
         query.visit(&mut |expr| match expr {
             Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
             Expr::HasPackage(_) => needs.packages = true,
@@ -116,55 +128,66 @@ impl Needs {
             Expr::HasSoftware { name, .. } => needs.software.push(fold(name)),
             _ => {}
         });
-        needs
     }
 }
 
-/// `page` is in order of its numbers.
-fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec<Facts>, StoreError> {
-    let (Some(first), Some(last)) = (page.first().map(|c| c.id.0), page.last().map(|c| c.id.0)) else {
-        return Ok(Vec::new());
-    };
+/// `page` is in any order; what is asked of it is read from its lowest number to its highest, unless it is short.
+pub(super) fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec<Facts>, StoreError> {
+    let numbers = || page.iter().map(|computer| computer.id.0);
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Ok(Vec::new()) };
+    // A page in order of numbers is a range; one in another order is named one by one.
+    let dense = last - first < 4 * i64::try_from(page.len()).unwrap_or(i64::MAX / 8);
+    let ids: Vec<i64> = numbers().collect();
+    macro_rules! of_page {
+        ($query:expr, $column:expr) => {
+            q!(conn => {
+                let query = $query.into_boxed();
+                let query =
+                    if dense { query.filter($column.between(first, last)) } else { query.filter($column.eq_any(&ids)) };
+                query.load(conn)
+            })?
+        };
+    }
     let mut macs: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     let mut packages: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
     let mut member_of: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
     if needs.macs {
-        let query = networks::table
-            .filter(networks::computer_id.between(first, last))
-            .select((networks::computer_id, networks::mac));
-        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String)> =
+            of_page!(networks::table.select((networks::computer_id, networks::mac)), networks::computer_id);
         for (id, mac) in found {
             macs.entry(id).or_default().push(mac);
         }
     }
     if needs.packages {
-        let query = installations::table
-            .filter(installations::computer_id.between(first, last))
-            .select((installations::computer_id, installations::package_id));
-        let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, i64)> = of_page!(
+            installations::table.select((installations::computer_id, installations::package_id)),
+            installations::computer_id
+        );
         for (id, package) in found {
             packages.entry(id).or_default().extend(u32::try_from(package).ok());
         }
     }
     if needs.groups {
-        let query = group_members::table
-            .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
-            .filter(group_members::computer_id.between(first, last))
-            .filter(group_members::reason.ne(EXCLUDED))
-            .select((group_members::computer_id, groups::name_key));
-        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String)> = of_page!(
+            group_members::table
+                .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
+                .filter(group_members::reason.ne(EXCLUDED))
+                .select((group_members::computer_id, groups::name_key)),
+            group_members::computer_id
+        );
         for (id, name) in found {
             member_of.entry(id).or_default().insert(name);
         }
     }
     let mut titles: BTreeMap<i64, Vec<Software>> = BTreeMap::new();
     if !needs.software.is_empty() {
-        let query = software::table
-            .inner_join(computer_software::table.on(computer_software::software_id.eq(software::id)))
-            .filter(software::name_key.eq_any(&needs.software))
-            .filter(computer_software::computer_id.between(first, last))
-            .select((computer_software::computer_id, software::name, software::version));
-        let found: Vec<(i64, String, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String, String)> = of_page!(
+            software::table
+                .inner_join(computer_software::table.on(computer_software::software_id.eq(software::id)))
+                .filter(software::name_key.eq_any(&needs.software))
+                .select((computer_software::computer_id, software::name, software::version)),
+            computer_software::computer_id
+        );
         for (id, name, version) in found {
             titles.entry(id).or_default().push(Software { name, version });
         }
@@ -184,10 +207,10 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
 
 /// A condition on a row of `computers`: texts of ours, and values that are bound.
 #[derive(Debug)]
-struct Condition(Vec<Piece>);
+pub(super) struct Condition(Vec<Piece>);
 
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     Sql(&'static str),
     Text(String),
     Number(i64),
@@ -213,16 +236,31 @@ impl Bound {
 
 impl Condition {
     fn of(conn: &Conn, query: &Query, now: UnixTime) -> Self {
+        Self::of_all(conn, std::slice::from_ref(query), now)
+    }
+
+    /// All of these queries, and what else a list asks for.
+    pub(super) fn of_all(conn: &Conn, queries: &[Query], now: UnixTime) -> Self {
         // Letters beyond ASCII, and of Turkish, are nobody's business here: such rows are always looked at.
         let lower = match conn.0 {
             Backend::Sqlite(_) => "",
             Backend::Postgres(_) => " COLLATE \"C\"",
         };
         let mut builder = Builder { pieces: Vec::new(), collate: lower, now };
-        builder.sql("(");
-        builder.expr(query.expr(), Bound::May);
+        builder.sql("(1 = 1");
+        for query in queries {
+            builder.sql(" AND ");
+            builder.expr(query.expr(), Bound::May);
+        }
         builder.sql(")");
         Self(builder.pieces)
+    }
+
+    /// More of it.
+    pub(super) fn also(&mut self, pieces: impl IntoIterator<Item = Piece>) {
+        self.0.insert(0, Piece::Sql("("));
+        self.0.extend(pieces);
+        self.0.push(Piece::Sql(")"));
     }
 }
 
@@ -287,7 +325,17 @@ impl Builder {
                 self.text(&fold(name));
                 self.sql(")");
             }
-            Expr::InNetwork { .. } | Expr::HasSoftware { .. } => self.undecided(bound),
+            Expr::HasSoftware { version: Some(_), .. } if matches!(bound, Bound::Must) => self.undecided(bound),
+            Expr::HasSoftware { name, .. } => {
+                // Not EXISTS: that would look at every title of every computer. This is read once, from the title.
+                self.sql(
+                    "computers.id IN (SELECT computer_software.computer_id FROM software INNER JOIN computer_software \
+                     ON computer_software.software_id = software.id WHERE software.name_key = ",
+                );
+                self.text(&fold(name));
+                self.sql(")");
+            }
+            Expr::InNetwork { .. } => self.undecided(bound),
         }
     }
 

@@ -8,11 +8,14 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+mod computers;
 mod openapi;
 mod operation;
 mod packages;
 mod problem;
 mod serve;
+mod software;
+mod views;
 
 use axum::Router;
 
@@ -23,7 +26,10 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations()].into_iter().flatten().collect()
+    [computers::operations(), packages::operations(), software::operations(), views::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

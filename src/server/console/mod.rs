@@ -13,11 +13,15 @@
 mod account;
 mod assets;
 mod call;
+mod computer;
+pub(in crate::server) mod computers;
 mod packages;
+mod search;
 mod serve;
 mod shell;
 mod show;
 mod signin;
+mod software;
 
 use axum::Router;
 
@@ -26,7 +30,10 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), packages::pages()].into_iter().flatten().collect()
+    [account::pages(), computer::pages(), computers::pages(), packages::pages(), search::pages(), software::pages()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

@@ -1,0 +1,1 @@
+//! What the desk does with computers, and for whom not.
