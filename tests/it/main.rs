@@ -3,6 +3,7 @@
 mod agent;
 mod backends;
 mod cli;
+mod console_computers;
 mod crash;
 mod deployments;
 mod documents;

@@ -138,8 +138,11 @@ fn via_text(via: impl Borrow<Via>) -> &'static str {
 }
 
 /// A sentence for people: the verbs of the command line are for others.
-fn people(sentence: &str) -> &str {
-    sentence.split(": dripfeed ").next().unwrap_or_default()
+fn people(sentence: &str) -> String {
+    let text = sentence.split(": dripfeed ").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 fn section_title(name: &str) -> String {
@@ -153,6 +156,7 @@ fn section_title(name: &str) -> String {
         "SOFTWARES" => "Software",
         "STORAGES" => "Disks",
         "VIDEOS" => "Graphics",
+        "RUNNINGPROCESSES" => "Running processes",
         "USERS" => "Users",
         "ACCOUNTINFO" => "Administrators' data",
         "" => "Inventory",
@@ -423,7 +427,7 @@ fn steps(why: &Why, said: &[Event], now: UnixTime) -> Vec<Step> {
             at: fact.at,
             tone: if fact.text.starts_with("withheld") { "withheld" } else { "neutral" },
             icon: if fact.at > now { "clock" } else { "check" },
-            title: fact.text.clone(),
+            title: people(&fact.text).trim_end_matches('.').to_owned(),
             text: String::new(),
             todo: fact.at > now,
         });

@@ -325,10 +325,10 @@ fn list(call: &Call) -> Result<View, Refusal> {
 
 /// The sentence, and the lines with the mark below the place.
 fn query_error(refusal: &Refusal) -> (String, Option<String>) {
-    let text = refusal.for_people();
+    let text = refusal.for_people().replacen("the query", "The query", 1);
     match text.split_once('\n') {
         Some((sentence, place)) => (sentence.to_owned(), Some(place.to_owned())),
-        None => (text.to_owned(), None),
+        None => (text, None),
     }
 }
 
@@ -549,14 +549,14 @@ mod tests {
     #[test]
     fn a_place_reads_back() {
         let id = crate::model::ComputerId(7);
-        for (place, sort) in [
+        for (stands, sort) in [
             (Place::Name("a.b ü&=".to_owned(), id), Sort::Name),
             (Place::LastContact(UnixTime::from_millis(12), id), Sort::LastContact),
         ] {
-            assert_eq!(super::place(&place_text(&place), sort).expect("it was written"), place);
+            assert_eq!(place(&place_text(&stands), sort).expect("it was written"), stands);
         }
         for wrong in ["", "7", "x.y", "7.x"] {
-            assert!(super::place(wrong, Sort::LastContact).is_err(), "{wrong:?} was taken");
+            assert!(place(wrong, Sort::LastContact).is_err(), "{wrong:?} was taken");
         }
     }
 }

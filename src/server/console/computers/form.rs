@@ -87,6 +87,7 @@ pub(super) fn compose(form: &Fields) -> String {
 }
 
 fn condition(field: &str, operator: &str, value: &str) -> String {
+    // "Is not" and "does not contain".
     let not = if operator.starts_with('!') { "not " } else { "" };
     match field {
         "software" => {
@@ -133,7 +134,8 @@ pub(super) fn rows_of(text: &str) -> (Vec<Row>, bool) {
     if text.trim().is_empty() {
         return (blank(), true);
     }
-    let Ok(query) = text.parse::<Query>() else { return (blank(), false) };
+    // One that cannot be read has its own sentence.
+    let Ok(query) = text.parse::<Query>() else { return (blank(), true) };
     let (parts, join): (&[Expr], &'static str) = match query.expr() {
         Expr::All(parts) => (parts, "and"),
         Expr::Any(parts) => (parts, "or"),
@@ -167,6 +169,8 @@ fn row(part: &Expr, join: &'static str) -> Option<Row> {
             Expr::Compare { field, operator: Operator::Contains, value } => {
                 row(field.as_str(), "!contains", value.clone())
             }
+            // "Is not" is the opposite of "is", also for a fact with several values.
+            Expr::Compare { field, operator: Operator::Eq, value } => row(field.as_str(), "!=", value.clone()),
             Expr::HasPackage(number) => row("package", "!=", number.to_string()),
             Expr::HasSoftware { name, version: None } => row("software", "!=", name.clone()),
             Expr::InGroup(name) => row("group", "!=", name.clone()),
@@ -254,6 +258,6 @@ mod tests {
             assert_eq!(again, text.parse().expect("a query"), "{text}");
         }
         assert!(!rows_of("name = 'a' and (tag = 'b' or tag = 'c')").1);
-        assert!(!rows_of("name =").1);
+        assert_eq!(rows_of("not tag = 'x'").0, rows_of("tag != 'x'").0);
     }
 }
