@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use dripfeed::clock::Clock;
 use dripfeed::model::{
     Action, Activation, Deployment, DeviceId, DigestAlgorithm, Hasher, JobOptions, OsFamily, PackageState, Priority,
     UnixTime,
@@ -78,9 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&directory)?;
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("dripfeed.db")))?;
     let began = Instant::now();
-    let now = UnixTime::from_seconds(i64::try_from(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs(),
-    )?);
+    let now = Clock::System.now();
     store.write_now(|conn| fields::create(conn, "Cost centre").map(drop))?;
     for first in (0..count).step_by(CHUNK as usize) {
         let end = count.min(first.saturating_add(CHUNK));

@@ -97,7 +97,7 @@ fn each(
     let needs = Needs::of_all(&wanted.queries);
     let (mut after, mut size) = (wanted.after.clone(), first.clamp(1, MOST));
     loop {
-        let mut condition = Condition::of_all(conn, &wanted.queries, now);
+        let mut condition = Condition::of_all(conn, &wanted.queries, now)?;
         condition.also([Piece::Sql(if wanted.archived {
             " AND computers.archived_at IS NOT NULL"
         } else {

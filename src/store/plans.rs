@@ -11,8 +11,8 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, events, fields, groups, installations, jobs, merges, packages, search,
-    sections, settings, software, users,
+    activations, computers, deployments, events, fields, groups, installations, jobs, listing, merges, packages,
+    search, sections, settings, software, users,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -111,6 +111,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -215,6 +216,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -353,4 +355,29 @@ fn what_an_inventory_compares_is_found_by_an_index() {
     }
     assert!(plans.text.lines().count() > 20, "{}", plans.text);
     assert!(!plans.text.contains("SCAN"), "{}", plans.text);
+}
+
+#[test]
+fn the_list_of_computers_is_read_in_the_order_of_an_index() {
+    let places = [
+        (listing::Sort::Name, listing::Place::Name("pc".to_owned(), COMPUTER), "computers_by_name"),
+        (listing::Sort::LastContact, listing::Place::LastContact(NOW, COMPUTER), "computers_by_contact"),
+    ];
+    for (sort, place, index) in places {
+        for after in [None, Some(place)] {
+            for descending in [false, true] {
+                let mut plans = Plans::new();
+                let wanted = listing::Wanted { sort, descending, after: after.clone(), ..listing::Wanted::default() };
+                plans.of("listing::page", |conn| listing::page(conn, &wanted, NOW, 50));
+                assert!(plans.text.contains(index) && !plans.text.contains("TEMP B-TREE"), "{}", plans.text);
+            }
+        }
+    }
+    let mut plans = Plans::new();
+    plans.of("listing::find", |conn| listing::find(conn, "pc", 10));
+    plans.of("listing::page by name", |conn| {
+        let queries = vec!["name = 'pc'".parse().expect("a query")];
+        listing::page(conn, &listing::Wanted { queries, ..listing::Wanted::default() }, NOW, 50)
+    });
+    assert!(!plans.text.contains("SCAN computers"), "{}", plans.text);
 }

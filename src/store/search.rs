@@ -19,7 +19,7 @@ use super::groups::EXCLUDED;
 use super::row::{limit as rows, text};
 use super::schema::{computer_software, computers, group_members, groups, installations, networks, software};
 use super::{Conn, StoreError};
-use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold};
+use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, VersionTest, fold};
 use crate::model::{Computer, ComputerId, UnixTime};
 
 /// Computers looked at together.
@@ -62,7 +62,7 @@ pub fn facts<'a>(
 
 /// How many computers SQL leaves to be looked at.
 pub fn candidates(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<u64, StoreError> {
-    let condition = Condition::of(conn, query, now);
+    let condition = Condition::of(conn, query, now)?;
     let count: i64 = q!(conn => computers::table.filter(&condition).count().get_result(conn))?;
     Ok(count.unsigned_abs())
 }
@@ -74,7 +74,7 @@ fn each_match(
     mut after: Option<ComputerId>,
     mut go_on: impl FnMut(Computer) -> bool,
 ) -> Result<(), StoreError> {
-    let (condition, needs) = (Condition::of(conn, query, now), Needs::of(query));
+    let (condition, needs) = (Condition::of(conn, query, now)?, Needs::of(query));
     loop {
         let page = computers::table
             .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
@@ -234,26 +234,51 @@ impl Bound {
     }
 }
 
+/// A program, a test of its version, and the titles that pass it: no database compares versions.
+type TitlesOf = (String, VersionTest, Vec<i64>);
+
+/// The titles that are meant where versions are asked for. A program with more of them than a statement takes is not one.
+fn titles_of(conn: &mut Conn, queries: &[Query]) -> Result<Vec<TitlesOf>, StoreError> {
+    let mut asked: Vec<(String, VersionTest)> = Vec::new();
+    for query in queries {
+        query.visit(&mut |expr| {
+            if let Expr::HasSoftware { name, version: Some(test) } = expr {
+                asked.push((name.clone(), test.clone()));
+            }
+        });
+    }
+    let mut found = Vec::with_capacity(asked.len());
+    for (name, test) in asked {
+        let query =
+            software::table.filter(software::name_key.eq(fold(&name))).select((software::id, software::version));
+        let all: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let ids = all.into_iter().filter(|(_, version)| test.holds(version)).map(|(id, _)| id).collect();
+        found.push((name, test, ids));
+    }
+    Ok(found)
+}
+
 impl Condition {
-    fn of(conn: &Conn, query: &Query, now: UnixTime) -> Self {
+    fn of(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<Self, StoreError> {
         Self::of_all(conn, std::slice::from_ref(query), now)
     }
 
     /// All of these queries, and what else a list asks for.
-    pub(super) fn of_all(conn: &Conn, queries: &[Query], now: UnixTime) -> Self {
+    pub(super) fn of_all(conn: &mut Conn, queries: &[Query], now: UnixTime) -> Result<Self, StoreError> {
+        let titles = titles_of(conn, queries)?;
         // Letters beyond ASCII, and of Turkish, are nobody's business here: such rows are always looked at.
         let lower = match conn.0 {
             Backend::Sqlite(_) => "",
             Backend::Postgres(_) => " COLLATE \"C\"",
         };
-        let mut builder = Builder { pieces: Vec::new(), collate: lower, now };
+        let mut builder = Builder { pieces: Vec::new(), titles, collate: lower, now };
         builder.sql("(1 = 1");
         for query in queries {
             builder.sql(" AND ");
             builder.expr(query.expr(), Bound::May);
         }
         builder.sql(")");
-        Self(builder.pieces)
+        Ok(Self(builder.pieces))
     }
 
     /// More of it.
@@ -266,6 +291,7 @@ impl Condition {
 
 struct Builder {
     pieces: Vec<Piece>,
+    titles: Vec<TitlesOf>,
     collate: &'static str,
     now: UnixTime,
 }
@@ -325,8 +351,23 @@ impl Builder {
                 self.text(&fold(name));
                 self.sql(")");
             }
-            Expr::HasSoftware { version: Some(_), .. } if matches!(bound, Bound::Must) => self.undecided(bound),
-            Expr::HasSoftware { name, .. } => {
+            Expr::HasSoftware { name, version: Some(test) } => {
+                let known = self.titles.iter().find(|(title, of, _)| title == name && of == test);
+                let Some((_, _, ids)) = known.filter(|(_, _, ids)| !ids.is_empty()) else { return self.sql("1 = 0") };
+                let ids = ids.clone();
+                self.sql(
+                    "computers.id IN (SELECT computer_software.computer_id FROM computer_software \
+                     WHERE computer_software.software_id IN (",
+                );
+                for (at, id) in ids.into_iter().enumerate() {
+                    if at > 0 {
+                        self.sql(", ");
+                    }
+                    self.pieces.push(Piece::Number(id));
+                }
+                self.sql("))");
+            }
+            Expr::HasSoftware { name, version: None } => {
                 // Not EXISTS: that would look at every title of every computer. This is read once, from the title.
                 self.sql(
                     "computers.id IN (SELECT computer_software.computer_id FROM software INNER JOIN computer_software \
@@ -360,6 +401,11 @@ impl Builder {
     fn compare(&mut self, field: Field, tests: &[(Operator, &str)], bound: Bound) {
         if field.is_version() && tests.iter().any(|(operator, _)| operator.is_order() || *operator == Operator::Eq) {
             return self.undecided(bound);
+        }
+        if let (Field::Name, [(Operator::Eq, value)]) = (field, tests) {
+            // The key is made as the comparison is, so this decides; and it has an index.
+            self.sql("computers.name_key = ");
+            return self.text(&fold(value));
         }
         let column = column(field);
         if field == Field::Mac {

@@ -3,7 +3,7 @@
 //! A title goes when the last computer that had it lets go of it, so the dictionary is never larger than what there is.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
@@ -233,7 +233,12 @@ pub struct Program {
     pub titles: u64,
     /// Installations on computers that are not archived: one that has two versions counts twice.
     pub installations: u64,
+    /// Are there more? A title is counted up to a thousand.
+    pub more: bool,
 }
+
+/// Computers of a title that a list counts.
+const COUNTED: i64 = 1000;
 
 /// Programs whose name has `part` in it, letters compared without case, in order of their names after `after`, at most
 /// `limit`. Reads the titles of those programs and no others from the index.
@@ -260,13 +265,32 @@ pub fn programs(conn: &mut Conn, part: &str, after: Option<&str>, limit: usize) 
         .select((software::id, software::name_key))
         .load(conn))?;
     let ids: Vec<i64> = titles.iter().map(|(id, _)| *id).collect();
-    let counts = counts(conn, &ids)?;
+    let mut few = Vec::new();
+    let mut many = BTreeSet::new();
+    for id in ids {
+        let beyond = computer_software::table
+            .filter(computer_software::software_id.eq(id))
+            .order(computer_software::computer_id)
+            .offset(COUNTED)
+            .limit(1)
+            .select(computer_software::computer_id);
+        let beyond: Option<i64> = q!(conn => beyond.first(conn).optional())?;
+        if beyond.is_some() {
+            many.insert(id);
+        } else {
+            few.push(id);
+        }
+    }
+    let counts = counts(conn, &few)?;
+    let count =
+        |id: &i64| if many.contains(id) { COUNTED.unsigned_abs() } else { counts.get(id).copied().unwrap_or(0) };
     Ok(found
         .into_iter()
         .map(|(key, name, publisher, versions)| {
-            let own = titles.iter().filter(|(_, other)| *other == key);
+            let own = || titles.iter().filter(|(_, other)| *other == key).map(|(id, _)| id);
             Program {
-                installations: own.map(|(id, _)| counts.get(id).copied().unwrap_or(0)).sum(),
+                installations: own().map(count).sum(),
+                more: own().any(|id| many.contains(id)),
                 name: name.unwrap_or_default(),
                 publisher: publisher.unwrap_or_default(),
                 titles: versions.unsigned_abs(),

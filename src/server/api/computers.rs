@@ -1,5 +1,7 @@
 //! `/computers`.
 
+#![expect(clippy::needless_pass_by_value, reason = "what an operation is given is its own")]
+
 use axum::extract::{Extension, Path};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -22,6 +24,7 @@ use crate::service::why::Why;
 use crate::store::installations::Via;
 use crate::store::listing::{Place, Sort};
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn operations() -> Vec<Operation> {
     use Right::{EditComputers as Edit, EditSettings, RemoveComputers as Remove, SeeComputers as See, SeeSettings};
     const GET: Method = Method::GET;

@@ -1,5 +1,7 @@
 //! `/software` and `/search`.
 
+#![expect(clippy::needless_pass_by_value, reason = "what an operation is given is its own")]
+
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,8 @@ struct ProgramView {
     versions: u64,
     /// On computers that are not archived; one with two versions counts twice.
     installations: u64,
+    /// Are there more? A version is counted up to a thousand here; one program's own answer counts all.
+    more: bool,
 }
 
 fn list(asked: Asked<Nothing, ListQuery, Nothing>) -> Result<Page<ProgramView>, Refusal> {
@@ -65,6 +69,7 @@ fn list(asked: Asked<Nothing, ListQuery, Nothing>) -> Result<Page<ProgramView>, 
         publisher: program.publisher,
         versions: program.titles,
         installations: program.installations,
+        more: program.more,
     };
     Ok(Page::cut(rows, limit, |last| last.key.clone(), view))
 }

@@ -1,5 +1,7 @@
 //! `/views`: saved views of the list of computers.
 
+#![expect(clippy::needless_pass_by_value, reason = "what an operation is given is its own")]
+
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

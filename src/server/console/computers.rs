@@ -224,6 +224,7 @@ struct Head {
 
 #[derive(Template)]
 #[template(path = "computers.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what a template asks")]
 struct List {
     shell: Shell,
     state: State,
@@ -244,6 +245,7 @@ struct List {
 }
 
 impl List {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn cell(&self, computer: &Computer, column: &str) -> Html {
         cell(computer, column)
     }
@@ -252,6 +254,7 @@ impl List {
         self.state.columns.contains(&column)
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn title_of(&self, column: &str) -> &'static str {
         COLUMNS.iter().find(|(word, _)| *word == column).map_or("", |(_, title)| title)
     }
@@ -377,7 +380,7 @@ fn columns(call: &Call) -> Result<View, Refusal> {
 
 /// The list that a form came from.
 fn back(form: &Fields) -> String {
-    let here: String = form.get("here").chars().filter(|c| c.is_ascii_graphic()).collect();
+    let here: String = form.get("here").chars().filter(char::is_ascii_graphic).collect();
     format!("/computers?{here}")
 }
 
@@ -451,9 +454,8 @@ fn selected(call: &Call) -> Result<View, Refusal> {
                         let _ = write!(text, " {} left as they were.", show::number(done.left as u64));
                     }
                     let address = match &bulk {
-                        Bulk::Archive => "/computers?archived=1".to_owned(),
-                        Bulk::Include(_) | Bulk::Tag(_) | Bulk::Restore => "/computers".to_owned(),
-                        Bulk::Delete => "/computers?archived=1".to_owned(),
+                        Bulk::Archive | Bulk::Delete => "/computers?archived=1",
+                        Bulk::Include(_) | Bulk::Tag(_) | Bulk::Restore => "/computers",
                     };
                     return View::done(address, text);
                 }

@@ -55,10 +55,12 @@ pub(super) struct Row {
 }
 
 impl Row {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     pub(super) fn fields(&self) -> &'static [(&'static str, &'static str)] {
         &FIELDS
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     pub(super) fn operators(&self) -> &'static [(&'static str, &'static str)] {
         &OPERATORS
     }
