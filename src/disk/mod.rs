@@ -31,9 +31,9 @@ pub mod lock;
 mod positioned;
 pub mod published;
 pub mod space;
+pub mod uploads;
 #[cfg(windows)]
 mod windows;
-pub mod uploads;
 
 pub use checkpoint::checkpoint;
 pub use lock::{LockError, LockFile};

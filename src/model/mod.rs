@@ -34,8 +34,8 @@ pub mod settings;
 mod size;
 mod time;
 mod tree;
-mod user_agent;
 mod upload;
+mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -54,5 +54,5 @@ pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
-pub use user_agent::UserAgents;
 pub use upload::{InvalidUploadId, Upload, UploadId};
+pub use user_agent::UserAgents;

@@ -134,6 +134,13 @@ pub struct VersionTest {
     pub value: String,
 }
 
+impl VersionTest {
+    /// Does a version pass it?
+    pub fn holds(&self, version: &str) -> bool {
+        self.operator.holds(compare_versions(version, &self.value))
+    }
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -578,10 +585,7 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         Expr::HasSoftware { name, version } => {
             let name = fold(name);
             facts.software.iter().flatten().any(|software| {
-                fold(&software.name) == name
-                    && version
-                        .as_ref()
-                        .is_none_or(|test| test.operator.holds(compare_versions(&software.version, &test.value)))
+                fold(&software.name) == name && version.as_ref().is_none_or(|test| test.holds(&software.version))
             })
         }
         Expr::InGroup(name) => facts.groups.contains(&fold(name)),

@@ -11,8 +11,8 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
-    progress, registry, search, sections, settings, software, users, values,
+    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, listing, merges,
+    packages, progress, registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -482,4 +482,29 @@ fn a_section_is_looked_up_in_the_dictionary_and_not_for_each_computer() {
       SEARCH inventory_values USING INDEX inventory_values_by_field (section=? AND field=?)
       SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=? AND computer_id>? AND computer_id<?)
     ");
+}
+
+#[test]
+fn the_list_of_computers_is_read_in_the_order_of_an_index() {
+    let places = [
+        (listing::Sort::Name, listing::Place::Name("pc".to_owned(), COMPUTER), "computers_by_name"),
+        (listing::Sort::LastContact, listing::Place::LastContact(NOW, COMPUTER), "computers_by_contact"),
+    ];
+    for (sort, place, index) in places {
+        for after in [None, Some(place)] {
+            for descending in [false, true] {
+                let mut plans = Plans::new();
+                let wanted = listing::Wanted { sort, descending, after: after.clone(), ..listing::Wanted::default() };
+                plans.of("listing::page", |conn| listing::page(conn, &wanted, NOW, 50));
+                assert!(plans.text.contains(index) && !plans.text.contains("TEMP B-TREE"), "{}", plans.text);
+            }
+        }
+    }
+    let mut plans = Plans::new();
+    plans.of("listing::find", |conn| listing::find(conn, "pc", 10));
+    plans.of("listing::page by name", |conn| {
+        let queries = vec!["name = 'pc'".parse().expect("a query")];
+        listing::page(conn, &listing::Wanted { queries, ..listing::Wanted::default() }, NOW, 50)
+    });
+    assert!(!plans.text.contains("SCAN computers"), "{}", plans.text);
 }

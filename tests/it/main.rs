@@ -4,6 +4,7 @@ mod agent;
 mod api_packages;
 mod backends;
 mod cli;
+mod console_computers;
 mod console_deployments;
 mod crash;
 mod deployments;

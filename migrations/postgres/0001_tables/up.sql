@@ -78,6 +78,12 @@ CREATE TABLE computers (
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
+CREATE INDEX computers_by_contact ON computers (last_contact, id);
+-- So few that the rest are counted by taking them off.
+CREATE INDEX computers_archived ON computers (id) WHERE archived_at IS NOT NULL;
+-- What people type whole.
+CREATE INDEX computers_by_ip ON computers (ip_address);
+CREATE INDEX computers_by_user ON computers (user_name);
 -- What a computer is known again by.
 CREATE INDEX computers_by_serial ON computers (serial);
 CREATE INDEX computers_by_uuid ON computers (uuid);

@@ -8,6 +8,7 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+mod computers;
 mod deployments;
 mod groups;
 mod openapi;
@@ -15,7 +16,9 @@ mod operation;
 pub(super) mod packages;
 mod problem;
 mod serve;
+mod software;
 mod uploads;
+mod views;
 
 use axum::Router;
 
@@ -27,10 +30,18 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [deployments::operations(), groups::operations(), packages::operations(), uploads::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        computers::operations(),
+        deployments::operations(),
+        groups::operations(),
+        packages::operations(),
+        software::operations(),
+        uploads::operations(),
+        views::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes.

@@ -489,12 +489,9 @@ impl BuildBody {
                 can_delay: notify.can_delay,
             }),
             done: self.done_text.clone().map(|text| Done { text }),
-            exit_codes: self
-                .exit_codes
-                .as_deref()
-                .unwrap_or_default()
-                .parse()
-                .map_err(|error: crate::model::InvalidExitCodes| Refusal::invalid(error.to_string()).about("exit_codes"))?,
+            exit_codes: self.exit_codes.as_deref().unwrap_or_default().parse().map_err(
+                |error: crate::model::InvalidExitCodes| Refusal::invalid(error.to_string()).about("exit_codes"),
+            )?,
             content,
             fragmenting,
         })

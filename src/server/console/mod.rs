@@ -15,14 +15,18 @@ mod assets;
 mod build;
 mod call;
 mod charts;
+mod computer;
+pub(in crate::server) mod computers;
 mod deployments;
 mod groups;
 mod home;
 mod packages;
+mod search;
 mod serve;
 mod shell;
 mod show;
 mod signin;
+mod software;
 
 use axum::Router;
 
@@ -31,10 +35,21 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), build::pages(), deployments::pages(), groups::pages(), home::pages(), packages::pages()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        account::pages(),
+        build::pages(),
+        computer::pages(),
+        computers::pages(),
+        deployments::pages(),
+        groups::pages(),
+        home::pages(),
+        packages::pages(),
+        search::pages(),
+        software::pages(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes.

@@ -13,12 +13,16 @@
 mod refusal;
 
 pub mod builds;
+pub mod computers;
 pub mod deployments;
 pub mod groups;
 pub mod home;
 pub mod packages;
 pub mod people;
+pub mod search;
+pub mod software;
 pub mod uploads;
+pub mod views;
 
 use serde_json::Value;
 
@@ -26,7 +30,7 @@ use super::App;
 use crate::model::access::{Right, Rights, Scope};
 use crate::model::{Computer, ComputerId, Package};
 use crate::store::audit::{self, Entry};
-use crate::store::search;
+use crate::store::search as store_search;
 
 pub use refusal::{Kind, Refusal};
 
@@ -182,8 +186,10 @@ impl Desk {
     pub fn sees_computer(&self, computer: ComputerId) -> Result<bool, Refusal> {
         let Some(query) = self.actor.scope.computers.clone() else { return Ok(true) };
         let now = self.app.clock.now();
-        let facts =
-            self.app.store.read_now(move |conn| search::facts(conn, computer, [&query]).map(|facts| (facts, query)))?;
+        let facts = self
+            .app
+            .store
+            .read_now(move |conn| store_search::facts(conn, computer, [&query]).map(|facts| (facts, query)))?;
         Ok(match facts {
             (Some(facts), query) => query.matches(&facts, now).map_err(crate::store::StoreError::from)?,
             (None, _) => false,
