@@ -183,6 +183,12 @@ impl Store {
         Self { inner: Arc::clone(&self.inner), first: Some(Arc::new(first)) }
     }
 
+    /// The same database through a handle that writes nothing but what it is told.
+    #[must_use]
+    pub fn without_first(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), first: None }
+    }
+
     /// Has that first change been written?
     pub fn has_written_first(&self) -> bool {
         self.first.as_ref().is_some_and(|first| first.written.load(Ordering::Acquire))

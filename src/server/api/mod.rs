@@ -8,11 +8,14 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+mod audit;
 mod openapi;
 mod operation;
 mod packages;
+mod people;
 mod problem;
 mod serve;
+mod settings;
 
 use axum::Router;
 
@@ -23,7 +26,10 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [packages::operations()].into_iter().flatten().collect()
+    [audit::operations(), packages::operations(), people::operations(), settings::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

@@ -12,12 +12,15 @@
 
 mod account;
 mod assets;
+mod audit;
 mod call;
 mod packages;
 mod serve;
+mod settings;
 mod shell;
 mod show;
 mod signin;
+mod users;
 
 use axum::Router;
 
@@ -26,7 +29,10 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), packages::pages()].into_iter().flatten().collect()
+    [account::pages(), audit::pages(), packages::pages(), settings::pages(), users::pages()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes.

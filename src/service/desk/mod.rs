@@ -14,6 +14,7 @@ mod refusal;
 
 pub mod packages;
 pub mod people;
+pub mod settings;
 
 use serde_json::Value;
 
@@ -128,7 +129,11 @@ impl Change {
 
 impl Desk {
     /// A desk for an actor.
-    pub fn new(app: App, actor: Actor) -> Self {
+    pub fn new(mut app: App, actor: Actor) -> Self {
+        if actor.via == Via::CommandLine {
+            // A verb's own line would say less than the desk's.
+            app.store = app.store.without_first();
+        }
         Self { app, actor }
     }
 
