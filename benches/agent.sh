@@ -23,21 +23,18 @@ until [ -s "$work/data/addresses.json" ]; do kill -0 $server; sleep 0.1; done
 https=$(sed -n 's/.*"https": *"127.0.0.1:\([0-9]*\)".*/\1/p' "$work/data/addresses.json")
 url=https://localhost:$https/ocsinventory ca=$work/data/certs/ca.pem
 python3 - "$rounds" "$work" "$agent" "$url" "$ca" <<'PY'
-import os, statistics, subprocess, sys, time
+import os, statistics, sys
+sys.path.insert(0, "benches")
+from cost import cost
 rounds, work, agent, url, ca = int(sys.argv[1]), *sys.argv[2:]
 commands = {
     "stock": ["ocsinventory-agent", "--nolocal", f"--server={url}", f"--ca={ca}", f"--basevardir={work}/stock"],
     "ours": [agent, "once", "--server", url, "--ca", ca, "--data-dir", f"{work}/ours", "-q"],
 }
 seen = {name: [] for name in commands}
-environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 for _ in range(rounds):
     for name, command in commands.items():
-        began = time.monotonic()
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        assert status == 0, (name, status)
-        seen[name].append((usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, time.monotonic() - began))
+        seen[name].append(cost(command))
 median = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in seen.items()}
 for name, (cpu, memory, wall) in median.items():
     print(f"{name:6} {cpu:7.3f} s CPU  {memory:7.1f} MiB  {wall:7.3f} s")

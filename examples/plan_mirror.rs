@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use dripfeed::mirror::plan;
 use dripfeed::model::{Digest, DigestAlgorithm, Hasher, PackageId};
-use dripfeed::protocol::{Listing, Manifest};
+use dripfeed::protocol::{Listing, Manifest, ManifestEntry};
 
 fn digest(of: &str) -> Digest {
     let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
@@ -32,7 +32,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let there: Vec<Listing> = ids[..3].iter().map(|id| listing(*id, "new")).collect();
     let manifest = Manifest {
         generation: 42,
-        packages: there.iter().map(|listing| (listing.package, listing.digest())).collect(),
+        packages: there
+            .iter()
+            .map(|listing| ManifestEntry {
+                package: listing.package,
+                listing: listing.digest(),
+                name: "Example".to_owned(),
+            })
+            .collect(),
     };
     let here = BTreeMap::from([
         (ids[0], Some(there[0].digest())),

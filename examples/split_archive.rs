@@ -68,6 +68,7 @@ fn run(archive: &str, directory: &Path, id: &str, size: &str, with_info: bool) -
             done: None,
             sha256: Some(summary.sha256),
             fragment_sha256: summary.fragments.iter().map(|fragment| fragment.sha256).collect(),
+            exit_codes: dripfeed::model::ExitCodes::default(),
         };
         let mut file = File::create(directory.join(TreeKey::Info { package }.file_name()))?;
         file.write_all(info.to_xml().as_bytes())?;

@@ -60,6 +60,7 @@ fn talk() -> Result<()> {
         package: "1709630000".parse()?,
         info_location: "dl.example.net/download".parse()?,
         fragment_location: "mirror.example.net:8080/download".parse()?,
+        more_locations: Vec::new(),
         schedule: None,
         post_command: None,
         force: false,
@@ -68,6 +69,8 @@ fn talk() -> Result<()> {
         decision: Decision::Send,
         prolog_freq: Some(24),
         inventory_on_startup: Some(true),
+        registry: Vec::new(),
+        ip_discover: None,
         download: Some(DownloadOption { settings: DownloadSettings::default(), offers: vec![offer] }),
     };
     let answer = envelope::seal(container, &reply.to_xml());

@@ -1,4 +1,4 @@
-//! Where log lines go. Floor 2.
+//! Where log lines go, and numbers for whoever watches. Floor 2.
 //!
 //! Text for people, one JSON object a line for collectors; always to standard error, because standard output belongs to
 //! what a command was asked for. Fields have dotted names (`package.id`), units in their names (`duration_us`), and never
@@ -6,6 +6,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+
+#[cfg(feature = "server")]
+pub mod measure;
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

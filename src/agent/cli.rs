@@ -4,18 +4,23 @@
 //! the agent could not go on; 2 arguments or configuration.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format;
 
 use super::driver::chain;
-use super::{Agent, Ended, Status, Stop, SystemMachine};
+use super::vigil::Vigil;
+use super::{
+    Agent, AgentError, DiscoverError, Ended, Plan, SafetyError, Status, Stop, SystemMachine, discover, safety,
+};
 use crate::clock::Clock;
-use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, Password};
+use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager};
 
 /// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
 #[derive(Debug, Parser)]
@@ -40,12 +45,38 @@ enum Command {
     Once,
     /// Check in for ever, as often as the server says: what a service runs.
     Run,
+    /// Show what would be fetched and executed when, and when each package would be through.
+    Plan {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// How many cycles are shown step by step.
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        cycles: u64,
+    },
+    /// Show what an inventory of this computer tells; nothing is sent, and no server is needed.
+    Inventory {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this computer's identity, its contacts, and how far each package is.
     Status {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Why nothing is begun.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Config(#[from] AgentConfigError),
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    #[error(transparent)]
+    Safety(#[from] SafetyError),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +86,7 @@ enum HowLong {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 struct Options {
     #[arg(
         help = "The server, as https://HOST:PORT/ocsinventory; a bare HOST means http://HOST/ocsinventory, as for a \
@@ -79,7 +111,7 @@ struct Options {
     #[arg(long, global = true, env = "DRIPFEED_AGENT_TAG", hide_env_values = true)]
     tag: Option<String>,
     #[arg(
-        help = "Proxy, as http://HOST:PORT",
+        help = "Proxy, as http://HOST:PORT, https://… or socks5://…; \"none\" overrides http_proxy and its like",
         long,
         global = true,
         env = "DRIPFEED_AGENT_PROXY",
@@ -87,6 +119,12 @@ struct Options {
         value_name = "URL"
     )]
     proxy: Option<String>,
+    /// Hosts, .domains and networks that are reached without the proxy, with commas between.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_NO_PROXY", hide_env_values = true, value_name = "LIST")]
+    no_proxy: Option<String>,
+    /// Ceiling for fragments in bytes a second, such as 512KiB.
+    #[arg(long, global = true, env = "DRIPFEED_AGENT_BANDWIDTH", hide_env_values = true, value_name = "RATE")]
+    bandwidth: Option<String>,
     /// User of a server behind a password.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_USER", hide_env_values = true)]
     user: Option<String>,
@@ -99,6 +137,9 @@ struct Options {
     /// Tell more; -vv tells everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+    /// The same as -v.
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    debug: bool,
     /// Tell errors only.
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -108,7 +149,32 @@ struct Options {
 }
 
 impl Options {
+    /// The configuration as far as it is here: a server that DNS would have to name is not.
     fn read(&self) -> Result<AgentConfig, AgentConfigError> {
+        let mut opts = self.layers()?;
+        if opts.server.is_none()
+            && let Some(server) = discover::remembered(&opts.data_dir())
+        {
+            opts.server = Some(server);
+        }
+        opts.check()
+    }
+
+    /// The configuration of an agent that is about to work.
+    fn read_for_work(&self) -> Result<AgentConfig, Refusal> {
+        let mut opts = self.layers()?;
+        if let Some(file) = self.config.clone().or_else(AgentOpts::default_file) {
+            safety::check(&file)?;
+        }
+        safety::check(&opts.data_dir())?;
+        if let Ok(program) = std::env::current_exe() {
+            safety::check(&program)?;
+        }
+        discover::fill_in(&mut opts, discover::system_resolver, getrandom::u32().unwrap_or_default())?;
+        Ok(opts.check()?)
+    }
+
+    fn layers(&self) -> Result<AgentOpts, AgentConfigError> {
         let file = match &self.config {
             Some(path) => AgentOpts::read(path)?,
             None => AgentOpts::read_default()?,
@@ -118,12 +184,21 @@ impl Options {
             ca: self.ca.clone(),
             data_dir: self.data_dir.clone(),
             tag: self.tag.clone(),
-            proxy: self.proxy.clone(),
+            proxy: self.proxy.clone().map(Hidden),
+            no_proxy: self.no_proxy.clone(),
+            bandwidth: self.bandwidth.clone(),
+            debug: self.debug.then_some(true),
+            environment: EnvironmentProxies::of_this_process(),
             user: self.user.clone(),
-            password: self.password.clone().map(Password),
+            password: self.password.clone().map(Hidden),
             verify: self.no_verify.then_some(false),
+            ..AgentOpts::default()
         };
-        flags.over(file).check()
+        Ok(flags.over(file))
+    }
+
+    fn wants_debug(&self) -> bool {
+        self.debug || self.layers().is_ok_and(|opts| opts.debug == Some(true))
     }
 }
 
@@ -137,25 +212,46 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.quiet;
+    let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.debug && !cli.options.quiet;
     start_log(&cli.options, is_live);
     match cli.command {
         Command::Once => agent(&cli.options, is_live, HowLong::Once),
         Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
-        Command::Status { json } => status(&cli.options, json),
+        Command::Status { json } => show(&cli.options, json, Status::read),
+        Command::Inventory { json } => inventory(json),
+        Command::Plan { json, cycles } => {
+            let now = Clock::System.now();
+            show(&cli.options, json, |config| Plan::read(config, now, cycles))
+        }
     }
 }
 
-fn status(options: &Options, json: bool) -> ExitCode {
+fn inventory(json: bool) -> ExitCode {
+    let text = if json {
+        serde_json::to_string_pretty(&super::inventory::as_json()).unwrap_or_default() + "\n"
+    } else {
+        super::inventory::as_text()
+    };
+    // A reader that goes away (`inventory | head`) has seen enough.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Something that is only looked at.
+fn show<T: Serialize + Display>(
+    options: &Options,
+    json: bool,
+    read: impl FnOnce(&AgentConfig) -> Result<T, AgentError>,
+) -> ExitCode {
     let config = match options.read() {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    let status = match Status::read(&config) {
-        Ok(status) => status,
+    let shown = match read(&config) {
+        Ok(shown) => shown,
         Err(error) => return fail(&error),
     };
-    let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() + "\n" } else { status.to_string() };
+    let text = if json { serde_json::to_string_pretty(&shown).unwrap_or_default() + "\n" } else { shown.to_string() };
     // A reader that goes away (`status | head`) has seen enough.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -166,25 +262,41 @@ fn agent(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
     }
+    let vigil = match how_long {
+        HowLong::ForEver => Vigil::begin(ServiceManager::of_this_process()),
+        HowLong::Once => Vigil::default(),
+    };
+    let ended = until_the_end(options, is_live, how_long, &stop, &vigil);
+    vigil.stopping();
+    ended
+}
+
+fn until_the_end(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop, vigil: &Vigil) -> ExitCode {
+    let mut is_again = false;
     loop {
-        let config = match options.read() {
+        let config = match options.read_for_work() {
             Ok(config) => config,
             Err(error) => return refuse(&error),
         };
         tell(&config);
         let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
         let agent = match Agent::new(&config, &machine, stop.clone()) {
-            Ok(agent) if is_live => agent.with_progress(),
-            Ok(agent) => agent,
+            Ok(agent) if is_live => agent.with_progress().with_vigil(vigil.clone()),
+            Ok(agent) => agent.with_vigil(vigil.clone()),
             // The CA file, the proxy: named in the configuration, so its fault.
             Err(error) => return refuse(&error),
         };
+        let agent = if is_again { agent.after_reload() } else { agent };
         let ended = match how_long {
             HowLong::Once => agent.once(),
             HowLong::ForEver => agent.run(),
         };
         match ended {
-            Ok(Ended::Reload) => tracing::info!("the configuration is read again"),
+            Ok(Ended::Reload) => {
+                tracing::info!("the configuration is read again");
+                vigil.reloading();
+                is_again = true;
+            }
             Ok(ended) => return finish(ended),
             Err(error) => return fail(&error),
         }
@@ -208,6 +320,9 @@ fn finish(ended: Ended) -> ExitCode {
 fn tell(config: &AgentConfig) {
     if let Some(assumed) = config.assumed {
         tracing::warn!("the server's address was completed to {} (added: {assumed})", config.server);
+    }
+    if !config.passed_over.is_empty() {
+        tracing::warn!("these keys of the configuration file mean nothing here: {}", config.passed_over.join(", "));
     }
     if !config.verify {
         tracing::error!(
@@ -236,8 +351,8 @@ fn start_log(options: &Options, is_live: bool) {
     let level = match (options.quiet, is_live, options.verbose) {
         (true, ..) => "error",
         (_, true, _) => "warn",
-        (_, _, 0) => "info",
-        (_, _, 1) => "debug",
+        (_, _, 0) if !options.wants_debug() => "info",
+        (_, _, 0 | 1) => "debug",
         _ => "trace",
     };
     let filter = EnvFilter::builder()

@@ -153,13 +153,18 @@ impl Link<'_> {
 
     fn inventory(&self, device_id: &DeviceId, tag: Option<&str>) -> Result<(), ContactError> {
         let account = identity::account_with_tag(identity::read_account(self.work.state())?, tag);
-        let document = inventory::collect(device_id, &account, &self.work.history()?);
+        let mut document = inventory::collect(device_id, &account, &self.work.history()?);
+        let accepted = inventory::Accepted::mark(&mut document, self.work.state());
         let reply = self.ask(&document.to_xml())?;
         let reply = InventoryReply::parse(&reply)
             .map_err(|source| ContactError::Reply { server: self.server.to_string(), source })?;
         match reply {
             InventoryReply::NoAccountUpdate => {}
             InventoryReply::AccountUpdate(fields) => identity::keep_account(self.work.state(), &fields)?,
+        }
+        // Without it the next inventory says that everything has changed, which costs the server a comparison.
+        if let Err(error) = accepted.keep(self.work.state()) {
+            tracing::warn!("failed to keep what the server has taken of the inventory: {error}");
         }
         tracing::info!("inventory sent");
         Ok(())
@@ -169,6 +174,7 @@ impl Link<'_> {
     pub(crate) fn report(&self, device_id: &DeviceId, package: PackageId, code: &ResultCode) -> Result<(), FetchError> {
         let report = DownloadReport { device_id: device_id.clone(), package: Some(package), code: code.clone() };
         let body = envelope::seal(Container::Zlib, &report.to_xml());
+        disk::checkpoint("agent.report.sending");
         self.client.post(self.server, CONTENT_TYPE, &body, ReplyLimits::DEFAULT.reply)?;
         disk::checkpoint("agent.report.sent");
         Ok(())
@@ -177,7 +183,9 @@ impl Link<'_> {
     fn ask(&self, xml: &str) -> Result<Vec<u8>, ContactError> {
         let body = envelope::seal(Container::Zlib, xml);
         let limit = ReplyLimits::DEFAULT.reply;
+        disk::checkpoint("agent.message.sending");
         let reply = self.client.post(self.server, CONTENT_TYPE, &body, limit)?;
+        disk::checkpoint("agent.message.answered");
         let (_, document) = envelope::open(&reply, limit)
             .map_err(|source| ContactError::Envelope { server: self.server.to_string(), source })?;
         Ok(document)

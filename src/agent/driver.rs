@@ -1,6 +1,6 @@
 //! The driver: engine's actions → I/O → events; contacts in between.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -12,18 +12,22 @@ use super::contact::{ContactError, Contacts, Link};
 use super::execute::{self, ExecuteRequest};
 use super::identity::{Identity, IdentityError};
 use super::machine::{Machine, Stop};
+use super::people::{self, Answer, Question};
 use super::progress::Progress;
+use super::sources::Sources;
 use super::unpack::unpack;
+use super::vigil::Vigil;
 use super::workdir::{Known, PackageDir, WorkDir, WorkDirError, judge_info};
 use super::{USER_AGENT, contact};
 use crate::archive::{AssembleError, assemble};
 use crate::config::agent::AgentConfig;
 use crate::disk;
 use crate::engine::{Action, Engine, Event, Failure};
-use crate::fetch::{BasicAuth, Client, ClientOptions, FetchError, InvalidUrl, Secret, Url};
+use crate::fetch::{BasicAuth, Bucket, Client, ClientOptions, FetchError, InvalidUrl, Proxies, Secret, Url};
 use crate::model::limits::{ArchiveLimits, ReplyLimits};
 use crate::model::{
-    ByteSize, FragmentCount, FragmentNumber, Hasher, OsFamily, PackageId, Priority, ResultCode, TreeKey, UnixTime,
+    Action as PackageAction, ByteSize, FragmentCount, FragmentNumber, Hasher, Location, OsFamily, PackageId, Priority,
+    ResultCode, TreeKey, UnixTime,
 };
 use crate::protocol::Info;
 
@@ -31,6 +35,13 @@ use crate::protocol::Info;
 const MAX_FRAGMENT: u64 = 64 << 30;
 /// Room that a download leaves to everybody else.
 const RESERVE: u64 = 64 << 20;
+/// A request may take that long; behind a ceiling a fragment has a day.
+const REQUEST_DEADLINE: Duration = Duration::from_hours(1);
+const SLOW_REQUEST_DEADLINE: Duration = Duration::from_hours(24);
+/// What a step does beside its longest wait: hashing, unpacking, writing.
+const STEP: Duration = Duration::from_hours(1);
+/// A new name is of a moment of the last day: two agents that start together on one host do not get the same.
+const NAME_SPREAD: Duration = Duration::from_hours(24);
 /// Archive, what it unpacks to, and as much again for what the command installs: the stock Windows agent's rule.
 const ROOM_PER_ARCHIVE: u64 = 3;
 
@@ -79,6 +90,11 @@ pub struct Agent<'a> {
     server: Url,
     zone: TimeZone,
     progress: Progress,
+    vigil: Vigil,
+    bucket: Option<RefCell<Bucket>>,
+    sources: RefCell<Sources>,
+    /// Was it started anew, with everybody else at the site, or did a person ask it to read its configuration?
+    is_fresh: bool,
     /// The latest time that was told: time never goes back for the engine.
     latest: Cell<UnixTime>,
 }
@@ -96,10 +112,17 @@ impl<'a> Agent<'a> {
             ca_file: config.ca.clone(),
             expected_ca_file: Some(config.expected_ca.clone()),
             verify: config.verify,
+            bearer: None,
             user_agent: USER_AGENT.to_owned(),
-            proxy: config.proxy.clone(),
+            proxies: Proxies {
+                http: config.proxies.http.as_ref().map(|proxy| proxy.0.clone()),
+                https: config.proxies.https.as_ref().map(|proxy| proxy.0.clone()),
+                except: config.proxies.except.clone(),
+            },
             basic_auth,
-            ..ClientOptions::default()
+            connect_timeout: config.connect_timeout,
+            read_timeout: config.read_timeout,
+            deadline: deadline(config),
         })?;
         Ok(Self {
             config,
@@ -110,6 +133,10 @@ impl<'a> Agent<'a> {
             server,
             zone: TimeZone::system(),
             progress: Progress::none(),
+            vigil: Vigil::default(),
+            bucket: config.bandwidth.map(|rate| RefCell::new(Bucket::new(rate, machine.now()))),
+            sources: RefCell::new(Sources::read(&config.state_dir)),
+            is_fresh: true,
             latest: Cell::new(machine.now()),
         })
     }
@@ -118,6 +145,20 @@ impl<'a> Agent<'a> {
     #[must_use]
     pub fn with_progress(mut self) -> Self {
         self.progress = Progress::on_terminal();
+        self
+    }
+
+    /// Tells a service manager how it goes.
+    #[must_use]
+    pub(crate) fn with_vigil(mut self, vigil: Vigil) -> Self {
+        self.vigil = vigil;
+        self
+    }
+
+    /// Goes on with another configuration: somebody waits for it, so that the first contact is not put off.
+    #[must_use]
+    pub fn after_reload(mut self) -> Self {
+        self.is_fresh = false;
         self
     }
 
@@ -138,7 +179,13 @@ impl<'a> Agent<'a> {
     pub fn run(&self) -> Result<Ended, AgentError> {
         let (_lock, mut identity, mut contacts) = self.begin()?;
         let mut due = contacts.due_at_start(self.now());
+        if self.is_fresh && contacts.last_contact.is_some() {
+            // A site that is switched on together must not fall upon the server together.
+            let latest = self.now().plus(self.machine.random(self.config.start_delay));
+            due = due.max(latest);
+        }
         let mut engine = self.engine()?;
+        self.vigil.ready(&format!("{} of {}", identity.device_id, self.server));
         loop {
             match self.drive(&mut engine, &identity, due, false)? {
                 Ended::UntilNextContact => {}
@@ -158,7 +205,10 @@ impl<'a> Agent<'a> {
         self.work.create()?;
         let lock = self.work.lock()?;
         self.work.sweep()?;
-        let identity = Identity::load(self.work.state(), &self.machine.host_name(), self.now())?;
+        let now = self.now();
+        let back = i64::try_from(self.machine.random(NAME_SPREAD).as_secs()).unwrap_or(0);
+        let born = UnixTime::from_seconds(now.seconds().saturating_sub(back));
+        let identity = Identity::load(self.work.state(), &self.machine.host_name(), born)?;
         Ok((lock, identity, Contacts::read(self.work.state())))
     }
 
@@ -176,6 +226,7 @@ impl<'a> Agent<'a> {
     }
 
     fn contact(&self, identity: &mut Identity, contacts: &mut Contacts) -> Result<contact::Contacted, AgentError> {
+        self.vigil.allow(deadline(self.config).saturating_mul(2).saturating_add(STEP));
         let now = self.now();
         let result = self.link().contact(identity, self.config.tag.as_deref(), now, contacts, self.machine);
         match &result {
@@ -198,9 +249,9 @@ impl<'a> Agent<'a> {
     fn deliver_kept(&self, identity: &Identity) -> Result<(), AgentError> {
         for package in self.work.packages()? {
             let directory = self.work.package(package);
-            if directory.result().is_none() {
-                continue;
-            }
+            let Some(code) = directory.result() else { continue };
+            // A crash may have come between the result and the history, and after the report nobody asks again.
+            directory.keep(&code, self.now())?;
             match self.report(identity, package)? {
                 Event::ReportTaken(_) => self.forget(package),
                 // The server is in trouble: the contact will say so.
@@ -249,6 +300,7 @@ impl<'a> Agent<'a> {
             let now = self.now();
             let step = if self.progress.is_live() { now.plus(Duration::from_secs(1)).min(until) } else { until };
             self.progress.pause(until.since(now));
+            self.vigil.allow(STEP);
             self.machine.wait(step);
         }
         self.progress.pause(Duration::ZERO);
@@ -261,6 +313,9 @@ impl<'a> Agent<'a> {
     }
 
     fn perform(&self, action: Action, identity: &Identity) -> Result<Event, AgentError> {
+        // Command, post-command and the question to the person; or one request.
+        let commands = self.work.settings().execution_timeout.span().saturating_mul(3);
+        self.vigil.allow(deadline(self.config).max(commands).saturating_add(STEP));
         match action {
             Action::FetchInfo(package) => self.fetch_info(package),
             Action::FetchFragment { package, number } => self.fetch_fragment(package, number),
@@ -316,7 +371,9 @@ impl<'a> Agent<'a> {
         };
         // Always over TLS: it carries the command, and the digest that proves the rest.
         let url: Url = offer.info_location.url("https", TreeKey::Info { package }).parse()?;
+        disk::checkpoint("agent.info.asking");
         let document = self.client.get(&url, ReplyLimits::DEFAULT.info)?;
+        disk::checkpoint("agent.info.came");
         Ok((judge_info(package, &document), document))
     }
 
@@ -333,47 +390,67 @@ impl<'a> Agent<'a> {
             // It was there a moment ago: somebody took it away.
             Known::Nothing => return self.give_up(package, &ResultCode::error("DOWNLOAD_INFO")),
         };
-        let failure = match self.collect(&directory, &info, number) {
-            Ok(()) => return Ok(Event::FragmentStored { package, number }),
-            Err(error) => {
-                let failure = error.failure();
-                tracing::warn!(
-                    package.id = %package,
-                    fragment.number = %number,
-                    "fragment {number} of package {package} did not come: {}",
-                    chain(&error)
-                );
-                failure
-            }
+        // Left by a stock agent, and the server has not named it since.
+        let Some(offer) = directory.offered() else {
+            did_not_come(package, number, "its source is not known until the server names it again");
+            return Ok(Event::FragmentFailed { package, number, failure: Failure::Missing });
         };
-        Ok(Event::FragmentFailed { package, number, failure })
+        let source =
+            self.sources.borrow().choose(package, &offer.fragment_location, &offer.more_locations, self.now()).clone();
+        let from = (&source, package);
+        match self.collect(&directory, &info, number, &source) {
+            Ok(()) => {
+                self.sources.borrow_mut().worked(self.work.state(), from);
+                Ok(Event::FragmentStored { package, number })
+            }
+            Err(error) => {
+                let (failure, why) = (error.failure(), chain(&error));
+                did_not_come(package, number, &why);
+                if error.is_sources_fault() && !self.stop.is_asked() {
+                    let random = |span| self.machine.random(span);
+                    let (state, now) = (self.work.state(), self.now());
+                    self.sources.borrow_mut().failed(state, from, failure, &why, now, random);
+                }
+                Ok(Event::FragmentFailed { package, number, failure })
+            }
+        }
     }
 
     /// Fetches a fragment into its `.part`, goes on where that ends, and gives it its name.
-    fn collect(&self, directory: &PackageDir<'_>, info: &Info, number: FragmentNumber) -> Result<(), CollectError> {
-        let offer = directory.offered().ok_or(CollectError::NoLocation)?;
+    fn collect(
+        &self,
+        directory: &PackageDir<'_>,
+        info: &Info,
+        number: FragmentNumber,
+        source: &Location,
+    ) -> Result<(), CollectError> {
         let key = TreeKey::Fragment { package: info.package, number };
-        let url: Url = offer.fragment_location.url(info.scheme.as_str(), key).parse().map_err(FetchError::from)?;
+        let url: Url = source.url(info.scheme.as_str(), key).parse().map_err(FetchError::from)?;
         let part = directory.part(number);
         let there = fs::metadata(&part).map_or(0, |metadata| metadata.len());
         let room = self.machine.free_space(directory.path()).unwrap_or(u64::MAX);
         let limit = there.saturating_add(room.saturating_sub(RESERVE)).min(MAX_FRAGMENT);
+        let mut begins = 0;
+        disk::checkpoint("agent.fragment.asking");
         let fetched = self.client.get_to(&url, there, limit, |start| {
+            begins = start;
             let mut file = open_private(&part, start == 0)?;
             file.seek(SeekFrom::Start(start))?;
-            Ok(Part { file, stop: &self.stop, progress: &self.progress, package: info.package })
+            Ok(Part { file, agent: self, package: info.package })
         });
         let length = match fetched {
             Ok((kept, length)) if length > 0 => {
                 if !is_as_built(&part, info, number)? {
                     // Nothing of it is worth going on from.
                     open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
-                    return Err(CollectError::Damaged { url: url.to_string() });
+                    // What came before may be another source's: only who gave the whole is to blame.
+                    let url = url.to_string();
+                    return Err(if begins == 0 { CollectError::Damaged { url } } else { CollectError::Mixed { url } });
                 }
                 directory.fragment_came(number, &kept.file)?;
                 length
             }
-            Ok(_) => return Err(CollectError::Empty),
+            Ok(_) => return Err(CollectError::Empty { url: url.to_string() }),
             Err(error) => {
                 if matches!(error, FetchError::TooLarge { .. } | FetchError::WrongRange { .. }) {
                     // What is there is no beginning of anything: the next attempt starts anew, and the disk is free.
@@ -429,6 +506,15 @@ impl<'a> Agent<'a> {
                 return done(&code);
             }
         }
+        match self.ask_people(&info) {
+            Answer::Abort => return done(&ResultCode::error("ABORTED")),
+            Answer::Delay => {
+                // Built again when it is asked for again; until then the room is somebody else's.
+                directory.clear()?;
+                return Ok(Event::Delayed(package));
+            }
+            Answer::Nobody | Answer::GoOn | Answer::CountedDown => {}
+        }
         directory.journal_start(self.now())?;
         let code = execute::run(
             &ExecuteRequest {
@@ -441,8 +527,25 @@ impl<'a> Agent<'a> {
             },
             &|| self.stop.is_urgent(),
         );
+        // A store has no exit code.
+        let code = if matches!(info.action, PackageAction::Store { .. }) { code } else { info.exit_codes.judge(code) };
         disk::checkpoint("agent.execute.ran");
-        done(&code)
+        let event = done(&code)?;
+        // The result is on the disk, so whatever becomes of the message changes nothing.
+        if let Some(text) = info.done.as_ref().and_then(people::message) {
+            self.machine.people().tell(&text, &|| self.stop.is_asked());
+        }
+        Ok(event)
+    }
+
+    /// Asks whoever is there, if the package wants that.
+    fn ask_people(&self, info: &Info) -> Answer {
+        let Some(notify) = &info.notify else { return Answer::Nobody };
+        disk::checkpoint("agent.people.asking");
+        let answer = self.machine.people().ask(&Question::from(notify), &|| self.stop.is_asked());
+        tracing::info!(package.id = %info.package, ?answer, "package {}: whoever is there was asked: {answer:?}", info.package);
+        disk::checkpoint("agent.people.answered");
+        answer
     }
 
     /// Fragments → archive → proof → files. Nothing has been run when it fails.
@@ -467,7 +570,10 @@ impl<'a> Agent<'a> {
         let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;
         let archive = open_private(&build.join("archive"), true).map_err(NotReady::of_disk)?;
         let digests: Vec<_> = [info.digest, info.sha256].into_iter().flatten().collect();
-        let open = |number| File::open(directory.fragment(number));
+        let open = |number| {
+            disk::checkpoint("agent.execute.assembling");
+            File::open(directory.fragment(number))
+        };
         let verified = match assemble(info.fragments, &digests, open, archive) {
             Ok(verified) => verified,
             Err(AssembleError::Missing { number } | AssembleError::Read { number, .. }) => {
@@ -541,12 +647,12 @@ enum CollectError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
-    #[error("its source is not known until the server names it again")]
-    NoLocation,
-    #[error("it is empty")]
-    Empty,
+    #[error("{url} is empty")]
+    Empty { url: String },
     #[error("{url} gives other bytes than were built")]
     Damaged { url: String },
+    #[error("what came before and what {url} went on with are not what was built; all of it is fetched again")]
+    Mixed { url: String },
 }
 
 impl CollectError {
@@ -554,10 +660,32 @@ impl CollectError {
         match self {
             Self::Fetch(error) => error.failure(),
             Self::WorkDir(_) => Failure::Transient,
-            Self::NoLocation => Failure::Missing,
-            Self::Empty | Self::Damaged { .. } => Failure::Wrong,
+            Self::Empty { .. } | Self::Damaged { .. } | Self::Mixed { .. } => Failure::Wrong,
         }
     }
+
+    /// Would another source do better?
+    fn is_sources_fault(&self) -> bool {
+        match self {
+            // A beginning that cannot be continued is ours, and so is a full disk.
+            Self::Fetch(FetchError::Sink { .. } | FetchError::WrongRange { .. })
+            | Self::WorkDir(_)
+            | Self::Mixed { .. } => false,
+            Self::Fetch(_) | Self::Empty { .. } | Self::Damaged { .. } => true,
+        }
+    }
+}
+
+fn did_not_come(package: PackageId, number: FragmentNumber, why: &str) {
+    tracing::warn!(
+        package.id = %package,
+        fragment.number = %number,
+        "fragment {number} of package {package} did not come: {why}"
+    );
+}
+
+fn deadline(config: &AgentConfig) -> Duration {
+    if config.bandwidth.is_some() { SLOW_REQUEST_DEADLINE } else { REQUEST_DEADLINE }
 }
 
 /// Are these the bytes that were built, as far as the info file says? (Only our server's says it of each fragment.)
@@ -606,21 +734,28 @@ impl NotReady {
     }
 }
 
-/// A fragment under way. A stop ends the transfer; what came is kept.
+/// A fragment under way. A stop ends the transfer; what came is kept. A ceiling holds it up: the rest waits in the
+/// network's buffers, so that the source slows down, too.
 struct Part<'a> {
     file: File,
-    stop: &'a Stop,
-    progress: &'a Progress,
+    agent: &'a Agent<'a>,
     package: PackageId,
 }
 
 impl Write for Part<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.stop.is_asked() {
+        if self.agent.stop.is_asked() {
             return Err(io::Error::other("the agent was told to stop"));
         }
         let written = self.file.write(bytes)?;
-        self.progress.received(self.package, written);
+        disk::checkpoint("agent.fragment.written");
+        self.agent.progress.received(self.package, written);
+        if let Some(bucket) = &self.agent.bucket {
+            let until = bucket.borrow_mut().take(self.agent.now(), u64::try_from(written).unwrap_or(u64::MAX));
+            while self.agent.now() < until && !self.agent.stop.is_any() {
+                self.agent.machine.wait(until);
+            }
+        }
         Ok(written)
     }
 

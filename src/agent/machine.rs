@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::people::{self, NobodyToAsk, People};
 use crate::clock::Clock;
 use crate::disk;
 use crate::model::UnixTime;
@@ -21,6 +22,10 @@ pub trait Machine {
     fn free_space(&self, path: &Path) -> io::Result<u64>;
     /// The name of this computer, without domain.
     fn host_name(&self) -> String;
+    /// Who is asked before a package is executed, where it wants that; nobody, unless said otherwise.
+    fn people(&self) -> Box<dyn People> {
+        Box::new(NobodyToAsk)
+    }
 }
 
 /// How the program is told to end, or to read its configuration again.
@@ -114,6 +119,10 @@ impl Machine for SystemMachine {
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         disk::space::free(path)
+    }
+
+    fn people(&self) -> Box<dyn People> {
+        people::of_this_system()
     }
 
     #[cfg(unix)]

@@ -5,7 +5,7 @@
 //!                      │  contact      prolog → offers, settings → work directory;  inventory when asked
 //!                      │  driver       engine's actions → I/O → events
 //!                      │    fetch      info and fragments, resumed where they broke off
-//!                      │    assemble → verify → unpack → execute
+//!                      │    assemble → verify → unpack → ask people → execute
 //!                      │    report     kept results, until the server has taken them
 //!                      └─ workdir      the stock agent's layout, every change atomic
 //! ```
@@ -21,29 +21,43 @@
 //! | a package's directory is removed | the server's 200 |
 //!
 //! `disk::checkpoint` marks each boundary; tests end the process there:
-//! `agent.offer.created`, `agent.offer.stored`, `agent.settings.stored`, `agent.info.stored`, `agent.task.stored`,
-//! `agent.fragment.stored`, `agent.fragment.listed`, `agent.execute.assembled`, `agent.execute.unpacked`,
-//! `agent.execute.journalled`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
-//! `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`, `agent.forget.removed`.
+//! `agent.message.sending`, `agent.message.answered`, `agent.settings.stored`, `agent.offer.created`,
+//! `agent.offer.stored`, `agent.info.asking`, `agent.info.came`, `agent.info.stored`, `agent.task.stored`,
+//! `agent.fragment.asking`, `agent.fragment.written`, `agent.fragment.synced`, `agent.fragment.stored`,
+//! `agent.fragment.listed`, `agent.execute.assembling`, `agent.execute.assembled`, `agent.unpack.written`,
+//! `agent.execute.unpacked`, `agent.people.asking`, `agent.people.answered`, `agent.execute.journalled`,
+//! `agent.execute.spawned`, `agent.store.written`, `agent.store.placed`, `agent.output.created`,
+//! `agent.output.written`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
+//! `agent.report.sending`, `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`,
+//! `agent.forget.removed`.
 
 mod beneath;
 pub mod cli;
 mod contact;
+mod discover;
 mod driver;
 mod execute;
 mod identity;
 mod inventory;
 mod machine;
+pub mod people;
+mod plan;
 mod progress;
+mod safety;
+mod sources;
 mod status;
 mod unpack;
+mod vigil;
 mod workdir;
 
 pub use contact::ContactError;
+pub use discover::DiscoverError;
 pub use driver::{Agent, AgentError, Ended};
 pub use identity::IdentityError;
 pub use machine::{Machine, Stop, SystemMachine};
-pub use status::{PackageStatus, Status};
+pub use plan::{PackagePlan, Plan, Step};
+pub use safety::SafetyError;
+pub use status::{PackageStatus, SourceStatus, Status};
 pub use workdir::WorkDirError;
 
 /// `User-Agent`: a name and a version that every stock server from 2.2 on accepts (the version is read as 2.0), and the

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::contact::Contacts;
 use super::identity::{Identity, IdentityError};
+use super::sources::Sources;
 use super::workdir::{Known, PackageDir, WorkDir};
 use super::{AgentError, WorkDirError};
 use crate::config::agent::AgentConfig;
@@ -31,10 +32,31 @@ pub struct Status {
     pub last_error: Option<String>,
     /// The next contact.
     pub next_contact: Option<String>,
+    /// Contacts in a row that did not work.
+    pub failed_contacts: u32,
     /// Every package under way.
     pub packages: Vec<PackageStatus>,
+    /// How many of them have a result that the server has not taken yet.
+    pub unsent_results: usize,
+    /// Every source of fragments that ever failed, and how.
+    pub sources: Vec<SourceStatus>,
     /// Packages that were executed here with success.
     pub history: Vec<u32>,
+}
+
+/// A place that fragments come from, and that failed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// The place; with a package's number behind it, if only that was missing or wrong there.
+    pub source: String,
+    /// Why it failed last.
+    pub last_error: String,
+    /// When.
+    pub failed_at: String,
+    /// In a row; 0 since it worked again.
+    pub failures: u32,
+    /// Another one is asked until then, if there is one.
+    pub rests_until: Option<String>,
 }
 
 /// One package under way.
@@ -65,8 +87,19 @@ impl Status {
         let contacts = Contacts::read(&config.state_dir);
         let zone = TimeZone::system();
         let local = |seconds: Option<i64>| seconds.map(|seconds| spelled(seconds, &zone));
-        let packages =
-            work.packages()?.into_iter().map(|package| PackageStatus::read(package.number(), &work.package(package)));
+        let packages: Vec<PackageStatus> = work
+            .packages()?
+            .into_iter()
+            .map(|package| PackageStatus::read(package.number(), &work.package(package)))
+            .collect();
+        let sources = Sources::read(&config.state_dir);
+        let sources = sources.iter().map(|(source, health)| SourceStatus {
+            source: source.to_owned(),
+            last_error: health.last_error.clone(),
+            failed_at: spelled(health.failed_at, &zone),
+            failures: health.failures,
+            rests_until: local(Some(health.rests_until).filter(|until| *until > 0)),
+        });
         Ok(Self {
             device_id: identity(&config.state_dir)?.map(|identity| identity.device_id.to_string()),
             server: config.server.clone(),
@@ -75,7 +108,10 @@ impl Status {
             last_contact: local(contacts.last_contact),
             last_error: contacts.last_error,
             next_contact: local(contacts.next_contact),
-            packages: packages.collect(),
+            failed_contacts: contacts.failures,
+            unsent_results: packages.iter().filter(|package| package.result.is_some()).count(),
+            packages,
+            sources: sources.collect(),
             history: work.history()?.into_iter().map(PackageId::number).collect(),
         })
     }
@@ -120,7 +156,7 @@ fn identity(state_dir: &Path) -> Result<Option<Identity>, AgentError> {
     }
 }
 
-fn spelled(seconds: i64, zone: &TimeZone) -> String {
+pub(super) fn spelled(seconds: i64, zone: &TimeZone) -> String {
     let moment = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(zone.clone());
     moment.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
@@ -142,6 +178,17 @@ impl fmt::Display for Status {
         match self.history.len() {
             1 => writeln!(f, "history       1 package executed here")?,
             n => writeln!(f, "history       {n} packages executed here")?,
+        }
+        if self.unsent_results > 0 {
+            writeln!(f, "unsent        {} results wait for the server to take them", self.unsent_results)?;
+        }
+        for source in self.sources.iter().filter(|source| source.failures > 0) {
+            let rests = source.rests_until.as_ref().map_or_else(String::new, |until| format!("; rests until {until}"));
+            writeln!(
+                f,
+                "source        {} failed at {}: {}{rests}",
+                source.source, source.failed_at, source.last_error
+            )?;
         }
         if self.packages.is_empty() {
             return writeln!(f, "packages      none under way");

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::beneath::{self, Directory, is_out_of_space};
 use crate::archive::{self, ArchiveError, EntryKind, EntryPath, Verified, Visitor};
+use crate::disk;
 use crate::model::limits::ArchiveLimits;
 use crate::model::{OsFamily, ResultCode};
 
@@ -218,7 +219,10 @@ fn copy(content: &mut dyn Read, output: &mut dyn Write, buffer: &mut [u8]) -> Re
     loop {
         match content.read(buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => output.write_all(&buffer[..count]).map_err(Stop::Write)?,
+            Ok(count) => {
+                output.write_all(&buffer[..count]).map_err(Stop::Write)?;
+                disk::checkpoint("agent.unpack.written");
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Stop::Read(error)),
         }

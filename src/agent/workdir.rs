@@ -268,10 +268,11 @@ impl PackageDir<'_> {
         self.create(now)?;
         let path = self.path.join("offer");
         let text = format!(
-            "<PARAM TYPE=\"PACK\" ID=\"{}\" INFO_LOC=\"{}\" PACK_LOC=\"{}\" SCHEDULE=\"{}\" POSTCMD=\"{}\" FORCE=\"{}\" />\n",
+            "<PARAM TYPE=\"PACK\" ID=\"{}\" INFO_LOC=\"{}\" PACK_LOC=\"{}\" MORE_LOCS=\"{}\" SCHEDULE=\"{}\" POSTCMD=\"{}\" FORCE=\"{}\" />\n",
             offer.package,
             escaped(offer.info_location.as_str()),
             escaped(offer.fragment_location.as_str()),
+            escaped(&offer.more_locations.iter().map(Location::as_str).collect::<Vec<_>>().join(" ")),
             offer.schedule.as_ref().map_or("", Schedule::as_str),
             escaped(offer.post_command.as_ref().map_or("", PostCommand::as_str)),
             u8::from(offer.force),
@@ -291,6 +292,13 @@ impl PackageDir<'_> {
             package: self.package,
             info_location: param.value("INFO_LOC")?.parse::<Location>().ok()?,
             fragment_location: param.value("PACK_LOC")?.parse::<Location>().ok()?,
+            more_locations: param
+                .value("MORE_LOCS")
+                .unwrap_or_default()
+                .split_ascii_whitespace()
+                .filter_map(|text| text.parse().ok())
+                .take(Offer::MAX_MORE_LOCATIONS)
+                .collect(),
             schedule: param.value("SCHEDULE").and_then(|text| text.parse().ok()),
             post_command: param.value("POSTCMD").and_then(|text| text.parse().ok()),
             force: param.value("FORCE") == Some("1"),
@@ -361,6 +369,7 @@ impl PackageDir<'_> {
     pub(crate) fn fragment_came(&self, number: FragmentNumber, file: &File) -> Result<(), WorkDirError> {
         let (part, path) = (self.part(number), self.fragment(number));
         file.sync_all().map_err(at(&part))?;
+        disk::checkpoint("agent.fragment.synced");
         disk::atomic::rename(&part, &path).map_err(at(&path))?;
         disk::checkpoint("agent.fragment.stored");
         let left: Vec<FragmentNumber> =
@@ -551,6 +560,25 @@ impl PackageDir<'_> {
         Ok(TaskSeed { package: self.package, since: self.since().unwrap_or(now), stage })
     }
 
+    /// What the engine would start with, without deciding or writing anything: for looking ahead.
+    pub(crate) fn peek(&self, now: UnixTime, zone: &TimeZone) -> TaskSeed {
+        let known = self.known();
+        let priority = match &known {
+            Known::Info(info) => info.priority,
+            Known::Nothing | Known::Refused(_) => Priority::DEFAULT,
+        };
+        let done = |code| Stage::Done { code, priority };
+        let stage = match (self.result(), known) {
+            (Some(code), _) | (None, Known::Refused(code)) => done(code),
+            (None, _) if self.was_started() => done(ResultCode::error("EXECUTE_INTERRUPTED")),
+            (None, Known::Nothing) => Stage::NeedsInfo { failed_contacts: self.info_tries() },
+            (None, Known::Info(info)) => {
+                Stage::Fetching { info: self.task_info(&info, zone), missing: self.missing(info.fragments) }
+            }
+        };
+        TaskSeed { package: self.package, since: self.since().unwrap_or(now), stage }
+    }
+
     fn decide(&self, now: UnixTime, zone: &TimeZone) -> Result<Stage, WorkDirError> {
         let known = self.known();
         let priority = match &known {
@@ -655,6 +683,7 @@ mod tests {
             package: id(7),
             info_location: "secure:8443/download".parse().expect("a location"),
             fragment_location: "clear/download".parse().expect("a location"),
+            more_locations: vec!["near:8080/download".parse().expect("a location")],
             schedule: Some("2031/06/30 02:15".parse().expect("a schedule")),
             post_command: Some("echo \"a\" && b <c>".parse().expect("a command")),
             force: true,
@@ -824,7 +853,9 @@ mod tests {
                 disk::atomic::write(&work.download.join("config"), content).expect("written");
             }
             prop_assert!(work.settings().period_length >= 1 && work.settings().timeout.0 >= 1);
+            let ahead = directory.peek(NOW, &TimeZone::UTC);
             let seeds = work.seeds(NOW, &TimeZone::UTC).expect("seeds");
+            prop_assert_eq!(&ahead.stage, &seeds[0].stage, "looking ahead sees what the start decides");
             prop_assert_eq!(seeds.len(), 1);
             let has = |name: &str| files.iter().any(|(at, _)| NAMES[*at] == name);
             match &seeds[0].stage {

@@ -1,10 +1,14 @@
 //! What can be typed. The doc comments are the help.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::model::{ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, Schedule};
+use crate::model::{
+    AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree, Schedule,
+};
+use crate::protocol::PackageFilter;
 
 /// Hands software packages to fleets of computers, a fragment at a time.
 #[derive(Debug, Parser)]
@@ -85,6 +89,18 @@ pub(crate) enum Verb {
     /// List software and who has it
     #[command(subcommand)]
     Software(SoftwareVerb),
+    /// List networks and who was seen in them, known computers and others
+    #[command(subcommand)]
+    Network(NetworkVerb),
+    /// Ask Windows computers for values of their registry, and show what they found
+    #[command(subcommand)]
+    Registry(RegistryVerb),
+    /// Register servers that keep a copy of the download tree, and see how they are
+    #[command(subcommand)]
+    Mirror(MirrorVerb),
+    /// Say which addresses are near which mirrors
+    #[command(subcommand)]
+    Site(SiteVerb),
     /// Manage administrators
     #[command(subcommand)]
     User(UserVerb),
@@ -578,6 +594,73 @@ pub(crate) enum SoftwareVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum NetworkVerb {
+    /// List networks: how many computers are in each, who looks round there, how many were seen
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show who is in a network, and whose the addresses are
+    Show {
+        /// Its address, as `network list` shows it
+        network: String,
+        /// Only addresses that no known computer has
+        #[arg(long)]
+        unknown: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryVerb {
+    /// List what Windows computers are asked
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask Windows computers for a value of their registry; they are told at their next contact
+    Add {
+        /// What the question is called
+        name: String,
+        /// HKCR, HKCU, HKLM, HKU or HKCC
+        #[arg(long, default_value = "HKLM")]
+        tree: RegistryTree,
+        /// The key below it, such as "SOFTWARE\Example"
+        #[arg(long)]
+        key: String,
+        /// Name of the value; * is all of the key
+        #[arg(long, default_value = "*")]
+        value: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a question back
+    Remove {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what computers found
+    Show {
+        /// What the question is called
+        #[arg(required_unless_present = "computer", conflicts_with = "computer")]
+        name: Option<String>,
+        /// All that this computer found, by name or device id
+        #[arg(long, value_name = "NAME|DEVICEID")]
+        computer: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum UserVerb {
     /// Add an administrator; prints a one-time password unless one is given
     Add {
@@ -618,6 +701,108 @@ pub(crate) struct Demo {
     /// End after SUCCESS instead of staying up; fail if it did not come
     #[arg(long)]
     pub(crate) exit: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MirrorVerb {
+    /// Register a mirror; prints the token that it reports with, once
+    Add {
+        /// Lower-case letters, digits, dots and dashes
+        name: String,
+        /// Where agents fetch fragments from it, without a scheme. $IP$ is the address that it reports from, $NAME$ its name
+        #[arg(value_name = "HOST[:PORT]/PATH")]
+        location: Location,
+        /// What it may have: numbers and names of families, * for any letters [default: everything]
+        #[arg(long, value_name = "ID|NAME,…")]
+        packages: Option<PackageFilter>,
+        /// So long after its last report it is not offered any more: 90s, 30m, 1h
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
+        silent_after: Duration,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List mirrors and how they are
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one mirror and what it holds
+    Show {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a mirror: no computer is sent to it any more
+    Remove {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a mirror a new token; the old one is worth nothing from then on
+    Token {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the key that manifests are signed with, for `dripfeed-mirror sync --key`
+    Key {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SiteVerb {
+    /// Make a site: its computers fetch fragments from its mirrors, and from the server when none has them
+    Add {
+        /// Lower-case letters, digits, dots and dashes
+        name: String,
+        /// Addresses: 10.1.0.0/16, 10.1.2.10-10.1.2.99, one address; the narrowest range of all sites wins
+        #[arg(required = true, value_name = "RANGE")]
+        ranges: Vec<AddressRange>,
+        /// Its mirrors, the nearest first
+        #[arg(long, required = true, value_name = "MIRROR,…", value_delimiter = ',')]
+        mirrors: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List sites with their addresses and mirrors
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a site: its computers fetch from the server again
+    Remove {
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `90s`, `30m`, `1h`, `7d`.
+fn span(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..split].parse::<u64>().ok().filter(|number| *number > 0);
+    let unit = match &text[split..] {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit)).filter(|it| *it <= 366 * 86_400);
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a time such as 90s, 30m, 1h or 7d, a year at most".to_owned())
 }
 
 #[cfg(test)]

@@ -13,9 +13,12 @@ mod context;
 mod demo;
 mod deployment;
 mod group;
+mod mirror;
+mod network;
 mod output;
 mod package;
 mod progress;
+mod registry;
 mod serve;
 mod setting;
 mod software;
@@ -96,6 +99,10 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Computer(verb) => computer::run(&place, verb, output),
         Verb::Group(verb) => group::run(&place, verb, output),
         Verb::Software(verb) => software::run(&place, verb, output),
+        Verb::Network(verb) => network::run(&place, verb, output),
+        Verb::Registry(verb) => registry::run(&place, verb, output),
+        Verb::Mirror(verb) => mirror::run(&place, verb, output),
+        Verb::Site(verb) => mirror::run_site(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),

@@ -6,26 +6,48 @@
 //! tag = "PARIS"
 //! ```
 //!
-//! A file that does not end in `.toml` is read as a stock agent's (`key=value`): its keys `server`, `ca`, `tag`,
-//! `basevardir`, `proxy`, `user`, `password` (the last two in Base64, as the stock agent keeps them) and `ssl` mean the
-//! same here, the others are passed over.
+//! A file that does not end in `.toml` is read as a stock agent's (`key=value`, `ocsinventory-agent.cfg`) or an OCO
+//! agent's (the same below `[section]` lines, `oco-agent.ini`). These keys of theirs mean the same here:
+//!
+//! | stock | here |
+//! |---|---|
+//! | `server`, `ca`, `tag`, `basevardir`, `proxy`, `debug` | the same |
+//! | `user`, `password` | the same; in Base64, as the stock agent keeps them |
+//! | `ssl` | `verify` |
+//! | `wait` | `start_delay`, in seconds; `init` is the default |
+//!
+//! | OCO | here |
+//! |---|---|
+//! | `[server] api-url` | `server`: the same host and port, with `/ocsinventory` for `/api-agent.php` |
+//! | `[agent] connection-timeout`, `read-timeout` | `connect_timeout`, `read_timeout`, in seconds |
+//! | `[agent] debug` | `debug`, but bodies and keys are never told |
+//!
+//! The others are passed over, and told once at the start. In a `.toml` file a key that is not known is refused.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::Location;
+use crate::model::{ByteSize, Location};
 
 /// Files of this kind have some hundred bytes.
 const MAX_FILE: u64 = 1 << 20;
+/// The slowest ceiling, in bytes a second: below it a fragment would not come within any patience.
+const MIN_BANDWIDTH: u64 = 1024;
+/// A site that is switched on in the morning makes its contacts within these seconds.
+const DEFAULT_START_DELAY: u32 = 300;
 /// Where the agent keeps its state when it runs as root.
 const SYSTEM_DATA_DIR: &str = "/var/lib/dripfeed-agent";
 /// Looked for in this order when no file is named.
-const DEFAULT_FILES: [&str; 2] =
-    ["/etc/dripfeed-agent/dripfeed-agent.toml", "/etc/dripfeed-agent/ocsinventory-agent.cfg"];
+const DEFAULT_FILES: [&str; 3] = [
+    "/etc/dripfeed-agent/dripfeed-agent.toml",
+    "/etc/dripfeed-agent/ocsinventory-agent.cfg",
+    "/etc/dripfeed-agent/oco-agent.ini",
+];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -63,17 +85,20 @@ pub enum AgentConfigError {
     /// A password without a user.
     #[error("a password without a user: give both --user and --password, or neither")]
     PasswordWithoutUser,
+    /// Not a rate that anything could come at.
+    #[error("the bandwidth \"{0}\" is refused: expected bytes a second, 1KiB or more, such as 250000 or 512KiB")]
+    Bandwidth(String),
     /// A tag that cannot travel.
     #[error("the tag \"{0}\" is refused: at most 255 characters, no control characters")]
     Tag(String),
 }
 
-/// A password: never printed.
+/// A password, or an address that may hold one: never printed.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq)]
 #[serde(transparent)]
-pub struct Password(pub String);
+pub struct Hidden(pub String);
 
-impl fmt::Debug for Password {
+impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"…\"")
     }
@@ -92,18 +117,97 @@ pub struct AgentOpts {
     pub data_dir: Option<PathBuf>,
     /// What the first inventory says of this computer's place.
     pub tag: Option<String>,
-    /// `http://HOST:PORT`.
-    pub proxy: Option<String>,
+    /// `http://HOST:PORT`, `https://…`, `socks5://…`, with `USER:PASSWORD@` if need be; `none` for none at all.
+    pub proxy: Option<Hidden>,
+    /// Who is reached without it.
+    pub no_proxy: Option<String>,
+    /// Bytes a second that fragments may take.
+    pub bandwidth: Option<String>,
+    /// Seconds: the first contact after a start waits a random part of it.
+    pub start_delay: Option<u32>,
+    /// Seconds for name, connection and TLS.
+    pub connect_timeout: Option<u32>,
+    /// Seconds without a single byte.
+    pub read_timeout: Option<u32>,
+    /// Tell more.
+    pub debug: Option<bool>,
     /// For a server behind a password.
     pub user: Option<String>,
     /// For a server behind a password.
-    pub password: Option<Password>,
+    pub password: Option<Hidden>,
     /// Check certificates?
     #[serde(alias = "ssl")]
     pub verify: Option<bool>,
+    /// Keys of a stock or OCO agent's file that mean nothing here, as `key (line n)`.
+    #[serde(skip)]
+    pub passed_over: Vec<String>,
+    /// What the environment says of proxies, for whoever says nothing else.
+    #[serde(skip)]
+    pub environment: EnvironmentProxies,
+}
+
+/// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in small or in capital letters.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EnvironmentProxies {
+    /// For addresses in clear.
+    pub http: Option<Hidden>,
+    /// For addresses that ask for TLS.
+    pub https: Option<Hidden>,
+    /// Who is reached without.
+    pub except: Option<String>,
+}
+
+impl EnvironmentProxies {
+    /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
+    pub fn of_this_process() -> Self {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let get = |name: &str| {
+            [name.to_owned(), name.to_uppercase()]
+                .iter()
+                .find_map(|name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()))
+        };
+        let all = get("all_proxy");
+        Self {
+            http: get("http_proxy").or_else(|| all.clone()).map(Hidden),
+            https: get("https_proxy").or(all).map(Hidden),
+            except: get("no_proxy"),
+        }
+    }
+}
+
+/// Where a service manager wants to hear from this program (`NOTIFY_SOCKET`), and how often at least (`WATCHDOG_USEC`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ServiceManager {
+    /// A path, or a name in the abstract space behind an `@`.
+    pub socket: Option<std::ffi::OsString>,
+    /// It kills the program after so long a silence.
+    pub watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
+    pub fn of_this_process() -> Self {
+        let is_for_us = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid.parse() == Ok(std::process::id()));
+        let micros =
+            std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
+        Self {
+            socket: std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()),
+            watchdog: micros.filter(|_| is_for_us).map(Duration::from_micros),
+        }
+    }
 }
 
 impl AgentOpts {
+    /// Where state is kept, whatever the server is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(default_data_dir)
+    }
+
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, AgentConfigError> {
         let unreadable = |source| AgentConfigError::Read { path: path.to_owned(), source };
@@ -116,19 +220,28 @@ impl AgentOpts {
         Self::from_stock(&text).map_err(refuse)
     }
 
+    /// Which file holds when none is named, if there is one.
+    pub fn default_file() -> Option<PathBuf> {
+        DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists())
+    }
+
     /// The file that holds when none is named, if there is one.
     pub fn read_default() -> Result<Self, AgentConfigError> {
-        match DEFAULT_FILES.iter().map(Path::new).find(|path| path.exists()) {
-            Some(path) => Self::read(path),
+        match Self::default_file() {
+            Some(path) => Self::read(&path),
             None => Ok(Self::default()),
         }
     }
 
-    /// `key=value`, as in the stock agent's `ocsinventory-agent.cfg`.
+    /// `key=value`, as in the stock agent's `ocsinventory-agent.cfg` and in `oco-agent.ini`.
     fn from_stock(text: &str) -> Result<Self, String> {
         let mut opts = Self::default();
+        let mut section = String::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name.trim().to_ascii_lowercase();
+            }
             if line.is_empty() || line.starts_with(['#', ';', '[']) {
                 continue;
             }
@@ -139,27 +252,52 @@ impl AgentOpts {
                     line.chars().take(60).collect::<String>()
                 ));
             };
-            let value = value.trim().trim_matches(['"', '\'']).to_owned();
-            if value.is_empty() {
-                continue;
-            }
-            let decoded = |what| {
-                from_base64(&value)
-                    .ok_or_else(|| format!("line {}: {what} is not Base64, as the stock agent keeps it", at + 1))
-            };
-            match key.trim().to_ascii_lowercase().as_str() {
-                "server" => opts.server = Some(value),
-                "ca" => opts.ca = Some(value.into()),
-                "basevardir" | "data_dir" => opts.data_dir = Some(value.into()),
-                "tag" => opts.tag = Some(value),
-                "proxy" => opts.proxy = Some(value),
-                "user" => opts.user = Some(decoded("user")?),
-                "password" => opts.password = Some(Password(decoded("password")?)),
-                "ssl" | "verify" => opts.verify = Some(value != "0"),
-                _ => {}
+            let value = value.trim().trim_matches(['"', '\'']);
+            if !value.is_empty() {
+                let key = key.trim().to_ascii_lowercase();
+                opts.take_stock(&section, &key, value, at + 1)?;
             }
         }
         Ok(opts)
+    }
+
+    fn take_stock(&mut self, section: &str, key: &str, value: &str, line: usize) -> Result<(), String> {
+        let decoded = |what| {
+            from_base64(value).ok_or_else(|| format!("line {line}: {what} is not Base64, as the stock agent keeps it"))
+        };
+        let is_on = !matches!(value.to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off");
+        // The OCO agent has 3.05 for one of them.
+        let seconds = || {
+            let whole = value.split_once('.').map_or(value, |(whole, _)| whole);
+            whole.parse::<u32>().map_err(|_| format!("line {line}: {key} is not a number of seconds: \"{value}\""))
+        };
+        match (section, key) {
+            ("server", "api-url") => {
+                let address = value.strip_suffix("/api-agent.php").unwrap_or(value).trim_end_matches('/');
+                self.server = Some(format!("{address}/ocsinventory"));
+            }
+            ("agent", "connection-timeout") => self.connect_timeout = Some(seconds()?),
+            ("agent", "read-timeout") => self.read_timeout = Some(seconds()?),
+            (_, "server") => self.server = Some(value.to_owned()),
+            (_, "ca") => self.ca = Some(value.into()),
+            (_, "basevardir" | "data_dir") => self.data_dir = Some(value.into()),
+            (_, "tag") => self.tag = Some(value.to_owned()),
+            (_, "proxy") => self.proxy = Some(Hidden(value.to_owned())),
+            (_, "no_proxy") => self.no_proxy = Some(value.to_owned()),
+            (_, "bandwidth") => self.bandwidth = Some(value.to_owned()),
+            (_, "user") => self.user = Some(decoded("user")?),
+            (_, "password") => self.password = Some(Hidden(decoded("password")?)),
+            (_, "ssl" | "verify") => self.verify = Some(value != "0"),
+            (_, "debug") => self.debug = Some(is_on),
+            (_, "wait") if value.eq_ignore_ascii_case("init") => {}
+            (_, "wait" | "start_delay") => self.start_delay = Some(seconds()?),
+            // Hostile or huge: what is told must be bounded.
+            _ if self.passed_over.len() < 50 => {
+                self.passed_over.push(format!("{} (line {line})", key.chars().take(40).collect::<String>()));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What this layer does not say, the lower one does.
@@ -171,17 +309,29 @@ impl AgentOpts {
             data_dir: self.data_dir.or(lower.data_dir),
             tag: self.tag.or(lower.tag),
             proxy: self.proxy.or(lower.proxy),
+            no_proxy: self.no_proxy.or(lower.no_proxy),
+            bandwidth: self.bandwidth.or(lower.bandwidth),
+            start_delay: self.start_delay.or(lower.start_delay),
+            connect_timeout: self.connect_timeout.or(lower.connect_timeout),
+            read_timeout: self.read_timeout.or(lower.read_timeout),
+            debug: self.debug.or(lower.debug),
             user: self.user.or(lower.user),
             password: self.password.or(lower.password),
             verify: self.verify.or(lower.verify),
+            passed_over: [self.passed_over, lower.passed_over].concat(),
+            environment: if self.environment == EnvironmentProxies::default() {
+                lower.environment
+            } else {
+                self.environment
+            },
         }
     }
 
     /// Checks everything that can be checked without the network.
     pub fn check(self) -> Result<AgentConfig, AgentConfigError> {
+        let data_dir = self.data_dir();
         let written = self.server.filter(|server| !server.trim().is_empty()).ok_or(AgentConfigError::NoServer)?;
         let (server, assumed) = server_address(written.trim())?;
-        let data_dir = self.data_dir.unwrap_or_else(default_data_dir);
         let state_dir = state_dir(&data_dir, &server);
         let expected_ca = state_dir.join("cacert.pem");
         let ca = self.ca.or_else(|| {
@@ -198,6 +348,24 @@ impl AgentOpts {
         {
             return Err(AgentConfigError::Tag(tag.chars().take(60).collect()));
         }
+        let bandwidth = match &self.bandwidth {
+            None => None,
+            Some(text) => {
+                let rate = text.trim().trim_end_matches("/s").parse::<ByteSize>().ok().map(|rate| rate.0);
+                Some(
+                    rate.filter(|rate| *rate >= MIN_BANDWIDTH)
+                        .ok_or_else(|| AgentConfigError::Bandwidth(text.chars().take(40).collect()))?,
+                )
+            }
+        };
+        // Said here, it holds for every address, and the environment's exceptions hold as well.
+        let except = self.no_proxy.or(self.environment.except).unwrap_or_default();
+        let proxies = match self.proxy.filter(|proxy| !proxy.0.is_empty()) {
+            Some(Hidden(word)) if word == "none" => AgentProxies::default(),
+            Some(proxy) => AgentProxies { http: Some(proxy.clone()), https: Some(proxy), except },
+            None => AgentProxies { http: self.environment.http, https: self.environment.https, except },
+        };
+        let seconds = |given: Option<u32>, default: u32| Duration::from_secs(given.unwrap_or(default).into());
         Ok(AgentConfig {
             server,
             assumed,
@@ -205,11 +373,27 @@ impl AgentOpts {
             expected_ca,
             state_dir,
             tag: self.tag.filter(|tag| !tag.is_empty()),
-            proxy: self.proxy.filter(|proxy| !proxy.is_empty() && proxy != "none"),
+            proxies,
+            bandwidth,
+            start_delay: seconds(self.start_delay, DEFAULT_START_DELAY),
+            connect_timeout: seconds(self.connect_timeout.filter(|seconds| *seconds > 0), 30),
+            read_timeout: seconds(self.read_timeout.filter(|seconds| *seconds > 0), 120),
+            passed_over: self.passed_over,
             credentials,
             verify: self.verify.unwrap_or(true),
         })
     }
+}
+
+/// The proxies, as far as the configuration and the environment say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AgentProxies {
+    /// For addresses in clear.
+    pub http: Option<Hidden>,
+    /// For addresses that ask for TLS.
+    pub https: Option<Hidden>,
+    /// Who is reached without.
+    pub except: String,
 }
 
 /// Checked once; nothing about it can fail any more but the files that it names.
@@ -227,10 +411,20 @@ pub struct AgentConfig {
     pub state_dir: PathBuf,
     /// `TAG` of the first inventory.
     pub tag: Option<String>,
-    /// The proxy.
-    pub proxy: Option<String>,
+    /// The ways out.
+    pub proxies: AgentProxies,
+    /// Bytes a second that fragments may take; `None` for as many as there are.
+    pub bandwidth: Option<u64>,
+    /// The first contact after a start waits a random part of it.
+    pub start_delay: Duration,
+    /// For name, connection and TLS.
+    pub connect_timeout: Duration,
+    /// Without a single byte.
+    pub read_timeout: Duration,
+    /// Keys of a stock or OCO agent's file that mean nothing here.
+    pub passed_over: Vec<String>,
     /// User and password.
-    pub credentials: Option<(String, Password)>,
+    pub credentials: Option<(String, Hidden)>,
     /// Check certificates?
     pub verify: bool,
 }
@@ -402,6 +596,60 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_the_other_agents_mean_what_they_meant_there_and_unknown_ones_are_told() {
+        let stock = "server=ocs\nproxy=http://u:p@proxy:3128\nwait=120\ndebug=1\nlazy=1\nlogger=Stderr\nlocal=\n";
+        let opts = AgentOpts::from_stock(stock).expect("a stock file");
+        assert_eq!((opts.start_delay, opts.debug), (Some(120), Some(true)));
+        assert_eq!(opts.passed_over, ["lazy (line 5)", "logger (line 6)"]);
+        assert!(!format!("{opts:?}").contains("u:p"), "{opts:?}");
+        assert_eq!(AgentOpts::from_stock("wait=init").expect("a stock file").start_delay, None);
+        assert!(AgentOpts::from_stock("wait=soon").is_err());
+
+        let oco = "[agent]\nconnection-timeout = 3.05\nread-timeout = 150\ndebug = 0\nchunk-size = 8192\n\n[server]\napi-url = https://oco.example:8443/api-agent.php\nserver-key = x\n";
+        let config = AgentOpts::from_stock(oco).expect("an OCO file").check().expect("a configuration");
+        assert_eq!(config.server, "https://oco.example:8443/ocsinventory");
+        assert_eq!((config.connect_timeout.as_secs(), config.read_timeout.as_secs()), (3, 150));
+        assert_eq!(config.passed_over, ["chunk-size (line 5)", "server-key (line 9)"]);
+    }
+
+    #[test]
+    fn the_environments_proxies_hold_where_nothing_else_is_said() {
+        let environment = |pairs: &'static [(&str, &str)]| {
+            EnvironmentProxies::from_lookup(|name| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let hidden = |text: &str| Some(Hidden(text.to_owned()));
+        let mixed = environment(&[("HTTP_PROXY", "http://a"), ("all_proxy", "socks5://b"), ("NO_PROXY", "x,y")]);
+        let of = |proxy: Option<&str>| {
+            let proxy = proxy.map(|proxy| Hidden(proxy.to_owned()));
+            AgentOpts { proxy, environment: mixed.clone(), ..opts("ocs") }.check().expect("a configuration").proxies
+        };
+        assert_eq!(
+            of(None),
+            AgentProxies { http: hidden("http://a"), https: hidden("socks5://b"), except: "x,y".to_owned() }
+        );
+        assert_eq!(
+            of(Some("http://c")),
+            AgentProxies { http: hidden("http://c"), https: hidden("http://c"), except: "x,y".to_owned() }
+        );
+        assert_eq!(of(Some("none")), AgentProxies::default());
+        assert_eq!(environment(&[("http_proxy", " ")]), EnvironmentProxies::default());
+    }
+
+    #[test]
+    fn a_bandwidth_is_bytes_a_second_and_not_next_to_nothing() {
+        let of = |text: &str| {
+            AgentOpts { bandwidth: Some(text.to_owned()), ..opts("ocs") }.check().map(|config| config.bandwidth)
+        };
+        assert_eq!(of("250000").expect("a rate"), Some(250_000));
+        assert_eq!(of("512KiB/s").expect("a rate"), Some(512 << 10));
+        for wrong in ["", "fast", "0", "100"] {
+            assert!(matches!(of(wrong), Err(AgentConfigError::Bandwidth(_))), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_stock_file_is_read_and_a_misspelt_toml_key_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| {
@@ -416,7 +664,7 @@ mod tests {
         let opts = AgentOpts::read(&stock).expect("a stock file");
         assert_eq!(opts.server.as_deref(), Some("https://ocs/ocsinventory"));
         assert_eq!(opts.data_dir.as_deref(), Some(Path::new("/var/lib/x")));
-        assert_eq!((opts.user.as_deref(), opts.password), (Some("u"), Some(Password("p".to_owned()))));
+        assert_eq!((opts.user.as_deref(), opts.password), (Some("u"), Some(Hidden("p".to_owned()))));
         assert_eq!(opts.verify, Some(false));
 
         let toml = write("a.toml", "server = \"ocs\"\nssl = true\n");

@@ -29,8 +29,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::model::ByteSize;
 use crate::model::settings::{SettingKey, SettingsLayer};
+use crate::model::{ByteSize, UserAgents};
 use crate::store::DatabaseUrl;
 use crate::telemetry::{LogFilter, LogFormat};
 use crate::tls::server::machine_names;
@@ -98,6 +98,21 @@ pub const KEYS: &[Key] = &[
         default: "1024",
         meaning: "Bytes per second that a request's body must come with on average, after timeouts.body_grace.",
     },
+    Key {
+        name: "agents.user_agents",
+        default: "any",
+        meaning: "Which programs may check in: any, or known: those that name themselves as OCS agents do, dripfeed-agent included.",
+    },
+    Key {
+        name: "groups.refresh",
+        default: "15m",
+        meaning: "How often groups whose query depends on the time are asked again.",
+    },
+    Key {
+        name: "limits.free_space",
+        default: "64 MiB",
+        meaning: "With less space on its disks than this, /readyz says that the server is not ready.",
+    },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
         name: "timeouts.body",
@@ -109,7 +124,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "timeouts.write",
         default: "60s",
-        meaning: "While a reader takes nothing. The socket holds 128 KiB, so readers below about 1 KiB/s are dropped.",
+        meaning: "While a reader takes nothing. One that acknowledges less than 8 KiB in this time is dropped.",
     },
     Key { name: "timeouts.handshake", default: "10s", meaning: "For a TLS handshake." },
     Key { name: "timeouts.stop", default: "20s", meaning: "For running requests when the server stops." },
@@ -156,6 +171,31 @@ pub const KEYS: &[Key] = &[
         name: "settings.INVENTORY_ON_STARTUP",
         default: "1",
         meaning: "0 or 1: whether Windows agents check in when their service starts.",
+    },
+    Key {
+        name: "settings.REGISTRY",
+        default: "1",
+        meaning: "0 or 1: whether Windows agents are asked what `dripfeed registry` lists.",
+    },
+    Key {
+        name: "settings.IPDISCOVER",
+        default: "0",
+        meaning: "How many computers of each network look who else is in it; 0 is none.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_SWITCH",
+        default: "1",
+        meaning: "Whether a computer looks round in its network: 0 never, 1 if elected, 2 always.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_LATENCY",
+        default: "100",
+        meaning: "Milliseconds between two addresses of a network that is looked round in.",
+    },
+    Key {
+        name: "settings.IPDISCOVER_MAX_ALIVE",
+        default: "7",
+        meaning: "Days of silence after which another computer is elected to look round.",
     },
     Key {
         name: "settings.AUTO_DUPLICATE_LVL",
@@ -407,6 +447,8 @@ impl ServerOpts {
             public_name: self.public_name()?,
             public_name_is_set: !self.text("public_name").0.is_empty(),
             settings: self.agent_settings()?,
+            user_agents: self.value("agents.user_agents", "expected any or known")?,
+            group_refresh: self.duration("groups.refresh")?,
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -414,6 +456,7 @@ impl ServerOpts {
                 connections_per_peer: self.number("limits.connections_per_peer", 1..=1_000_000)?.min(connections),
                 request_bytes: self.request_bytes()?,
                 body_rate: u64::from(self.number("limits.body_rate", 1..=1_000_000_000)?),
+                free_space: self.value("limits.free_space", "expected a size, such as 64 MiB")?,
             },
             timeouts: Timeouts {
                 header: self.duration("timeouts.header")?,
@@ -580,6 +623,10 @@ pub struct ServerConfig {
     pub public_name_is_set: bool,
     /// What agents are told, as far as the configuration says it.
     pub settings: SettingsLayer,
+    /// Which programs may check in.
+    pub user_agents: UserAgents,
+    /// How often groups that depend on the time are asked again.
+    pub group_refresh: Duration,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.
@@ -594,6 +641,11 @@ impl ServerConfig {
     /// The published tree.
     pub fn download_dir(&self) -> PathBuf {
         self.data_dir.join("download")
+    }
+
+    /// Where keys and certificates of our own making are.
+    pub fn certificates_dir(&self) -> PathBuf {
+        self.data_dir.join("certs")
     }
 
     /// Half-built packages.
@@ -635,6 +687,8 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Bytes per second that a body must come with.
     pub body_rate: u64,
+    /// Bytes that a server that is ready has left on its disks.
+    pub free_space: ByteSize,
 }
 
 /// How long things may take.

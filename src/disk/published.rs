@@ -73,6 +73,8 @@ impl TreeError {
 }
 
 const BUILD_LOCK: &str = "build.lock";
+/// What the names of packages end in that are gone on with after a crash.
+const PARTIAL: &str = ".partial";
 
 /// Both directories of the tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -104,7 +106,29 @@ impl PublishedTree {
             fs::create_dir(path)?;
             set_mode(path, 0o755)
         })?;
-        Ok(Staged { tree: self.clone(), id, directory, written: Mutex::default(), published: false })
+        Ok(Staged { tree: self.clone(), id, directory, written: Mutex::default(), published: false, kept: false })
+    }
+
+    /// Begins a package, or goes on with what an earlier [`PublishedTree::resume`] of it left, also one that a crash ended.
+    /// What is there is only what was written: the caller proves it, names it with [`Staged::have`] or writes it anew.
+    /// It stays when it is dropped.
+    pub fn resume(&self, id: PackageId) -> Result<Staged, TreeError> {
+        if self.is_taken(id) {
+            return Err(TreeError::Exists { package: id });
+        }
+        let directory = self.0.staging.join(format!("{id}{PARTIAL}"));
+        let made = match fs::create_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => set_mode(&directory, 0o755),
+        };
+        made.map_err(|source| TreeError::of(&self.0.staging, source))?;
+        Ok(Staged { tree: self.clone(), id, directory, written: Mutex::default(), published: false, kept: true })
+    }
+
+    /// [`PublishedTree::clear_staging`], but for what [`PublishedTree::resume`] can go on with.
+    pub fn clear_staging_but_partial(&self, keep: impl Fn(PackageId) -> bool) -> Result<u32, TreeError> {
+        self.clear_but(|name| name.strip_suffix(PARTIAL).and_then(|id| id.parse().ok()).is_some_and(&keep))
     }
 
     /// Takes a package out of the tree; `false` if it was not there. Its files are gone when this returns; after a
@@ -135,13 +159,17 @@ impl PublishedTree {
 
     /// Removes what a crash left in staging; says how many things there were. The caller holds the build lock alone.
     pub fn clear_staging(&self) -> Result<u32, TreeError> {
-        let keep = |name: &str| name == BUILD_LOCK;
+        self.clear_but(|_| false)
+    }
+
+    fn clear_but(&self, keep: impl Fn(&str) -> bool) -> Result<u32, TreeError> {
+        let keep = |name: &str| name == BUILD_LOCK || keep(name);
         let staging = &self.0.staging;
         let clear = || {
             let mut count = 0;
             for entry in fs::read_dir(staging)? {
                 let entry = entry?;
-                if !entry.file_name().to_str().is_some_and(keep) {
+                if !entry.file_name().to_str().is_some_and(&keep) {
                     remove_tree(&entry.path())?;
                     count += 1;
                 }
@@ -274,6 +302,8 @@ pub struct Staged {
     directory: PathBuf,
     written: Mutex<BTreeSet<FragmentNumber>>,
     published: bool,
+    /// It stays when it is dropped, for the next one to go on with.
+    kept: bool,
 }
 
 impl Staged {
@@ -296,9 +326,37 @@ impl Staged {
         }
     }
 
-    /// Writes the info file.
+    /// Opens what is there of a fragment.
+    pub fn open_fragment(&self, number: FragmentNumber) -> io::Result<File> {
+        let file = File::open(self.directory.join(TreeKey::Fragment { package: self.id, number }.file_name()))?;
+        // What is no file is nobody's beginning of one.
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
+    }
+
+    /// The fragment is there and whole: the caller has proved it.
+    pub fn have(&self, number: FragmentNumber) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+    }
+
+    /// Goes on with a fragment's file behind its first `offset` bytes; nothing else of it stays.
+    pub fn continue_fragment(&self, number: FragmentNumber, offset: u64) -> io::Result<FragmentWriter> {
+        if offset == 0 {
+            return self.replace_fragment(number);
+        }
+        let path = self.directory.join(TreeKey::Fragment { package: self.id, number }.file_name());
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(offset)?;
+        file.seek(SeekFrom::Start(offset))?;
+        self.have(number);
+        Ok(FragmentWriter(file))
+    }
+
+    /// Writes the info file, over one of an earlier try.
     pub fn write_info(&self, xml: &str) -> Result<(), TreeError> {
         let key = TreeKey::Info { package: self.id };
+        if self.kept {
+            super::atomic::remove_file(&self.directory.join(key.file_name())).map_err(|source| self.failed(source))?;
+        }
         let written = self.create(key).and_then(|mut file| file.write_all(xml.as_bytes()));
         written.map_err(|source| self.failed(source))?;
         checkpoint("publish:info-written");
@@ -361,7 +419,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.published {
+        if !self.published && !self.kept {
             // What stays is removed at the next start.
             let _ = remove_tree(&self.directory);
         }

@@ -120,6 +120,11 @@ impl Engine {
         Some(self.hand_out(action, turn.is_retry))
     }
 
+    /// How many cycles there were since the engine was made, empty ones included; the one of the last turn is the last.
+    pub fn cycles(&self) -> u64 {
+        self.pace.ordinal()
+    }
+
     /// When to call [`Engine::handle_timeout`] next, if there is nothing to do now.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
         if self.in_flight.is_some() {

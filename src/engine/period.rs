@@ -118,6 +118,11 @@ impl Pace {
         self.opens
     }
 
+    /// How many cycles there were before.
+    pub(super) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
     pub(super) fn retry(&self) -> Option<PackageId> {
         self.retry
     }

@@ -10,7 +10,7 @@ use ureq::http::{Response, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
-use super::{FetchError, Url};
+use super::{FetchError, Proxies, Url, proxy};
 use crate::tls::client::{TrustedRoots, provider};
 
 /// How many times a fragment may be sent elsewhere before it counts as lost.
@@ -39,6 +39,15 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
+/// A token that goes to these servers and nowhere else, over TLS only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bearer {
+    /// Whom it is for.
+    pub servers: Vec<Url>,
+    /// The token.
+    pub token: Secret,
+}
+
 /// What a client is made of.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -50,10 +59,12 @@ pub struct ClientOptions {
     pub verify: bool,
     /// `User-Agent`.
     pub user_agent: String,
-    /// `http://HOST:PORT`, `https://…`, `socks5://…`; the environment is not asked.
-    pub proxy: Option<String>,
+    /// The way out; the environment is not asked. A proxy that is spoken to over TLS is checked against the same roots.
+    pub proxies: Proxies,
     /// For the server behind a password.
     pub basic_auth: Option<BasicAuth>,
+    /// For servers that know us by a token.
+    pub bearer: Option<Bearer>,
     /// For name, connection and TLS.
     pub connect_timeout: Duration,
     /// Without a single byte.
@@ -69,8 +80,9 @@ impl Default for ClientOptions {
             expected_ca_file: None,
             verify: true,
             user_agent: concat!("dripfeed/", env!("CARGO_PKG_VERSION")).to_owned(),
-            proxy: None,
+            proxies: Proxies::default(),
             basic_auth: None,
+            bearer: None,
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_mins(2),
             deadline: Duration::from_hours(1),
@@ -86,6 +98,11 @@ pub struct Client {
     expected_ca_file: Option<PathBuf>,
     verify: bool,
     basic_auth: Option<BasicAuth>,
+    /// Looked at for whether an address goes through one; the two below are what it goes through.
+    proxies: Proxies,
+    http_proxy: Option<Proxy>,
+    https_proxy: Option<Proxy>,
+    bearer: Option<Bearer>,
 }
 
 impl Client {
@@ -105,13 +122,11 @@ impl Client {
             .disable_verification(!options.verify)
             .unversioned_rustls_crypto_provider(provider())
             .build();
-        let proxy = match &options.proxy {
-            None => None,
-            Some(proxy) => Some(Proxy::new(proxy).map_err(|_| FetchError::Proxy { proxy: proxy.clone() })?),
-        };
+        let clear = options.proxies.http.as_deref().map(proxy::parse).transpose()?;
+        let secure = options.proxies.https.as_deref().map(proxy::parse).transpose()?;
         let agent = Agent::config_builder()
             .tls_config(tls)
-            .proxy(proxy)
+            .proxy(None)
             .user_agent(options.user_agent.as_str())
             .http_status_as_error(false)
             .max_redirects(0)
@@ -128,15 +143,30 @@ impl Client {
             expected_ca_file: options.expected_ca_file.clone(),
             verify: options.verify,
             basic_auth: options.basic_auth.clone(),
+            proxies: options.proxies.clone(),
+            http_proxy: clear,
+            https_proxy: secure,
+            bearer: options.bearer.clone(),
         })
+    }
+
+    fn way(&self, url: &Url) -> Option<Proxy> {
+        self.proxies.proxy_for(url)?;
+        if url.is_https() { self.https_proxy.clone() } else { self.http_proxy.clone() }
     }
 
     /// Sends a body and returns the reply's, at most `limit` bytes. Anything but 200 is an error; stock servers answer
     /// nothing else (ocs-protocol 1.4).
     pub fn post(&self, url: &Url, content_type: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, FetchError> {
         self.check_roots(url)?;
-        let mut request =
-            self.agent.post(url.as_str()).header(header::CONTENT_TYPE, content_type).header(header::PRAGMA, "no-cache");
+        let mut request = self
+            .agent
+            .post(url.as_str())
+            .config()
+            .proxy(self.way(url))
+            .build()
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::PRAGMA, "no-cache");
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -147,7 +177,7 @@ impl Client {
     /// Fetches a small file, at most `limit` bytes. Redirects are refused.
     pub fn get(&self, url: &Url, limit: usize) -> Result<Vec<u8>, FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.agent.get(url.as_str()).config().proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -163,7 +193,7 @@ impl Client {
         limit: usize,
     ) -> Result<Option<Validated>, FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.agent.get(url.as_str()).config().proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -190,7 +220,8 @@ impl Client {
         open: impl FnOnce(u64) -> io::Result<W>,
     ) -> Result<(W, u64), FetchError> {
         self.check_roots(url)?;
-        let mut request = self.agent.get(url.as_str()).config().max_redirects(FRAGMENT_REDIRECTS).build();
+        let mut request =
+            self.agent.get(url.as_str()).config().max_redirects(FRAGMENT_REDIRECTS).proxy(self.way(url)).build();
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -256,6 +287,12 @@ impl Client {
     }
 
     fn authorization(&self, url: &Url) -> Option<String> {
+        if let Some(Bearer { servers, token }) = &self.bearer
+            && url.is_https()
+            && servers.iter().any(|server| server.authority().eq_ignore_ascii_case(url.authority()))
+        {
+            return Some(format!("Bearer {}", token.0));
+        }
         let auth = self.basic_auth.as_ref()?;
         let same_host = url.host().eq_ignore_ascii_case(auth.server.host());
         let secret_stays = url.is_https() || !auth.server.is_https();
@@ -283,6 +320,8 @@ impl Client {
                 }
                 _ => FetchError::Unreachable { authority: authority(), source },
             },
+            // Never with the proxy's address: a password may be part of it.
+            ureq::Error::ConnectProxyFailed(problem) => FetchError::ProxyRefused { authority: authority(), problem },
             ureq::Error::Tls(problem) => FetchError::Tls { authority: authority(), problem: problem.to_owned() },
             other => FetchError::Protocol { url: url.to_string(), problem: other.to_string() },
         }
@@ -429,6 +468,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_goes_to_its_servers_only_and_never_in_clear() {
+        let servers = vec!["https://a.example:8443/download".parse().expect("an address")];
+        let bearer = Bearer { servers, token: Secret("t".to_owned()) };
+        let client =
+            Client::new(&ClientOptions { bearer: Some(bearer), ..ClientOptions::default() }).expect("a client");
+        let sent = |url: &str| client.authorization(&url.parse().expect("an address"));
+        assert_eq!(sent("https://A.example:8443/download/manifest").as_deref(), Some("Bearer t"));
+        for elsewhere in ["http://a.example:8443/x", "https://a.example/x", "https://b.example:8443/x"] {
+            assert_eq!(sent(elsewhere), None, "{elsewhere}");
+        }
+        assert!(!format!("{client:?}").contains("\"t\""));
+    }
+
+    #[test]
     fn tls_without_a_ca_file_says_where_to_put_one() {
         let options = ClientOptions { expected_ca_file: Some("/etc/ca.pem".into()), ..ClientOptions::default() };
         let client = Client::new(&options).expect("a client");
@@ -438,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_proxy_must_be_one() {
-        let options = ClientOptions { proxy: Some("::::".to_owned()), ..ClientOptions::default() };
+        let options = ClientOptions { proxies: Proxies::all("::::"), ..ClientOptions::default() };
         assert!(matches!(Client::new(&options), Err(FetchError::Proxy { .. })));
     }
 }

@@ -23,6 +23,16 @@ pub enum FetchError {
         /// What was given.
         proxy: String,
     },
+    /// The proxy would not go on.
+    #[error(
+        "the proxy lets nobody through to {authority}: {problem}; check its rules, and user and password in its address"
+    )]
+    ProxyRefused {
+        /// Host and port that were asked for.
+        authority: String,
+        /// What the client says of it.
+        problem: String,
+    },
     /// TLS without anything to check it against.
     #[error(
         "{url} needs a CA file to check the server against: copy the server's certs/ca.pem to {} or name it with --ca",

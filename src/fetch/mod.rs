@@ -9,10 +9,16 @@
 //! Conditional headers are never sent: a stock web server would answer 304, which is no fragment (ocs-protocol 13.2, 6).
 //! There is no retry in here; when to ask again is the engine's business.
 
+mod bucket;
 mod client;
 mod error;
+mod proxy;
+pub mod srv;
 mod url;
 
-pub use client::{BasicAuth, Client, ClientOptions, Secret, Validated};
+pub use bucket::Bucket;
+
+pub use client::{BasicAuth, Bearer, Client, ClientOptions, Secret, Validated};
 pub use error::FetchError;
+pub use proxy::{Proxies, without_credentials};
 pub use url::{InvalidUrl, Url};

@@ -2,10 +2,10 @@
 //!
 //! Exit codes: 0 the copy is like the source (for `verify`: nothing was wrong), 1 it is not, 2 arguments.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::local::Local;
+use super::local::{Last, Local};
 use super::plan::{SyncPlan, plan};
+use super::serve::{ServeLimits, Server};
 use super::source::{Source, SourceError, Sources};
-use super::sync::{Watcher, look, sync};
+use super::sync::{Watcher, Wish, look, sync};
 use super::verify::verify;
-use crate::fetch::{Client, ClientOptions};
+use crate::fetch::{Bearer, Client, ClientOptions, Secret};
 use crate::model::{ByteSize, PackageId};
+use crate::protocol::PackageFilter;
+use crate::tls::signing;
 
 /// Keeps a copy of a dripfeed server's download tree near its computers.
 #[derive(Debug, Parser)]
@@ -41,9 +44,9 @@ enum Command {
         /// Bytes per second at the most, such as 2M
         #[arg(long, value_name = "RATE")]
         limit: Option<ByteSize>,
-        /// Go on for ever, so many minutes between two syncs
-        #[arg(long, value_name = "MINUTES")]
-        every: Option<u64>,
+        /// Go on for ever, so long between two syncs: 90s, 10m, 1h
+        #[arg(long, value_name = "TIME", value_parser = every)]
+        every: Option<Duration>,
     },
     /// Show what a sync would do
     Plan {
@@ -59,6 +62,30 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Serve the copy where there is no web server; info files over HTTPS only
+    Serve(Serve),
+}
+
+#[derive(Args, Clone, Debug)]
+struct Serve {
+    /// Directory of the mirror
+    #[arg(long, value_name = "DIRECTORY")]
+    to: PathBuf,
+    /// Address of the HTTP listener [default: 0.0.0.0:8080 unless --https is given]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Address of the HTTPS listener
+    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["certificate", "private_key"])]
+    https: Option<SocketAddr>,
+    /// PEM file of the certificate, its authority's behind it
+    #[arg(long, value_name = "FILE", requires = "https")]
+    certificate: Option<PathBuf>,
+    /// PEM file of the certificate's key
+    #[arg(long, value_name = "FILE", requires = "https")]
+    private_key: Option<PathBuf>,
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = ServeLimits::default().connections)]
+    connections: usize,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -72,19 +99,46 @@ struct From {
     /// PEM file of the authority that signed the server's certificate
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Only these packages
-    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
-    packages: Vec<PackageId>,
+    /// Only these packages: numbers and names of families, * for any letters
+    #[arg(long, value_name = "ID|NAME,…")]
+    packages: Option<PackageFilter>,
+    /// What the server knows this mirror by (dripfeed mirror token NAME); better in the environment
+    #[arg(long, value_name = "TOKEN", env = "DRIPFEED_MIRROR_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The key that manifests must be signed with (dripfeed mirror key) [default: the first one that is seen]
+    #[arg(long, value_name = "HEX", value_parser = key)]
+    key: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 impl From {
-    fn wanted(&self) -> impl Fn(PackageId) -> bool + use<> {
-        let chosen: BTreeSet<PackageId> = self.packages.iter().copied().collect();
-        move |package| chosen.is_empty() || chosen.contains(&package)
+    fn wish(&self) -> Wish {
+        Wish { packages: self.packages.clone().unwrap_or_default(), trusted: self.key.clone() }
     }
+}
+
+/// `90s`, `10m`, `1h`.
+fn every(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..split].parse::<u64>().ok().filter(|number| *number > 0);
+    let unit = match &text[split..] {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    seconds.map(Duration::from_secs).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_owned())
+}
+
+fn key(text: &str) -> Result<String, String> {
+    let text = text.trim().to_ascii_lowercase();
+    if signing::is_key(&text) {
+        return Ok(text);
+    }
+    Err("expected the 64 hexadecimal digits that `dripfeed mirror key` prints on the server".to_owned())
 }
 
 /// Why a command ended early.
@@ -112,9 +166,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Sync { from, jobs, limit, every: None } => run_sync(&from, jobs, limit),
-        Command::Sync { from, jobs, limit, every: Some(minutes) } => run_for_ever(&from, jobs, limit, minutes),
+        Command::Sync { from, jobs, limit, every: Some(every) } => run_for_ever(&from, jobs, limit, every),
         Command::Plan { from } => run_plan(&from),
         Command::Verify { to, json } => run_verify(&to, json),
+        Command::Serve(serve) => run_serve(&serve),
     };
     let (error, code) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -131,22 +186,47 @@ fn complain(error: &anyhow::Error) {
 
 fn sources(from: &From, limit: Option<ByteSize>) -> Result<Sources, Failure> {
     let refuse = |error: SourceError| Failure::Refused(error.into());
-    let sources = from.servers.iter().map(|address| Source::new(address).map_err(refuse));
+    let sources: Vec<Source> =
+        from.servers.iter().map(|address| Source::new(address).map_err(refuse)).collect::<Result<_, _>>()?;
+    let bearer = from.token.as_ref().map(|token| Bearer {
+        servers: sources.iter().map(|source| source.url().clone()).collect(),
+        token: Secret(token.trim().to_owned()),
+    });
     let options = ClientOptions {
         ca_file: from.ca.clone(),
         user_agent: concat!("dripfeed-mirror/", env!("CARGO_PKG_VERSION")).to_owned(),
+        bearer,
+        connect_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_mins(1),
         ..ClientOptions::default()
     };
     let client = Client::new(&options).map_err(|error| Failure::Refused(error.into()))?;
-    Ok(Sources::new(client, sources.collect::<Result<_, _>>()?, limit.map(|limit| limit.0)))
+    Ok(Sources::new(client, sources, limit.map(|limit| limit.0)))
 }
 
 fn run_sync(from: &From, jobs: usize, limit: Option<ByteSize>) -> Result<(), Failure> {
     let sources = sources(from, limit)?;
     let local = Local::open(&from.to)?;
+    sync_once(from, &local, &sources, jobs)
+}
+
+fn sync_once(from: &From, local: &Local, sources: &Sources, jobs: usize) -> Result<(), Failure> {
     let screen = Screen::new();
-    let synced = sync(&local, &sources, jobs, from.wanted(), &screen);
+    let synced = sync(local, sources, jobs, &from.wish(), &screen);
     screen.bar.finish_and_clear();
+    if from.token.is_some() {
+        let problem = synced.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let told = local
+            .report(problem)
+            .map_err(anyhow::Error::from)
+            .and_then(|report| sources.report(&report, &mut |error| screen.passed(error)).map_err(anyhow::Error::from));
+        // The copy is what it is, whether the server could be told or not; after a failure it is seldom there to be told.
+        if let Err(error) = told
+            && synced.is_ok()
+        {
+            let _ = writeln!(io::stderr(), "warning: the server was not told of it: {error:#}");
+        }
+    }
     let synced = synced?;
     let mut out = io::stdout();
     if from.json {
@@ -171,26 +251,63 @@ fn run_sync(from: &From, jobs: usize, limit: Option<ByteSize>) -> Result<(), Fai
     Ok(())
 }
 
-fn run_for_ever(from: &From, jobs: usize, limit: Option<ByteSize>, minutes: u64) -> Result<(), Failure> {
+fn run_for_ever(from: &From, jobs: usize, limit: Option<ByteSize>, every: Duration) -> Result<(), Failure> {
+    let sources = sources(from, limit)?;
     loop {
-        match run_sync(from, jobs, limit) {
+        // The directory is let go in between: `verify` may have it.
+        let synced = Local::open(&from.to)
+            .map_err(|error| Failure::Failed(error.into()))
+            .and_then(|local| sync_once(from, &local, &sources, jobs));
+        match synced {
             Ok(()) => {}
             Err(Failure::Refused(error)) => return Err(Failure::Refused(error)),
             // A server that is away comes back; what was copied stays.
             Err(Failure::Failed(error)) => complain(&error),
         }
         // Ended by a signal at any moment: a sync that is cut leaves whole packages only.
-        std::thread::sleep(Duration::from_secs(minutes.max(1).saturating_mul(60)));
+        std::thread::sleep(every);
     }
+}
+
+fn run_serve(serve: &Serve) -> Result<(), Failure> {
+    let refuse = |error: anyhow::Error| Failure::Refused(error);
+    if !serve.to.join("download").is_dir() {
+        return Err(refuse(anyhow::anyhow!(
+            "{} is no mirror: `dripfeed-mirror sync --from URL --to {0}` makes one",
+            serve.to.display()
+        )));
+    }
+    let limits = ServeLimits { connections: serve.connections.max(1), ..ServeLimits::default() };
+    let http = serve.http.or_else(|| serve.https.is_none().then(|| SocketAddr::from(([0, 0, 0, 0], 8080))));
+    let mut servers = Vec::new();
+    let mut out = io::stdout();
+    if let Some(address) = http {
+        let server = Server::bind(address, &serve.to, None, limits).map_err(|error| refuse(error.into()))?;
+        writeln!(out, "serving http://{}/download", server.address()?)?;
+        servers.push(server);
+    }
+    if let (Some(address), Some(certificate), Some(key)) = (serve.https, &serve.certificate, &serve.private_key) {
+        let tls = Some((certificate.as_path(), key.as_path()));
+        let server = Server::bind(address, &serve.to, tls, limits).map_err(|error| refuse(error.into()))?;
+        writeln!(out, "serving https://{}/download", server.address()?)?;
+        servers.push(server);
+    }
+    out.flush()?;
+    let threads: Vec<_> = servers.into_iter().map(|server| std::thread::spawn(move || server.run())).collect();
+    for thread in threads {
+        // They never end by themselves; a panic has been told by its hook.
+        let _ = thread.join();
+    }
+    Err(Failure::Failed(anyhow::anyhow!("a listener ended")))
 }
 
 fn run_plan(from: &From) -> Result<(), Failure> {
     let sources = sources(from, None)?;
     let local = Local::open(&from.to)?;
-    let screen = Screen::new();
-    let found = look(&local, &sources, &screen);
+    let (screen, wish) = (Screen::new(), from.wish());
+    let found = look(&local, &sources, &wish, &screen);
     screen.bar.finish_and_clear();
-    let Some((manifest, _)) = found? else {
+    let Some(Last { manifest, .. }) = found? else {
         let mut out = io::stdout();
         if from.json {
             writeln!(out, "{}", serde_json::json!({ "unchanged": true, "fetch": [], "withdraw": [], "bytes": 0 }))?;
@@ -199,11 +316,11 @@ fn run_plan(from: &From) -> Result<(), Failure> {
         }
         return Ok(());
     };
-    let plan = plan(&local.packages()?, &manifest, from.wanted());
+    let plan = plan(&local.packages()?, &manifest, |entry| wish.packages.chooses(entry.package, &entry.name));
     let mut bytes = 0;
     for package in &plan.fetch {
-        if let Ok(at) = manifest.packages.binary_search_by_key(package, |(package, _)| *package) {
-            bytes += sources.listing(*package, &manifest.packages[at].1, &mut |error| screen.passed(error))?.size();
+        if let Some(entry) = manifest.find(*package) {
+            bytes += sources.listing(*package, &entry.listing, &mut |error| screen.passed(error))?.size();
         }
     }
     let mut out = io::stdout();

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::source::Pin;
 use crate::disk::{LockError, LockFile, PublishedTree, TreeError, atomic};
 use crate::model::{Digest, PackageId};
-use crate::protocol::{Listing, Manifest};
+use crate::protocol::{Listing, Manifest, MirrorReport};
+use crate::tls::signing;
 
 /// Why the directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,13 @@ pub enum LocalError {
     /// The tree in it.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// What is known of the source cannot be read.
+    #[error(
+        "{} is damaged: it holds the key and the generation that manifests are held against; remove it to trust the source \
+         anew",
+        .0.display()
+    )]
+    Pin(PathBuf),
     /// Anything else.
     #[error("failed to read or write {}", path.display())]
     Io {
@@ -25,6 +34,17 @@ pub enum LocalError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// The last manifest that was carried out whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Last {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// What to ask with, to be told whether it is still the same.
+    pub validator: Option<String>,
+    /// Which packages were chosen of it.
+    pub choice: String,
 }
 
 /// A mirror's directory, locked for as long as this lives.
@@ -70,17 +90,51 @@ impl Local {
         atomic::remove_file(&path).map_err(|source| LocalError::Io { path, source })
     }
 
-    /// The last manifest that was carried out whole, with its validator.
-    pub fn last(&self) -> Option<(Manifest, Option<String>)> {
+    /// What was carried out last.
+    pub fn last(&self) -> Option<Last> {
         let text = std::fs::read_to_string(self.root.join("manifest")).ok()?;
-        let (validator, manifest) = text.split_once('\n')?;
+        let (validator, rest) = text.split_once('\n')?;
+        let (choice, manifest) = rest.split_once('\n')?;
         let validator = validator.strip_prefix("validator ").filter(|validator| !validator.is_empty());
-        Some((Manifest::parse(manifest).ok()?, validator.map(str::to_owned)))
+        Some(Last {
+            validator: validator.map(str::to_owned),
+            choice: choice.strip_prefix("choice ")?.to_owned(),
+            manifest: Manifest::parse(manifest).ok()?,
+        })
     }
 
-    pub(super) fn store_last(&self, manifest: &Manifest, validator: Option<&str>) -> Result<(), LocalError> {
+    /// What every manifest is held against. Unlike the last manifest it is never forgotten.
+    pub fn pin(&self) -> Result<Pin, LocalError> {
+        let path = self.pin_path();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Pin::default()),
+            Err(source) => return Err(LocalError::Io { path, source }),
+        };
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let key = value("key").filter(|key| signing::is_key(key)).map(str::to_owned);
+        let generation = value("generation").and_then(|number| number.parse().ok());
+        if key.is_none() || generation.is_none() {
+            return Err(LocalError::Pin(path));
+        }
+        Ok(Pin { key, generation })
+    }
+
+    pub(super) fn store_pin(&self, key: &str, generation: u64) -> Result<(), LocalError> {
+        let path = self.pin_path();
+        atomic::write(&path, format!("key {key}\ngeneration {generation}\n").as_bytes())
+            .map_err(|source| LocalError::Io { path, source })
+    }
+
+    fn pin_path(&self) -> PathBuf {
+        self.root.join("pin")
+    }
+
+    pub(super) fn store_last(&self, last: &Last) -> Result<(), LocalError> {
         let path = self.root.join("manifest");
-        let text = format!("validator {}\n{}", validator.unwrap_or_default(), manifest.to_text());
+        let Last { validator, choice, manifest } = last;
+        let validator = validator.as_deref().unwrap_or_default();
+        let text = format!("validator {validator}\nchoice {choice}\n{}", manifest.to_text());
         atomic::write(&path, text.as_bytes()).map_err(|source| LocalError::Io { path, source })
     }
 
@@ -88,6 +142,19 @@ impl Local {
     pub(super) fn forget_last(&self) -> Result<(), LocalError> {
         let path = self.root.join("manifest");
         atomic::remove_file(&path).map_err(|source| LocalError::Io { path, source })
+    }
+
+    /// What is here, for the server that is copied.
+    pub fn report(&self, problem: String) -> Result<MirrorReport, LocalError> {
+        let mut report = MirrorReport { problem, ..MirrorReport::default() };
+        report.generation = self.pin()?.generation.unwrap_or_default();
+        for package in self.tree.list()? {
+            if let Some(listing) = self.listing(package) {
+                report.bytes = report.bytes.saturating_add(listing.size());
+                report.packages.push(package);
+            }
+        }
+        Ok(report)
     }
 
     fn listing_path(&self, package: PackageId) -> PathBuf {

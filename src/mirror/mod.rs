@@ -1,6 +1,7 @@
 //! The mirror program: a copy of the download tree near its computers. Floor 4; blocking, a few scoped threads.
 //!
 //! ```text
+//! cli ──► serve     the copy over HTTP, where there is no web server                serve.rs
 //! cli ──► sync ──► manifest of the source  (one conditional request; nothing changed → nothing more)
 //!            │     plan: what is here, what is there → fetch, keep, withdraw       plan.rs, pure
 //!            │     each package: listing → fragments → info → one rename           disk::PublishedTree
@@ -13,6 +14,7 @@
 //! download/<id>/…     the copy: plain files that any web server can serve as they are
 //! listings/<id>       what was proved about each package when it came; `verify` reads them
 //! manifest            the last manifest that was carried out whole, with its validator
+//! pin                 the key and the generation that every manifest is held against
 //! staging/            packages on their way; safe to delete while nothing runs
 //! ```
 //!
@@ -23,12 +25,14 @@
 pub mod cli;
 mod local;
 mod plan;
+mod serve;
 mod source;
 mod sync;
 mod verify;
 
-pub use local::{Local, LocalError};
+pub use local::{Last, Local, LocalError};
 pub use plan::{SyncPlan, plan};
-pub use source::{Source, SourceError, Sources};
-pub use sync::{SyncError, Synced, sync};
+pub use serve::{ServeLimits, Server};
+pub use source::{Accepted, Part, Pin, Source, SourceError, Sources};
+pub use sync::{SyncError, Synced, Watcher, Wish, sync};
 pub use verify::{Verified, verify};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Digest, PackageId};
-use crate::protocol::Manifest;
+use crate::protocol::{Manifest, ManifestEntry};
 
 /// What has to be done to be like the source.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -22,11 +22,11 @@ pub struct SyncPlan {
 pub fn plan(
     local: &BTreeMap<PackageId, Option<Digest>>,
     manifest: &Manifest,
-    wanted: impl Fn(PackageId) -> bool,
+    wanted: impl Fn(&ManifestEntry) -> bool,
 ) -> SyncPlan {
     let mut plan = SyncPlan::default();
     let there: BTreeMap<PackageId, Digest> =
-        manifest.packages.iter().copied().filter(|(package, _)| wanted(*package)).collect();
+        manifest.packages.iter().filter(|entry| wanted(entry)).map(|entry| (entry.package, entry.listing)).collect();
     for (package, digest) in &there {
         if local.get(package) == Some(&Some(*digest)) {
             plan.keep += 1;
@@ -50,11 +50,13 @@ mod tests {
         let local = BTreeMap::from([(id(1), Some(digest(1))), (id(2), None), (id(3), Some(digest(9))), (id(5), None)]);
         let manifest = Manifest {
             generation: 7,
-            packages: vec![(id(1), digest(1)), (id(2), digest(2)), (id(3), digest(3)), (id(4), digest(4))],
+            packages: (1..=4)
+                .map(|n: u8| ManifestEntry { package: id(n.into()), listing: digest(n), name: String::new() })
+                .collect(),
         };
         let expected = SyncPlan { fetch: vec![id(2), id(3), id(4)], keep: 1, withdraw: vec![id(5)] };
         assert_eq!(plan(&local, &manifest, |_| true), expected);
-        let some = plan(&local, &manifest, |package| package != id(1) && package != id(4));
+        let some = plan(&local, &manifest, |entry| entry.package != id(1) && entry.package != id(4));
         assert_eq!(some, SyncPlan { fetch: vec![id(2), id(3)], keep: 0, withdraw: vec![id(1), id(5)] });
     }
 }

@@ -27,6 +27,27 @@ impl Location {
         &self.0
     }
 
+    /// Is there an address or a name to be filled in, of the mirror that is near a computer (`$IP$`, `$NAME$`)?
+    pub fn is_template(&self) -> bool {
+        self.0.contains("$IP$") || self.0.contains("$NAME$")
+    }
+
+    /// With a mirror's address and name filled in; `None` if the address is needed and not known, or no location comes of it.
+    pub fn filled(&self, address: Option<std::net::IpAddr>, name: &str) -> Option<Self> {
+        if !self.is_template() {
+            return Some(self.clone());
+        }
+        let mut text = self.0.replace("$NAME$", name);
+        if text.contains("$IP$") {
+            let address = match address?.to_canonical() {
+                std::net::IpAddr::V4(address) => address.to_string(),
+                std::net::IpAddr::V6(address) => format!("[{address}]"),
+            };
+            text = text.replace("$IP$", &address);
+        }
+        text.parse().ok()
+    }
+
     /// The address of one file below it.
     ///
     /// ```
@@ -120,6 +141,21 @@ mod tests {
             assert_eq!(right.parse::<Location>().expect(right).as_str(), right);
         }
         assert_eq!("host/download///".parse::<Location>().expect("slashes").as_str(), "host/download");
+    }
+
+    #[test]
+    fn a_template_is_filled_with_a_mirrors_address_and_name() {
+        let filled = |text: &str, address: Option<&str>| {
+            let location = text.parse::<Location>().expect(text);
+            let address = address.map(|address| address.parse().expect("an address"));
+            location.filled(address, "paris").map(|location| location.to_string())
+        };
+        assert_eq!(filled("a/b", None).as_deref(), Some("a/b"));
+        assert_eq!(filled("$IP$:8080/local", Some("10.1.0.5")).as_deref(), Some("10.1.0.5:8080/local"));
+        assert_eq!(filled("$IP$/local", Some("::ffff:10.1.0.5")).as_deref(), Some("10.1.0.5/local"));
+        assert_eq!(filled("$IP$/local", Some("fd00::5")).as_deref(), Some("[fd00::5]/local"));
+        assert_eq!(filled("$NAME$.example/d", None).as_deref(), Some("paris.example/d"));
+        assert_eq!(filled("$IP$/local", None), None);
     }
 
     #[test]

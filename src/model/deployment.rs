@@ -281,6 +281,8 @@ pub enum Withheld {
         /// What the computer runs.
         computer: OsFamily,
     },
+    /// Its fragments are only on mirrors, and none that is near the computer has them.
+    NoMirror,
     /// Its time has not come, and this agent would not wait for it by itself.
     Scheduled(Schedule),
 }
@@ -294,6 +296,9 @@ impl fmt::Display for Withheld {
             Self::OtherSystem { package, computer } => {
                 write!(f, "the package is for {package}, the computer runs {computer}")
             }
+            Self::NoMirror => f.write_str(
+                "its fragments are only on mirrors ($IP$ or $NAME$ in its location), and no mirror of the computer's site has it",
+            ),
             Self::Scheduled(schedule) => write!(f, "scheduled for {schedule}, and this agent does not wait by itself"),
         }
     }

@@ -21,16 +21,20 @@ mod activation;
 mod computer;
 mod deployment;
 mod digest;
+mod exit_codes;
 mod fragment;
 pub mod limits;
 mod package;
 mod priority;
 pub mod query;
+mod range;
+mod registry;
 mod result_code;
 pub mod settings;
 mod size;
 mod time;
 mod tree;
+mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -39,10 +43,14 @@ pub use deployment::{
     Schedule, UnknownJobState, Withheld,
 };
 pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest};
+pub use exit_codes::{ExitCodes, ExitMeaning, InvalidExitCodes};
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
 pub use package::{Action, Done, InvalidPackage, Notify, OsFamily, Package, PackageId, PackageState};
 pub use priority::{InvalidPriority, Priority};
+pub use range::{AddressRange, InvalidRange};
+pub use registry::{InvalidRegistryQuery, RegistryQuery, RegistryTree};
 pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
+pub use user_agent::UserAgents;

@@ -7,7 +7,7 @@
 mod parse;
 mod version;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -46,6 +46,15 @@ pub enum Expr {
     Compare {
         /// Which fact.
         field: Field,
+        /// How.
+        operator: Operator,
+        /// With what.
+        value: String,
+    },
+    /// A field of the administrators' own compared with a value; where nothing is written it is empty.
+    Custom {
+        /// The field's name.
+        name: String,
         /// How.
         operator: Operator,
         /// With what.
@@ -371,6 +380,8 @@ pub struct Facts {
     pub packages: BTreeSet<u32>,
     /// The groups it is a member of, [`fold`]ed.
     pub groups: BTreeSet<String>,
+    /// The administrators' own fields that say something, by their names, [`fold`]ed.
+    pub fields: BTreeMap<String, String>,
     /// What is installed; `None` as long as nobody keeps it in a form that can be searched.
     pub software: Option<Vec<Software>>,
 }
@@ -447,6 +458,24 @@ impl Query {
         names
     }
 
+    /// The administrators' fields that it asks for, as they are written.
+    pub fn fields(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.visit(&mut |expr| {
+            if let Expr::Custom { name, .. } = expr {
+                names.push(name.as_str());
+            }
+        });
+        names
+    }
+
+    /// Can its answer change though nothing is learnt?
+    pub fn depends_on_time(&self) -> bool {
+        let mut depends = false;
+        self.visit(&mut |expr| depends |= matches!(expr, Expr::Moment { .. }));
+        depends
+    }
+
     /// Shows every part of it.
     pub fn visit<'a>(&'a self, seen: &mut impl FnMut(&'a Expr)) {
         visit(&self.0, seen);
@@ -473,6 +502,10 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         Expr::Compare { field, operator, value } => {
             facts.values(*field).iter().any(|fact| compare(*field, *operator, fact, value))
         }
+        Expr::Custom { name, operator, value } => {
+            let fact = facts.fields.get(&fold(name)).map_or("", String::as_str);
+            compare_text(*operator, fact, value)
+        }
         Expr::Between { field, low, high } => facts
             .values(*field)
             .iter()
@@ -497,12 +530,18 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
 }
 
 fn compare(field: Field, operator: Operator, fact: &str, value: &str) -> bool {
+    if field.is_version() && !matches!(operator, Operator::Contains | Operator::StartsWith | Operator::EndsWith) {
+        return operator.holds(compare_versions(&fold(fact), &fold(value)));
+    }
+    compare_text(operator, fact, value)
+}
+
+fn compare_text(operator: Operator, fact: &str, value: &str) -> bool {
     let (fact, value) = (fold(fact), fold(value));
     match operator {
         Operator::Contains => fact.contains(&value),
         Operator::StartsWith => fact.starts_with(&value),
         Operator::EndsWith => fact.ends_with(&value),
-        _ if field.is_version() => operator.holds(compare_versions(&fact, &value)),
         _ => operator.holds(fact.cmp(&value)),
     }
 }
@@ -528,6 +567,10 @@ fn check(expr: &Expr, depth: usize, conditions: &mut usize) -> Result<(), String
             if operator.is_order() {
                 check_ordered(*field)?;
             }
+            check_text(value)
+        }
+        Expr::Custom { name, value, .. } => {
+            check_named(name)?;
             check_text(value)
         }
         Expr::Between { field, low, high } => {
@@ -612,6 +655,9 @@ impl fmt::Display for Expr {
             Self::Not(part) => write!(f, "not {part}"),
             Self::Compare { field, operator, value } => {
                 write!(f, "{} {} {}", field.as_str(), operator.as_str(), Quoted(value))
+            }
+            Self::Custom { name, operator, value } => {
+                write!(f, "field {} {} {}", Quoted(name), operator.as_str(), Quoted(value))
             }
             Self::Between { field, low, high } => {
                 write!(f, "{} between {} and {}", field.as_str(), Quoted(low), Quoted(high))

@@ -64,6 +64,23 @@ impl ResultCode {
         })
     }
 
+    /// The exit code of the command, where the word tells it: what [`ResultCode::of_exit`] was given.
+    ///
+    /// ```
+    /// # use dripfeed::model::ResultCode;
+    /// assert_eq!(ResultCode::of_exit(3010).exit_code(), Some(3010));
+    /// assert_eq!(ResultCode::error("TIMEOUT").exit_code(), None);
+    /// ```
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.0.as_str() {
+            "SUCCESS" => Some(0),
+            "SUCCESS_REBOOT_INITIATED" => Some(1641),
+            "SUCCESS_REBOOT_REQUIRED" => Some(3010),
+            "SUCCESS_RESTART_REQUIRED" => Some(3011),
+            other => other.strip_prefix("ERR_EXIT_CODE_")?.parse().ok(),
+        }
+    }
+
     /// `ERR_<what>`, for the fixed codes of ocs-protocol 8.
     pub fn error(what: &'static str) -> Self {
         Self(format!("ERR_{what}"))

@@ -53,6 +53,17 @@ pub enum SettingKey {
     PrologFrequency,
     /// `INVENTORY_ON_STARTUP`.
     InventoryOnStartup,
+    /// `REGISTRY`: the server's alone.
+    Registry,
+    /// `IPDISCOVER`: how many computers look round in a network; the server's alone. On a computer or group its stock name
+    /// is that of [`SettingKey::IpDiscoverSwitch`], too.
+    IpDiscover,
+    /// `IPDISCOVER_SWITCH`, which the stock server calls `IPDISCOVER` on computers and groups.
+    IpDiscoverSwitch,
+    /// `IPDISCOVER_LATENCY`.
+    IpDiscoverLatency,
+    /// `IPDISCOVER_MAX_ALIVE`: the server's alone.
+    IpDiscoverMaxAlive,
     /// `AUTO_DUPLICATE_LVL`: agents are not told it, and only the server's layer counts.
     Duplicates,
 }
@@ -76,7 +87,7 @@ pub struct SettingInfo {
 
 impl SettingKey {
     /// Every key.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Download,
         Self::FragmentLatency,
         Self::CycleLatency,
@@ -87,6 +98,11 @@ impl SettingKey {
         Self::Frequency,
         Self::PrologFrequency,
         Self::InventoryOnStartup,
+        Self::Registry,
+        Self::IpDiscover,
+        Self::IpDiscoverSwitch,
+        Self::IpDiscoverLatency,
+        Self::IpDiscoverMaxAlive,
         Self::Duplicates,
     ];
 
@@ -128,6 +144,41 @@ impl SettingKey {
                 1,
                 1,
                 "whether Windows agents check in when their service starts",
+            ),
+            Self::Registry => {
+                info("REGISTRY", "0 or 1", 0, 1, 1, "whether Windows agents are asked what `dripfeed registry` lists")
+            }
+            Self::IpDiscover => info(
+                "IPDISCOVER",
+                "computers",
+                0,
+                100,
+                0,
+                "how many computers of each network look who else is in it; 0 is none",
+            ),
+            Self::IpDiscoverSwitch => info(
+                "IPDISCOVER_SWITCH",
+                "0 never, 1 if elected, 2 always",
+                0,
+                2,
+                1,
+                "whether a computer looks round in its network",
+            ),
+            Self::IpDiscoverLatency => info(
+                "IPDISCOVER_LATENCY",
+                "milliseconds",
+                0,
+                60_000,
+                100,
+                "pause between two addresses of a network that is looked round in",
+            ),
+            Self::IpDiscoverMaxAlive => info(
+                "IPDISCOVER_MAX_ALIVE",
+                "days",
+                1,
+                3650,
+                7,
+                "after how long a silence another computer is elected to look round",
             ),
             Self::Duplicates => info(
                 "AUTO_DUPLICATE_LVL",
@@ -275,6 +326,16 @@ impl Settings {
         u32::try_from(self.value(SettingKey::PrologFrequency)).unwrap_or(24)
     }
 
+    /// Milliseconds between two addresses that are tried.
+    pub fn ip_discover_latency(&self) -> u32 {
+        u32::try_from(self.value(SettingKey::IpDiscoverLatency)).unwrap_or(100)
+    }
+
+    /// How many computers look round in each network.
+    pub fn scanners_of_a_network(&self) -> usize {
+        usize::try_from(self.value(SettingKey::IpDiscover)).unwrap_or_default()
+    }
+
     /// Whether Windows agents check in when their service starts.
     pub fn inventory_on_startup(&self) -> bool {
         self.value(SettingKey::InventoryOnStartup) != 0
@@ -295,7 +356,9 @@ impl Default for DownloadSettings {
 /// - `FREQUENCY`: the smallest of computer and groups, else the global one. Unlike the stock server, a global 0 or −1
 ///   does not hide them (ocs-protocol 13.1, 2).
 /// - `PROLOG_FREQ`, `INVENTORY_ON_STARTUP`: the computer's, else the smallest of the groups, else the global one.
-/// - `AUTO_DUPLICATE_LVL`: the global one.
+/// - `IPDISCOVER_SWITCH`: as `DOWNLOAD`: a 0 of any group is final, and groups can do no more than that.
+/// - `IPDISCOVER_LATENCY`: as the other latencies.
+/// - `AUTO_DUPLICATE_LVL`, `REGISTRY`, `IPDISCOVER`, `IPDISCOVER_MAX_ALIVE`: the global one.
 pub fn resolve(global: &SettingsLayer, groups: &[SettingsLayer], computer: &SettingsLayer) -> Settings {
     let resolved = SettingKey::ALL.into_iter().map(|key| (key, resolve_key(key, global, groups, computer))).collect();
     Settings(resolved)
@@ -312,13 +375,16 @@ fn resolve_key(
     let base = global.value(key).map_or((key.info().default, Origin::Default), |value| (value, Origin::Global));
     let smallest = |values: &mut dyn Iterator<Item = (i64, Origin)>| values.min_by_key(|(value, _)| *value);
     match key {
-        SettingKey::Download => {
+        SettingKey::Download | SettingKey::IpDiscoverSwitch => {
             if base.0 == 0 {
                 return base;
             }
             of_groups().find(|(value, _)| *value == 0).or(own).unwrap_or(base)
         }
-        SettingKey::FragmentLatency | SettingKey::CycleLatency | SettingKey::PeriodLatency => own
+        SettingKey::FragmentLatency
+        | SettingKey::CycleLatency
+        | SettingKey::PeriodLatency
+        | SettingKey::IpDiscoverLatency => own
             .filter(|(value, _)| *value != 0)
             .or_else(|| of_groups().filter(|(value, _)| *value != 0).max_by_key(|(value, _)| *value))
             .unwrap_or(base),
@@ -330,7 +396,7 @@ fn resolve_key(
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => {
             own.or_else(|| smallest(&mut of_groups())).unwrap_or(base)
         }
-        SettingKey::Duplicates => base,
+        SettingKey::Duplicates | SettingKey::Registry | SettingKey::IpDiscover | SettingKey::IpDiscoverMaxAlive => base,
     }
 }
 

@@ -6,8 +6,8 @@ use super::option::is_on;
 use super::xml::{Element, Place, Rules, XmlError, cut, parse_with, push_attribute};
 use crate::model::limits::RequestLimits;
 use crate::model::{
-    Action, Digest, DigestAlgorithm, DigestEncoding, Done, FragmentCount, FragmentPlan, InvalidDigest, InvalidPackage,
-    Notify, PackageId, Priority,
+    Action, Digest, DigestAlgorithm, DigestEncoding, Done, ExitCodes, FragmentCount, FragmentPlan, InvalidDigest,
+    InvalidPackage, Notify, PackageId, Priority,
 };
 
 /// `PROTO`: how fragments travel. The info file itself is always fetched over HTTPS.
@@ -62,6 +62,8 @@ pub struct Info {
     /// `SHA256_FRAGS`: ours, the SHA-256 of each fragment in order, Base64 without padding, 43 characters each. Empty if it
     /// is not said; a fragment that is damaged on its way is then found out only when the whole is put together.
     pub fragment_sha256: Vec<Digest>,
+    /// `EXIT_CODES`: ours, ignored by stock agents; what the command means by its exit code, where that is not the usual.
+    pub exit_codes: ExitCodes,
 }
 
 /// Characters of a SHA-256 in Base64 without padding.
@@ -131,6 +133,9 @@ impl Info {
             let list: String = self.fragment_sha256.iter().map(Digest::to_base64).collect();
             attribute("SHA256_FRAGS", &list);
         }
+        if !self.exit_codes.is_empty() {
+            attribute("EXIT_CODES", &self.exit_codes.to_string());
+        }
         out.push_str(" />\n");
         out
     }
@@ -179,6 +184,11 @@ impl Info {
                 Some(text) => Some(Digest::parse(DigestAlgorithm::Sha256, DigestEncoding::Hexa, text)?),
             },
             fragment_sha256: fragment_digests(&root, fragments)?,
+            exit_codes: match root.value("EXIT_CODES") {
+                None => ExitCodes::default(),
+                // A list that nobody can read must not turn a failure into a success, nor the other way round.
+                Some(list) => list.parse().map_err(|_| wrong(&root, "EXIT_CODES"))?,
+            },
         })
     }
 }
@@ -255,6 +265,7 @@ mod tests {
             done: None,
             sha256: None,
             fragment_sha256: Vec::new(),
+            exit_codes: ExitCodes::default(),
         };
         assert_eq!(info, expected);
         let blank =
@@ -307,6 +318,17 @@ mod tests {
         {
             assert!(read(&wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn exit_codes_are_written_only_where_they_are_unusual() {
+        let mut info = read(INFO).expect("an info file");
+        assert!(!info.to_xml().contains("EXIT_CODES"));
+        info.exit_codes = "194=reboot 3=success".parse().expect("a list");
+        let written = info.to_xml();
+        assert!(written.ends_with(" EXIT_CODES=\"3=success 194=reboot\" />\n"), "{written}");
+        assert_eq!(read(&written).expect("an info file"), info);
+        assert!(read(&written.replace("=reboot", "=fine")).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! INVENTORY: what a computer is (ocs-protocol 2.2, 2.4).
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::Ipv4Addr;
 
 use super::ReplyError;
 use super::prolog::reply;
@@ -24,6 +25,8 @@ pub struct InventoryRequest {
     pub old_device_id: Option<DeviceId>,
     /// SOFTWARES, each title once.
     pub software: Vec<SoftwareTitle>,
+    /// IPDISCOVER/H: what it saw in the network that it was told to look round in; at most [`Discovered::MOST`].
+    pub discovered: Vec<Discovered>,
     /// The other sections of ocs-protocol 2.4, sorted by name; not ACCOUNTINFO, DOWNLOAD and what only ever changes.
     pub sections: Vec<SectionFacts>,
 }
@@ -113,6 +116,21 @@ pub struct Network {
     pub ip_address: String,
     /// MACADDR, as it came.
     pub mac: String,
+    /// IPSUBNET.
+    pub subnet: String,
+    /// IPMASK.
+    pub mask: String,
+}
+
+/// One of IPDISCOVER/H: somebody who answered.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Discovered {
+    /// I.
+    pub ip_address: String,
+    /// M.
+    pub mac: String,
+    /// N; `-` and nothing say nothing.
+    pub name: String,
 }
 
 /// One of ACCOUNTINFO.
@@ -163,6 +181,7 @@ impl InventoryRequest {
             account,
             old_device_id: old_device_id(root, content),
             software: software(content),
+            discovered: discovered(content),
             sections: sections(content),
         }
     }
@@ -186,6 +205,16 @@ fn software(content: &Element) -> Vec<SoftwareTitle> {
     titles.sort_unstable();
     titles.dedup();
     titles
+}
+
+/// Each address once, sorted.
+fn discovered(content: &Element) -> Vec<Discovered> {
+    let blocks = content.children_named("IPDISCOVER");
+    let hosts = blocks.flat_map(|block| block.children_named("H")).filter_map(Discovered::read);
+    let mut found: Vec<Discovered> = hosts.take(Discovered::MOST).collect();
+    found.sort_unstable();
+    found.dedup_by(|a, b| a.ip_address == b.ip_address && a.mac == b.mac);
+    found
 }
 
 fn sections(content: &Element) -> Vec<SectionFacts> {
@@ -241,8 +270,45 @@ impl ComputerFacts {
 impl Network {
     fn read(section: &Element) -> Option<Self> {
         let fact = |name| section.value(name).map(column).unwrap_or_default();
-        let network = Self { ip_address: fact("IPADDRESS"), mac: fact("MACADDR") };
-        (network != Self::default()).then_some(network)
+        let network = Self {
+            ip_address: fact("IPADDRESS"),
+            mac: fact("MACADDR"),
+            subnet: fact("IPSUBNET"),
+            mask: fact("IPMASK"),
+        };
+        let named = !network.ip_address.is_empty() || !network.mac.is_empty();
+        named.then_some(network)
+    }
+}
+
+impl Network {
+    /// The network that it is in, as far as somebody could look round there: its address as the agent writes it, and its
+    /// mask. `None` for loopback, IPv6 and what is no network.
+    pub fn surroundings(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let mask: Ipv4Addr = self.mask.parse().ok()?;
+        let own: Ipv4Addr = self.ip_address.parse().ok()?;
+        let network: Ipv4Addr = self.subnet.parse().ok()?;
+        let usable = !network.is_loopback()
+            && !network.is_unspecified()
+            && mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32
+            && own.to_bits() & mask.to_bits() == network.to_bits();
+        usable.then_some((network, mask))
+    }
+}
+
+impl Discovered {
+    /// As many are read of one inventory: all of a network of a thousand addresses four times over.
+    pub const MOST: usize = 4096;
+
+    /// `None` without an IPv4 address or without a MAC: of such a one nothing could be said.
+    fn read(host: &Element) -> Option<Self> {
+        let fact = |name| host.value(name).map(column).unwrap_or_default();
+        let address: Ipv4Addr = fact("I").parse().ok()?;
+        let mac = fact("M").to_ascii_uppercase().replace('-', ":");
+        let digits = mac.bytes().filter(u8::is_ascii_hexdigit).count();
+        let usable = mac.len() == 17 && digits == 12 && mac != "00:00:00:00:00:00";
+        let name = Some(fact("N")).filter(|name| name != "-").unwrap_or_default();
+        usable.then(|| Self { ip_address: address.to_string(), mac, name })
     }
 }
 

@@ -20,19 +20,24 @@ mod inventory;
 mod manifest;
 mod option;
 mod prolog;
+pub mod range;
 mod report;
 mod request;
 #[cfg(test)]
 mod tests;
+mod wanted;
 pub mod xml;
 
 pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
-    AccountField, ComputerFacts, InventoryDocument, InventoryReply, InventoryRequest, Network, Section, SectionFacts,
-    SoftwareTitle, changes_by_itself,
+    AccountField, ComputerFacts, Discovered, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
+    SectionFacts, SoftwareTitle, changes_by_itself,
 };
-pub use manifest::{Listing, Manifest, ManifestError};
+pub use manifest::{
+    InvalidFilter, Listing, Manifest, ManifestEntry, ManifestError, MirrorReport, PackageFilter, SignedManifest,
+};
 pub use option::{ConfError, DownloadOption, Offer, conf_from_xml, conf_to_xml};
 pub use prolog::{Decision, PrologReply, PrologRequest, ReplyError};
 pub use report::DownloadReport;
 pub use request::{NotifyRequest, Request, RequestError, UPDATE_REPLY};
+pub use wanted::IpDiscover;

@@ -25,6 +25,9 @@ pub struct Offer {
     pub info_location: Location,
     /// `PACK_LOC`.
     pub fragment_location: Location,
+    /// `MORE_LOCS`: ours, ignored by stock agents; other places that hold the same fragments, best first, at most
+    /// [`Offer::MAX_MORE_LOCATIONS`].
+    pub more_locations: Vec<Location>,
     /// `SCHEDULE`; empty or unreadable is none.
     pub schedule: Option<Schedule>,
     /// `POSTCMD`; empty or `NONE` is none.
@@ -68,6 +71,9 @@ impl DownloadOption {
 }
 
 impl Offer {
+    /// How many places beside `PACK_LOC` are named and read.
+    pub const MAX_MORE_LOCATIONS: usize = 8;
+
     fn push(&self, out: &mut String) {
         push_indent(out, 2);
         out.push_str("<PARAM TYPE=\"PACK\"");
@@ -81,6 +87,10 @@ impl Offer {
         attribute("SCHEDULE", self.schedule.as_ref().map_or("", Schedule::as_str));
         attribute("POSTCMD", self.post_command.as_ref().map_or("", PostCommand::as_str));
         attribute("FORCE", if self.force { "1" } else { "0" });
+        if !self.more_locations.is_empty() {
+            let named = self.more_locations.iter().take(Self::MAX_MORE_LOCATIONS);
+            attribute("MORE_LOCS", &named.map(Location::as_str).collect::<Vec<_>>().join(" "));
+        }
         out.push_str(" />\n");
     }
 
@@ -93,10 +103,14 @@ impl Offer {
             // The stock server sends a NULL of its database as an empty element; a command needs no fragments.
             None => info_location.clone(),
         };
+        // One that cannot be read costs nothing but itself.
+        let more = value("MORE_LOCS").unwrap_or_default().split_ascii_whitespace();
+        let more_locations = more.filter_map(|text| text.parse().ok()).take(Self::MAX_MORE_LOCATIONS).collect();
         Some(Self {
             package: value("ID")?.parse().ok()?,
             info_location,
             fragment_location,
+            more_locations,
             schedule: value("SCHEDULE").and_then(|schedule| schedule.parse().ok()),
             post_command: value("POSTCMD").filter(|word| *word != "NONE").and_then(|command| command.parse().ok()),
             force: value("FORCE").is_some_and(is_on),
@@ -249,6 +263,24 @@ mod tests {
         assert_eq!((&offers[0].schedule, &offers[0].post_command, offers[0].force), (&None, &None, false));
         assert_eq!(offers[1].schedule.as_ref().map(Schedule::as_str), Some("2031/06/30 02:15"));
         assert_eq!((&offers[1].post_command, offers[1].force), (&Some(PostCommand::Reboot), true));
+    }
+
+    #[test]
+    fn more_locations_are_written_when_there_are_some_and_read_as_far_as_they_can_be() {
+        let offers = read(
+            "<PARAM TYPE='PACK' ID='1' INFO_LOC='a' PACK_LOC='b' MORE_LOCS=' c/d  http://no e:80/f ' />
+             <PARAM TYPE='PACK' ID='2' INFO_LOC='a' PACK_LOC='b' MORE_LOCS='1 2 3 4 5 6 7 8 9 10' />
+             <PARAM TYPE='PACK' ID='3' INFO_LOC='a' PACK_LOC='b' />",
+        )
+        .offers;
+        let named = |at: usize| offers[at].more_locations.iter().map(Location::as_str).collect::<Vec<_>>().join(",");
+        assert_eq!([named(0), named(1), named(2)], ["c/d,e:80/f", "1,2,3,4,5,6,7,8", ""]);
+        let mut written = String::new();
+        offers[0].push(&mut written);
+        assert!(written.contains(" MORE_LOCS=\"c/d e:80/f\" />"), "{written}");
+        let mut stock = String::new();
+        offers[2].push(&mut stock);
+        assert!(stock.ends_with(" FORCE=\"0\" />\n"), "{stock}");
     }
 
     #[test]

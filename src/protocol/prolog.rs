@@ -2,8 +2,9 @@
 
 use super::DownloadOption;
 use super::xml::{self, Element, XmlError, cut, push_leaf};
-use crate::model::DeviceId;
+use super::{IpDiscover, wanted};
 use crate::model::limits::RequestLimits;
+use crate::model::{DeviceId, RegistryQuery};
 
 /// `QUERY` PROLOG.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +44,10 @@ pub struct PrologReply {
     pub prolog_freq: Option<u32>,
     /// Whether Windows agents check in when their service starts.
     pub inventory_on_startup: Option<bool>,
+    /// What Windows agents look up in their registry.
+    pub registry: Vec<RegistryQuery>,
+    /// The network that this agent looks round in.
+    pub ip_discover: Option<IpDiscover>,
     /// Settings and packages; `None` after "never".
     pub download: Option<DownloadOption>,
 }
@@ -68,6 +73,8 @@ impl PrologReply {
     ///     decision: Decision::Stop,
     ///     prolog_freq: Some(24),
     ///     inventory_on_startup: Some(true),
+    ///     registry: Vec::new(),
+    ///     ip_discover: None,
     ///     download: None,
     /// };
     /// assert_eq!(PrologReply::parse(never.to_xml().as_bytes())?, never);
@@ -84,6 +91,10 @@ impl PrologReply {
         }
         if let Some(check_in) = self.inventory_on_startup {
             push_leaf(&mut out, 1, "INVENTORY_ON_STARTUP", if check_in { "1" } else { "0" });
+        }
+        wanted::push_registry(&self.registry, &mut out);
+        if let Some(ip_discover) = self.ip_discover {
+            ip_discover.push(&mut out);
         }
         if let Some(download) = &self.download {
             download.push(&mut out);
@@ -102,6 +113,8 @@ impl PrologReply {
             decision: Decision::read(root.value("RESPONSE").unwrap_or_default()),
             prolog_freq: number("PROLOG_FREQ"),
             inventory_on_startup: number("INVENTORY_ON_STARTUP").map(|number| number != 0),
+            registry: wanted::read_registry(&root),
+            ip_discover: IpDiscover::read(&root),
             download: DownloadOption::read(&root),
         })
     }
@@ -166,6 +179,7 @@ mod tests {
              <OPTION><NAME>REGISTRY</NAME><PARAM NAME='k' REGTREE='2' REGKEY='x'>v</PARAM></OPTION>
              <OPTION/><OPTION><PARAM TYPE='CONF' ON='1'/></OPTION>",
         );
+        assert_eq!(reply.registry.len(), 1, "agents that know no registry pass this over");
         assert_eq!((reply.prolog_freq, reply.inventory_on_startup, reply.download), (None, Some(true), None));
     }
 

@@ -105,8 +105,12 @@ impl NotifyRequest {
 
 fn adapter(iface: &Element) -> Option<Network> {
     let value = |name| iface.value(name).filter(|value| !value.is_empty());
-    value("MASK")?;
-    Some(Network { ip_address: column(value("IP")?), mac: column(value("MAC")?) })
+    Some(Network {
+        ip_address: column(value("IP")?),
+        mac: column(value("MAC")?),
+        mask: column(value("MASK")?),
+        subnet: value("SUBNET").map(column).unwrap_or_default(),
+    })
 }
 
 /// What a request is read for. 450,000 elements are 100,000 programs and as much again of everything else a computer has.
@@ -247,7 +251,8 @@ mod tests {
         let notify = |kind: &str| {
             let inside = format!(
                 "{PC}<CONTENT/><QUERY>NOTIFY</QUERY><TYPE>{kind}</TYPE><HARDWARE><IPADDR>10.1.2.42</IPADDR></HARDWARE>
-                 <IFACE><MAC>02:00:00:00:00:2A</MAC><IP>10.1.2.42</IP><MASK>255.255.255.0</MASK></IFACE>
+                 <IFACE><MAC>02:00:00:00:00:2A</MAC><IP>10.1.2.42</IP><MASK>255.255.255.0</MASK>
+                   <SUBNET>10.1.2.0</SUBNET></IFACE>
                  <IFACE><MAC>02:00:00:00:00:2B</MAC><IP>10.1.2.43</IP><MASK/></IFACE>
                  <IFACE MAC='' IP='10.1.2.44' MASK='255.0.0.0'/>"
             );
@@ -257,7 +262,12 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let whole = Network { ip_address: "10.1.2.42".to_owned(), mac: "02:00:00:00:00:2A".to_owned() };
+        let whole = Network {
+            ip_address: "10.1.2.42".to_owned(),
+            mac: "02:00:00:00:00:2A".to_owned(),
+            mask: "255.255.255.0".to_owned(),
+            subnet: "10.1.2.0".to_owned(),
+        };
         assert_eq!(notify("IP").networks, [whole]);
         assert_eq!(notify("IP").ip_address.as_deref(), Some("10.1.2.42"));
         assert_eq!((notify("DNS").networks, notify("DNS").ip_address), (vec![], None));

@@ -10,8 +10,8 @@ use super::*;
 use crate::model::limits::RequestLimits;
 use crate::model::settings::DownloadSettings;
 use crate::model::{
-    Action, Days, DeviceId, Digest, DigestAlgorithm, Done, FragmentCount, FragmentPlan, Location, Minutes, Notify,
-    PackageId, PostCommand, Priority, ResultCode, Schedule,
+    Action, Days, DeviceId, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentPlan, Location, Minutes,
+    Notify, PackageId, PostCommand, Priority, RegistryQuery, RegistryTree, ResultCode, Schedule,
 };
 
 const LIMITS: RequestLimits = RequestLimits::DEFAULT;
@@ -54,11 +54,13 @@ fn settings() -> impl Strategy<Value = DownloadSettings> {
 fn offer() -> impl Strategy<Value = Offer> {
     let schedule = prop::option::of("20[0-9]{2}/0[1-9]/[12][0-8] [01][0-9]:[0-5][0-9]");
     let post_command = prop::option::of(prop_oneof!["REBOOT", "SHUTDOWN", "[a-z&<\"']( [a-z&<\"']{1,8}){0,3}"]);
-    (package_id(), location(), location(), schedule, post_command, any::<bool>()).prop_map(
-        |(package, info_location, fragment_location, schedule, post_command, force)| Offer {
+    let more = prop::collection::vec(location(), 0..3);
+    (package_id(), location(), location(), more, schedule, post_command, any::<bool>()).prop_map(
+        |(package, info_location, fragment_location, more_locations, schedule, post_command, force)| Offer {
             package,
             info_location,
             fragment_location,
+            more_locations,
             schedule: schedule.map(|text| text.parse::<Schedule>().expect("a minute")),
             post_command: post_command.map(|text| text.parse::<PostCommand>().expect("a command")),
             force,
@@ -74,14 +76,26 @@ fn prolog_reply() -> impl Strategy<Value = PrologReply> {
         offers
     });
     let download = (settings(), offers).prop_map(|(settings, offers)| DownloadOption { settings, offers });
-    (decision, any::<Option<u32>>(), any::<Option<bool>>(), prop::option::of(download)).prop_map(
-        |(decision, prolog_freq, inventory_on_startup, download)| PrologReply {
+    let words = || "[!-~]{1,12}|[!-~][ -~ä€]{0,20}[!-~]";
+    let question = (words(), 0..5_usize, words(), words());
+    let questions = prop::collection::vec(question, 0..3).prop_map(|questions| {
+        let made = questions.iter().map(|(name, tree, key, value)| {
+            RegistryQuery::new(name, RegistryTree::ALL[*tree], &format!("S{key}"), value).expect("a question")
+        });
+        made.collect::<Vec<_>>()
+    });
+    let ip_discover = prop::option::of((any::<u32>(), any::<u32>()));
+    let ip_discover =
+        ip_discover.prop_map(|option| option.map(|(network, latency)| IpDiscover { network: network.into(), latency }));
+    (decision, any::<Option<u32>>(), any::<Option<bool>>(), questions, ip_discover, prop::option::of(download))
+        .prop_map(|(decision, prolog_freq, inventory_on_startup, registry, ip_discover, download)| PrologReply {
             decision,
             prolog_freq,
             inventory_on_startup,
+            registry,
+            ip_discover,
             download,
-        },
-    )
+        })
 }
 
 fn account() -> impl Strategy<Value = Vec<AccountField>> {
@@ -125,6 +139,7 @@ fn info() -> impl Strategy<Value = Info> {
             notify,
             done: done.map(|text| Done { text }),
             sha256,
+            exit_codes: if https { "3=success 194=reboot".parse().expect("a list") } else { ExitCodes::default() },
         })
 }
 
@@ -188,7 +203,7 @@ proptest! {
         let Request::Inventory(inventory) = request(&document.to_xml()) else { panic!("no inventory") };
         prop_assert_eq!(inventory.device_id, document.device_id);
         prop_assert_eq!(inventory.facts.name, name);
-        prop_assert_eq!(inventory.networks, [Network { ip_address: String::new(), mac }]);
+        prop_assert_eq!(inventory.networks, [Network { mac, ..Network::default() }]);
         prop_assert_eq!(inventory.history, Some(history));
         prop_assert_eq!(inventory.account, account);
     }

@@ -26,10 +26,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::middleware::{Observed, Record};
-use super::sendfile::Socket;
+use super::sendfile::{self, Socket};
 
 /// Bytes of a request's head: agents send 300.
 const HEAD: usize = 32 << 10;
+/// Bytes that a slow reader has to take within the write time-out, when the socket holds more than that for it.
+const PROGRESS: usize = 8 << 10;
+/// How often within the write time-out it is looked at what a slow reader took.
+const LOOKS: u32 = 4;
 
 /// How long a connection may do nothing.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +101,8 @@ pub(super) struct Activity(Mutex<State>);
 struct State {
     phase: Phase,
     since: Instant,
-    /// When the peer last took something, if it is taking nothing now.
-    blocked: Option<Instant>,
+    /// The socket takes no more at the moment.
+    blocked: Option<Blocked>,
     /// Bytes given to the socket (below it, for TLS: before encryption).
     written: u64,
     /// The body of the present answer has been handed over whole, or given up.
@@ -106,6 +110,23 @@ struct State {
     record: Option<Record>,
     /// The connection is to be reset: closed, it would keep what the peer does not take in the kernel's memory.
     reset: bool,
+}
+
+/// A peer that is slower than we are.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    /// When it last took something.
+    since: Instant,
+    /// What the socket held for it then, sent or not: bytes that it has not acknowledged. `None` where systems do not tell.
+    queued: Option<usize>,
+}
+
+/// When a connection will have done nothing for too long.
+struct Due {
+    deadline: Instant,
+    end: End,
+    /// Between two looks at what the peer took, which may move the deadline.
+    look: Option<Duration>,
 }
 
 impl Activity {
@@ -130,10 +151,10 @@ impl Activity {
     }
 
     /// Its answer's head is known.
-    pub(super) fn answer(&self, record: Option<Record>) {
+    pub(super) fn answer(&self, record: Record) {
         let mut state = self.lock();
         let written = state.written;
-        state.record = record.map(|record| record.starting_at(written));
+        state.record = Some(record.starting_at(written));
     }
 
     /// Its answer's body has been handed over, or dropped.
@@ -151,14 +172,16 @@ impl Activity {
         state.phase == Phase::Idle && state.blocked.is_none()
     }
 
-    fn deadline(&self, deadlines: &Deadlines) -> Option<(Instant, End)> {
+    fn due(&self, deadlines: &Deadlines) -> Option<Due> {
         let state = self.lock();
-        if let Some(since) = state.blocked {
-            return Some((since + deadlines.write, End::WriteTimeout));
+        if let Some(blocked) = state.blocked {
+            let look = Some((deadlines.write / LOOKS).max(Duration::from_millis(1)));
+            return Some(Due { deadline: blocked.since + deadlines.write, end: End::WriteTimeout, look });
         }
+        let due = |span, end| Some(Due { deadline: state.since + span, end, look: None });
         match state.phase {
-            Phase::Fresh | Phase::Head => Some((state.since + deadlines.header, End::HeaderTimeout)),
-            Phase::Idle => Some((state.since + deadlines.idle, End::IdleTimeout)),
+            Phase::Fresh | Phase::Head => due(deadlines.header, End::HeaderTimeout),
+            Phase::Idle => due(deadlines.idle, End::IdleTimeout),
             Phase::Answering => None,
         }
     }
@@ -170,7 +193,7 @@ impl Activity {
         }
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+    fn wrote(&self, result: &Poll<io::Result<usize>>, stream: &Stream) {
         let mut state = self.lock();
         match result {
             Poll::Ready(Ok(bytes)) => {
@@ -178,11 +201,11 @@ impl Activity {
                 state.blocked = None;
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => state.block(),
+            Poll::Pending => state.block(stream.queued()),
         }
     }
 
-    fn flushed(&self, result: &Poll<io::Result<()>>) {
+    fn flushed(&self, result: &Poll<io::Result<()>>, stream: &Stream) {
         let mut state = self.lock();
         match result {
             Poll::Ready(Ok(())) => {
@@ -194,7 +217,7 @@ impl Activity {
                 }
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => state.block(),
+            Poll::Pending => state.block(stream.queued()),
         }
     }
 
@@ -216,16 +239,23 @@ impl State {
         self.since = Instant::now();
     }
 
-    fn block(&mut self) {
-        if self.blocked.is_none() {
-            self.blocked = Some(Instant::now());
+    /// The socket takes no more. Called again at each look, so that a reader that is slow but steady is told from one
+    /// that stands still: a large socket buffer takes new bytes in steps that a slow line needs minutes for.
+    fn block(&mut self, queued: Option<usize>) {
+        let moved = match (self.blocked, queued) {
+            (None, _) => true,
+            (Some(Blocked { queued: Some(before), .. }), Some(now)) => before.saturating_sub(now) >= PROGRESS,
+            (Some(_), _) => false,
+        };
+        if moved {
+            self.blocked = Some(Blocked { since: Instant::now(), queued });
         }
     }
 
-    /// Writes the log line of the last answer, unless it is written.
+    /// Counts the last answer and writes its log line, unless that is done.
     fn settle(&mut self, complete: bool) {
         if let Some(record) = self.record.take() {
-            record.log(self.written, complete);
+            record.end(self.written, complete);
         }
     }
 }
@@ -249,17 +279,25 @@ impl Stream {
             Self::Tls(stream) => Pin::new(stream.as_mut()),
         }
     }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream.tcp(),
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Bytes that the peer has not acknowledged.
+    fn queued(&self) -> Option<usize> {
+        sendfile::queued(self.tcp())
+    }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.activity.lock().reset {
-            let socket = match &self.stream {
-                Stream::Plain(stream) => SockRef::from(stream.tcp()),
-                Stream::Tls(stream) => SockRef::from(stream.get_ref().0),
-            };
             // Without it the kernel gives up later, by itself.
-            let _ = socket.set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -279,7 +317,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = self.stream.writer().poll_write(cx, bytes);
-        self.activity.wrote(&result);
+        self.activity.wrote(&result, &self.stream);
         result
     }
 
@@ -289,7 +327,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = self.stream.writer().poll_write_vectored(cx, slices);
-        self.activity.wrote(&result);
+        self.activity.wrote(&result, &self.stream);
         result
     }
 
@@ -299,14 +337,14 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.stream.writer().poll_flush(cx);
-        self.activity.flushed(&result);
+        self.activity.flushed(&result, &self.stream);
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.stream.writer().poll_shutdown(cx);
         if result.is_pending() {
-            self.activity.lock().block();
+            self.activity.lock().block(self.stream.queued());
         }
         result
     }
@@ -378,13 +416,15 @@ pub(super) async fn serve(
 /// Ready when the connection has done nothing for too long.
 fn overdue(activity: &Activity, deadlines: &Deadlines, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
     loop {
-        let Some((deadline, end)) = activity.deadline(deadlines) else { return Poll::Pending };
-        if deadline < timer.deadline() || timer.is_elapsed() {
-            timer.as_mut().reset(deadline);
+        let Some(due) = activity.due(deadlines) else { return Poll::Pending };
+        // A ring polls the connection first, which tries to write and looks at what the peer took.
+        let ring = due.look.map_or(due.deadline, |pause| due.deadline.min(Instant::now() + pause));
+        if ring < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(ring);
         }
         ready!(timer.as_mut().poll(cx));
-        if deadline <= Instant::now() {
-            return Poll::Ready(end);
+        if due.deadline <= Instant::now() {
+            return Poll::Ready(due.end);
         }
     }
 }

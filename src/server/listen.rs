@@ -19,13 +19,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{self, Deadlines, Signal, Stage, Stream};
+use super::meters::Meters;
 use super::middleware::{Observed, RequestIds};
 use super::{Listener, ServeError};
 use crate::tls::server::ServerTls;
 
 /// Connections that the kernel keeps for us.
 const BACKLOG: i32 = 1024;
-/// Bytes not yet sent that a socket may hold: a slow reader costs no more memory than this.
+/// Bytes not yet sent that a socket may hold: a slow reader costs no more memory than this. What `sendfile` sends is not
+/// copied and has a bound of its own.
 #[cfg(target_os = "linux")]
 const NOT_SENT: u32 = 128 << 10;
 /// Pauses after a failed accept: the first, and the longest.
@@ -121,6 +123,7 @@ pub(super) struct Door {
     pub(super) tls: Option<ServerTls>,
     pub(super) router: Router,
     pub(super) ids: Arc<RequestIds>,
+    pub(super) meters: Arc<Meters>,
     pub(super) deadlines: Deadlines,
     pub(super) handshake: Duration,
     pub(super) places: Arc<Places>,
@@ -140,8 +143,9 @@ pub(super) async fn accept(door: Door, listening: TcpListener) {
         let Some((stream, peer, share, permit)) = accepted else { continue };
         let door = door.clone();
         tokio::spawn(async move {
+            let open = door.meters.connection(door.listener);
             serve(door, stream, peer).await;
-            drop((share, permit));
+            drop((share, permit, open));
         });
     }
 }
@@ -164,6 +168,7 @@ async fn next(
         trouble.say(
             || tracing::warn!(peer = %peer.ip(), "{} has its full share of connections; more are refused", peer.ip()),
         );
+        door.meters.turned_away();
         refuse(door.listener, &stream);
         return None;
     };
@@ -190,10 +195,15 @@ fn refuse(listener: Listener, stream: &TcpStream) {
 }
 
 async fn serve(door: Door, stream: TcpStream, peer: SocketAddr) {
-    // Both are for speed only.
+    // For speed and order only: without them all is slower, or kept longer.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT);
+    {
+        let socket = SockRef::from(&stream);
+        let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
+        // The kernel gives up what nobody takes, also after we have closed. Our own time-out comes first while we write.
+        let _ = socket.set_tcp_user_timeout(Some(door.deadlines.write * 2));
+    }
     let signal = door.signal.subscribe();
     let stream = match &door.tls {
         None => Stream::Plain(stream.into()),
@@ -217,7 +227,7 @@ async fn serve(door: Door, stream: TcpStream, peer: SocketAddr) {
             }
         }
     };
-    let service = Observed::new(door.router, door.ids, door.listener, peer);
+    let service = Observed::new(door.router, door.ids, door.meters, door.listener, peer);
     connection::serve(stream, service, door.deadlines, signal).await;
 }
 

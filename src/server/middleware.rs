@@ -23,6 +23,7 @@ use tower::{Service, ServiceExt as _};
 use tracing::Instrument as _;
 
 use super::connection::Activity;
+use super::meters::{Kind, Meters, Outcome};
 use super::{Listener, Remote, reply};
 
 /// Characters of a path or a user agent that a log line shows.
@@ -61,18 +62,27 @@ impl RequestIds {
     }
 }
 
-/// The line of the access log: never a body, a cookie or a query.
+/// A request under way: what is counted of it, and its line of the access log.
 #[derive(Debug)]
 pub(super) struct Record {
-    id: RequestId,
+    meters: Arc<Meters>,
     listener: Listener,
+    kind: Kind,
+    status: StatusCode,
+    started: Instant,
+    written_before: u64,
+    /// `None` when the access log is off.
+    line: Option<Line>,
+}
+
+/// What only the log says: never a body, a cookie or a query.
+#[derive(Debug)]
+struct Line {
+    id: RequestId,
     peer: SocketAddr,
     method: Method,
     path: String,
     agent: String,
-    status: StatusCode,
-    started: Instant,
-    written_before: u64,
 }
 
 impl Record {
@@ -81,16 +91,20 @@ impl Record {
         self
     }
 
-    /// Writes the line. `complete` is false when the connection went before its answer.
-    pub(super) fn log(self, written: u64, complete: bool) {
-        let Self { id, listener, peer, method, path, agent, status, started, written_before } = self;
+    /// Counts it and writes the line. `complete` is false when the connection went before its answer.
+    pub(super) fn end(self, written: u64, complete: bool) {
+        let Self { meters, listener, kind, status, started, written_before, line } = self;
+        let (sent_bytes, took) = (written - written_before, started.elapsed());
+        let outcome = Outcome::of(status, complete);
+        meters.request(kind, outcome, listener, sent_bytes, took);
+        let Some(Line { id, peer, method, path, agent }) = line else { return };
         let peer = peer.ip().to_canonical();
-        let (status, sent_bytes) = (status.as_u16(), written - written_before);
-        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (status, kind, outcome) = (status.as_u16(), kind.as_str(), outcome.as_str());
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "dripfeed::access",
-            { request.id = %id, listener = %listener, peer = %peer, method = %method, path, status, sent_bytes,
-                duration_us, complete, user_agent = agent },
+            { request.id = %id, listener = %listener, peer = %peer, method = %method, path, kind, status, outcome,
+                sent_bytes, duration_us, complete, user_agent = agent },
             "{method} {path} {status}"
         );
     }
@@ -106,14 +120,21 @@ fn shown(text: &[u8]) -> String {
 pub(super) struct Observed {
     router: Router,
     ids: Arc<RequestIds>,
+    meters: Arc<Meters>,
     listener: Listener,
     peer: SocketAddr,
     activity: Arc<Activity>,
 }
 
 impl Observed {
-    pub(super) fn new(router: Router, ids: Arc<RequestIds>, listener: Listener, peer: SocketAddr) -> Self {
-        Self { router, ids, listener, peer, activity: Arc::new(Activity::new()) }
+    pub(super) fn new(
+        router: Router,
+        ids: Arc<RequestIds>,
+        meters: Arc<Meters>,
+        listener: Listener,
+        peer: SocketAddr,
+    ) -> Self {
+        Self { router, ids, meters, listener, peer, activity: Arc::new(Activity::new()) }
     }
 
     pub(super) fn activity(&self) -> Arc<Activity> {
@@ -121,16 +142,21 @@ impl Observed {
     }
 
     fn record(&self, id: RequestId, method: &Method, uri: &Uri, headers: &HeaderMap) -> Record {
-        Record {
+        let line = tracing::enabled!(target: "dripfeed::access", tracing::Level::INFO).then(|| Line {
             id,
-            listener: self.listener,
             peer: self.peer,
             method: method.clone(),
             path: shown(uri.path().as_bytes()),
             agent: shown(headers.get(USER_AGENT).map_or(b"".as_slice(), |value| value.as_bytes())),
+        });
+        Record {
+            meters: Arc::clone(&self.meters),
+            listener: self.listener,
+            kind: Kind::of_path(uri.path()),
             status: StatusCode::OK,
             started: Instant::now(),
             written_before: 0,
+            line,
         }
     }
 }
@@ -147,8 +173,7 @@ impl Service<Request<Incoming>> for Observed {
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.activity.request();
         let id = self.ids.next();
-        let mut record = tracing::enabled!(target: "dripfeed::access", tracing::Level::INFO)
-            .then(|| self.record(id, request.method(), request.uri(), request.headers()));
+        let mut record = self.record(id, request.method(), request.uri(), request.headers());
         request.extensions_mut().insert(Remote(self.peer));
         request.extensions_mut().insert(self.listener);
         let span = tracing::info_span!("request", id = %id);
@@ -164,8 +189,9 @@ impl Service<Request<Incoming>> for Observed {
                     reply::text(StatusCode::INTERNAL_SERVER_ERROR, &sentence)
                 }
             };
-            if let Some(record) = &mut record {
-                record.status = response.status();
+            record.status = response.status();
+            if let Some(kind) = response.extensions().get::<Kind>() {
+                record.kind = *kind;
             }
             activity.answer(record);
             Ok(response.map(|body| Observable { body, activity }))

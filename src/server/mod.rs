@@ -6,10 +6,11 @@
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
-//!         tree.rs        /download/<key>               range.rs  one range of a file
+//!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
+//!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -20,10 +21,11 @@ mod connection;
 mod console;
 mod listen;
 mod manifest;
+mod meters;
 mod middleware;
 mod ocs;
 mod pages;
-mod range;
+mod ready;
 mod reply;
 mod router;
 mod sendfile;
@@ -44,14 +46,18 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
+use self::meters::Meters;
 use self::middleware::RequestIds;
+use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
-use crate::service::App;
+use crate::model::UserAgents;
 use crate::service::mirrors::Listings;
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
+use crate::service::{App, groups};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
+use crate::tls::signing::{SigningError, SigningKey};
 
 /// Between two looks at files that are mapped but no longer published.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -116,6 +122,9 @@ pub enum ServeError {
     /// No certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No key to sign manifests with.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> String {
@@ -153,10 +162,15 @@ struct Site {
     public_name: Arc<str>,
     /// Large requests that are read at a time.
     heavy: Arc<Semaphore>,
-    download: Arc<Path>,
+    data_dir: Arc<Path>,
     listings: Listings,
     /// Wrong passwords by address.
     guesses: Arc<Guesses>,
+    user_agents: UserAgents,
+    /// What manifests are signed with.
+    signing: Arc<SigningKey>,
+    meters: Arc<Meters>,
+    readiness: Readiness,
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -204,9 +218,13 @@ impl Server {
             },
             public_name: in_url(&config.public_name).into(),
             heavy: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2))),
-            download: config.download_dir().into(),
+            data_dir: config.data_dir.clone().into(),
             listings: Listings::default(),
             guesses: Arc::default(),
+            user_agents: config.user_agents,
+            signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
+            meters: Arc::new(Meters::new()),
+            readiness: Readiness::new(config.limits.free_space),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -232,6 +250,7 @@ impl Server {
             tls: None,
             router: router::router(site.clone()),
             ids: Arc::new(RequestIds::new()),
+            meters: Arc::clone(&site.meters),
             deadlines: Deadlines {
                 header: config.timeouts.header,
                 idle: config.timeouts.idle,
@@ -292,9 +311,11 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut sweep = interval(SWEEP);
     let mut renewal = interval(RENEWAL);
     let mut cancelled = interval(STOPPED);
+    let mut refreshed = interval(config.group_refresh);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    refreshed.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = sweep.tick() => {
@@ -305,6 +326,10 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
             _ = cancelled.tick() => {
                 let (stopped, app) = (site.stopped.clone(), site.app.clone());
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
+            }
+            _ = refreshed.tick() => {
+                let app = site.app.clone();
+                let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
@@ -319,6 +344,25 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 ),
             },
         }
+    }
+}
+
+/// Time alone makes members and ends memberships.
+fn ask_again(app: &App) {
+    match groups::refresh_timed(app) {
+        Ok(refreshed) => {
+            for group in refreshed.iter().filter(|group| group.joined + group.left > 0) {
+                tracing::info!(
+                    group = group.name,
+                    "group {}: {} joined, {} left, {} jobs planned",
+                    group.name,
+                    group.joined,
+                    group.left,
+                    group.planned
+                );
+            }
+        }
+        Err(error) => tracing::error!("groups were not asked again: {:#}", anyhow::Error::from(error)),
     }
 }
 

@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, USER
 use http::{HeaderValue, Method, StatusCode};
 
 use super::body::{self, BodyError};
+use super::meters::Kind;
 use super::{Remote, Site, reply};
 use crate::model::limits::RequestLimits;
 use crate::protocol::envelope::{self, Container, EnvelopeError};
@@ -28,6 +29,8 @@ const USER_AGENT_LENGTH: usize = 200;
 enum Refusal {
     #[error("agents talk to this address with POST")]
     NotPost,
+    #[error("files are not delivered here: packages are, below /download")]
+    NoDelivery,
     #[error("this method is not allowed here: agents use POST")]
     Method,
     #[error(transparent)]
@@ -36,6 +39,8 @@ enum Refusal {
     Envelope(#[from] EnvelopeError),
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("only OCS agents may check in here (agents.user_agents in dripfeed.toml)")]
+    Stranger,
     #[error("the server cannot take this at the moment; the agent will try again")]
     Service(#[from] ServiceError),
 }
@@ -60,7 +65,8 @@ pub(super) async fn receive(
 async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Response, Refusal> {
     match *request.method() {
         Method::POST => {}
-        // As the stock server tells them apart.
+        // As the stock server tells them apart. A Windows agent asks for its label there before its first contact.
+        Method::GET if delivery(request.uri().path()) => return Err(Refusal::NoDelivery),
         Method::GET => return Err(Refusal::NotPost),
         _ => return Err(Refusal::Method),
     }
@@ -70,7 +76,30 @@ async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Respo
     // Each may hold its inflated document until it is committed: so many at a time, however many come.
     let _turn = if body.len() < HEAVY { None } else { site.heavy.acquire().await.ok() };
     let (container, document, request) = understand(body, limits).await?;
-    answer(&site.app, peer, container, document, request).await
+    // As the stock server: of the prolog alone, and after its form was looked at.
+    if matches!(request, Request::Prolog(_)) && !site.user_agents.admits(&peer.user_agent) {
+        return Err(Refusal::Stranger);
+    }
+    let kind = kind(&request);
+    let mut response = answer(&site.app, peer, container, document, request).await.unwrap_or_else(Refusal::response);
+    response.extensions_mut().insert(kind);
+    Ok(response)
+}
+
+fn kind(request: &Request) -> Kind {
+    match request {
+        Request::Prolog(_) => Kind::Prolog,
+        Request::Inventory(_) => Kind::Inventory,
+        Request::Download(_) => Kind::Report,
+        Request::Notify(_) => Kind::Notify,
+        Request::Update => Kind::Update,
+        Request::Snmp { .. } => Kind::Snmp,
+    }
+}
+
+/// Is it one of the old addresses for files (ocs-protocol 1.1), which the stock server answers 403 when they are off?
+fn delivery(path: &str) -> bool {
+    path.contains("/deploy/") || path.contains("/update/")
 }
 
 /// Opens and reads a body; a large one off the workers.
@@ -142,10 +171,10 @@ fn taken() -> Response {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotPost | Self::Envelope(_) | Self::Request(_) | Self::Body(BodyError::Broken) => {
+            Self::NotPost | Self::Stranger | Self::Envelope(_) | Self::Request(_) | Self::Body(BodyError::Broken) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Method => StatusCode::FORBIDDEN,
+            Self::Method | Self::NoDelivery => StatusCode::FORBIDDEN,
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Service(_) => StatusCode::SERVICE_UNAVAILABLE,

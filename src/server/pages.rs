@@ -1,4 +1,4 @@
-//! What is told to whoever asks: the authority's certificate, health, and that there is nothing else.
+//! What is told to whoever asks: the authority's certificate, that the process lives, and that there is nothing else.
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -9,7 +9,6 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Remote, Site, reply};
-use crate::store::StoreError;
 
 /// `GET /ca.pem`: what agents install as `cacert.pem`. A certificate is public.
 pub(super) async fn authority(State(site): State<Site>) -> Response {
@@ -31,20 +30,6 @@ pub(super) async fn alive(Extension(remote): Extension<Remote>) -> Response {
     reply::text(StatusCode::OK, "alive")
 }
 
-/// `GET /readyz`: it can do its work.
-pub(super) async fn ready(State(site): State<Site>, Extension(remote): Extension<Remote>) -> Response {
-    if let Some(refusal) = from_elsewhere(&remote) {
-        return refusal;
-    }
-    if let Err(error) = site.app.store.read(|_| Ok::<(), StoreError>(())).await {
-        return reply::later(&format!("not ready: the database cannot be read: {error}"));
-    }
-    if let Err(error) = std::fs::read_dir(&*site.download) {
-        return reply::later(&format!("not ready: the tree {} cannot be read: {error}", site.download.display()));
-    }
-    reply::text(StatusCode::OK, "ready")
-}
-
 /// Any other address.
 pub(super) async fn nothing() -> Response {
     reply::text(StatusCode::NOT_FOUND, "there is nothing at this address")
@@ -57,7 +42,8 @@ pub(super) async fn wrong_method() -> Response {
     response
 }
 
-fn from_elsewhere(remote: &Remote) -> Option<Response> {
+/// The refusal for who asks from another machine.
+pub(super) fn from_elsewhere(remote: &Remote) -> Option<Response> {
     (!local(remote)).then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
 }
 

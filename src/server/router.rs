@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::{any, get};
 
-use super::{Site, api, console, manifest, ocs, pages, tree};
+use super::{Site, api, console, manifest, meters, ocs, pages, ready, tree};
 
 /// Both listeners have all of these; what differs by listener is decided in the handler, which answers with a sentence.
 pub(super) fn router(site: Site) -> Router {
@@ -14,7 +14,7 @@ pub(super) fn router(site: Site) -> Router {
         .route("/ocsinventory/", any(ocs::receive))
         .route("/ocsinventory/{*below}", any(ocs::receive))
         // Agents and mirrors: the published tree. `info` over HTTPS only.
-        .route("/download/manifest", get(manifest::manifest))
+        .route("/download/manifest", get(manifest::manifest).post(manifest::report))
         .route("/download/manifest/{package}", get(manifest::listing))
         .route("/download/{*key}", any(tree::serve))
         // People and their programs: HTTPS only.
@@ -22,7 +22,8 @@ pub(super) fn router(site: Site) -> Router {
         .route("/ca.pem", get(pages::authority))
         // Operators, on this machine.
         .route("/healthz", get(pages::alive))
-        .route("/readyz", get(pages::ready))
+        .route("/readyz", get(ready::ready))
+        .route("/metrics", get(meters::metrics))
         .fallback(pages::nothing)
         .method_not_allowed_fallback(pages::wrong_method)
         .with_state(site)

@@ -22,6 +22,53 @@ use bytes::Bytes;
 pub(super) use linux::Socket;
 #[cfg(not(target_os = "linux"))]
 pub(super) use plain::Socket;
+use tokio::net::TcpStream;
+
+/// Bytes that a socket holds for its peer: not sent, or sent and not acknowledged. `None` where systems do not tell.
+pub(super) fn queued(stream: &TcpStream) -> Option<usize> {
+    outstanding::of(stream)
+}
+
+/// `SIOCOUTQ`, by its number of nearly all machines.
+#[cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    )
+))]
+mod outstanding {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+    use tokio::net::TcpStream;
+
+    const SIOCOUTQ: Opcode = 0x5411;
+
+    #[expect(unsafe_code, reason = "an ioctl is a number and a type that the compiler cannot compare")]
+    pub(super) fn of(stream: &TcpStream) -> Option<usize> {
+        // SAFETY: tcp(7): SIOCOUTQ writes one `int` and changes nothing. The descriptor is an open TCP socket.
+        let bytes: i32 = unsafe { ioctl(stream, Getter::<SIOCOUTQ, i32>::new()) }.ok()?;
+        usize::try_from(bytes).ok()
+    }
+}
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    )
+)))]
+mod outstanding {
+    pub(super) fn of(_: &tokio::net::TcpStream) -> Option<usize> {
+        None
+    }
+}
 
 /// Maps a published file of `length` bytes, more than none.
 #[expect(unsafe_code, reason = "mapping a file is unsafe because another program could cut it under us")]
@@ -145,6 +192,7 @@ mod linux {
     use std::task::{Context, Poll, ready};
 
     use rustix::net::{SendAncillaryBuffer, SendFlags};
+    use socket2::SockRef;
     use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
     use tokio::net::TcpStream;
 
@@ -152,6 +200,10 @@ mod linux {
     const WORTH_IT: usize = 16 << 10;
     /// Bytes that one call may send, so that a fast reader of a large file leaves the worker to others.
     const TURN: usize = 1 << 20;
+    /// Bytes not yet sent that a socket may hold of a file. Nothing is copied, the socket refers to the page cache, which all
+    /// readers share; but the kernel charges them to TCP as a whole, and there check-ins want room, too. Less makes it send
+    /// in small pieces, at two to three times the cost (docs/decisions/0211).
+    const FILE_NOT_SENT: u32 = 1 << 20;
 
     /// Live mappings by address: length and file.
     static MAPPINGS: RwLock<BTreeMap<usize, (usize, Arc<File>)>> = RwLock::new(BTreeMap::new());
@@ -180,18 +232,22 @@ mod linux {
 
     /// A TCP connection that sends mapped files from the file.
     #[derive(Debug)]
-    pub(in crate::server) struct Socket(TcpStream);
+    pub(in crate::server) struct Socket {
+        stream: TcpStream,
+        /// May it hold [`FILE_NOT_SENT`]? Not before it has sent of a file: all else is copied into it.
+        roomy: bool,
+    }
 
     impl From<TcpStream> for Socket {
         fn from(stream: TcpStream) -> Self {
-            Self(stream)
+            Self { stream, roomy: false }
         }
     }
 
     impl Socket {
         /// The connection itself.
         pub(in crate::server) fn tcp(&self) -> &TcpStream {
-            &self.0
+            &self.stream
         }
 
         /// Sends what stands before the mapped slice, or some of that slice.
@@ -200,11 +256,11 @@ mod linux {
                 // The response's head: MORE keeps it back for the first bytes of the file, as one segment.
                 let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
                 let sent =
-                    rustix::net::sendmsg(&self.0, &slices[..mapped], &mut SendAncillaryBuffer::default(), flags)?;
+                    rustix::net::sendmsg(&self.stream, &slices[..mapped], &mut SendAncillaryBuffer::default(), flags)?;
                 return Ok(sent);
             }
             let length = slices[mapped].len().min(TURN);
-            match rustix::fs::sendfile(self.0.as_fd(), file.as_fd(), Some(&mut offset), length)? {
+            match rustix::fs::sendfile(self.stream.as_fd(), file.as_fd(), Some(&mut offset), length)? {
                 // Somebody cut a published file: end the connection rather than spin.
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
                 sent => Ok(sent),
@@ -220,11 +276,16 @@ mod linux {
         ) -> Poll<io::Result<usize>> {
             let found = slices.iter().enumerate().find_map(|(index, slice)| Some((index, find(slice)?)));
             let Some((mapped, (file, offset))) = found else {
-                return Pin::new(&mut self.0).poll_write_vectored(cx, slices);
+                return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
             };
+            if !self.roomy {
+                self.roomy = true;
+                // For speed only.
+                let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(FILE_NOT_SENT);
+            }
             loop {
-                ready!(self.0.poll_write_ready(cx))?;
-                match self.0.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset)) {
+                ready!(self.stream.poll_write_ready(cx))?;
+                match self.stream.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset)) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     result => return Poll::Ready(result),
@@ -236,7 +297,7 @@ mod linux {
             if find(bytes).is_some() {
                 return self.poll_write_vectored(cx, &[IoSlice::new(bytes)]);
             }
-            Pin::new(&mut self.0).poll_write(cx, bytes)
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
         }
 
         fn is_write_vectored(&self) -> bool {
@@ -244,17 +305,17 @@ mod linux {
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
+            Pin::new(&mut self.stream).poll_flush(cx)
         }
 
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
+            Pin::new(&mut self.stream).poll_shutdown(cx)
         }
     }
 
     impl AsyncRead for Socket {
         fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buffer)
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
         }
     }
 

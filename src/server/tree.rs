@@ -21,10 +21,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use super::range::{Wanted, wanted};
 use super::{Listener, Remote, Site, reply, sendfile};
 use crate::disk::published::PublishedTree;
 use crate::model::{ComputerId, TreeKey};
+use crate::protocol::range::{Wanted, wanted};
 use crate::service::stopped::{self, Fetch};
 
 /// Where the tree is mounted.

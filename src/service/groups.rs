@@ -258,6 +258,22 @@ pub fn refresh(app: &App, name: Option<&str>) -> Result<Vec<Refreshed>, GroupErr
     })
 }
 
+/// Asks those groups again whose members change with the time alone: their query names an age, or a group whose query
+/// does. One write for each, so that agents that report in between need not wait for all of them.
+pub fn refresh_timed(app: &App) -> Result<Vec<Refreshed>, GroupError> {
+    let now = app.clock.now();
+    let mut refreshed = Vec::new();
+    for (id, name) in app.store.read_now(|conn| Ok::<_, StoreError>(Dynamic::load(conn)?.timed()))? {
+        let one = app.store.write_now(move |conn| {
+            // It may have been edited or deleted since.
+            let group = Dynamic::load(conn)?.0.into_iter().find(|one| one.group.id == id);
+            group.map(|one| sync(conn, id, &name, &one.query, now)).transpose()
+        });
+        refreshed.extend(one?);
+    }
+    Ok(refreshed)
+}
+
 /// Every group with the number of its members.
 pub fn list(app: &App) -> Result<Vec<Summary>, GroupError> {
     app.store.read_now(|conn| {
@@ -432,6 +448,19 @@ impl Dynamic {
             ordered.extend(waiting.remove(&name));
         }
         Ok(Self(ordered))
+    }
+
+    /// Number and name of those that depend on the time, each after those that it asks for.
+    fn timed(&self) -> Vec<(GroupId, String)> {
+        let mut timed = BTreeSet::new();
+        let mut found = Vec::new();
+        for one in &self.0 {
+            if one.query.depends_on_time() || one.asks_for.iter().any(|name| timed.contains(name)) {
+                timed.insert(fold(&one.group.name));
+                found.push((one.group.id, one.group.name.clone()));
+            }
+        }
+        found
     }
 
     /// The way from a query to a group, by the names of the groups between them.

@@ -14,17 +14,22 @@ use flate2::write::ZlibEncoder;
 use super::account::{self, Account};
 use super::changes::{self, Digests};
 use super::duplicates;
-use super::{App, Peer, ServiceError, groups};
+use super::{App, Peer, ServiceError, discovery, groups};
 use crate::model::settings::SettingsLayer;
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
 use crate::protocol::{InventoryReply, InventoryRequest, Request};
 use crate::store::computers::Contact;
 use crate::store::sections::{Change, StoredSections};
 use crate::store::software::Difference;
-use crate::store::{Conn, StoreError, computers, deployments, installations, jobs, merges, sections, software};
+use crate::store::{
+    Conn, StoreError, computers, deployments, installations, jobs, merges, registry, sections, software,
+};
 
 /// What a computer without a TAG is filed under; the stock server's word.
 pub(super) const NO_TAG: &str = "NA";
+
+/// The section of what Windows agents found in their registry.
+const REGISTRY: &str = "REGISTRY";
 
 /// How old the stored document may be while inventories differ in nothing but what changes by itself.
 const DOCUMENT_MAY_BE_OLD: i64 = 7 * DAY;
@@ -59,9 +64,14 @@ pub async fn take(
             && known.says_the_same(&sha256, &digests, now)
         {
             let (id, contact) = (known.computer.id, contact.clone());
+            let (said, configured) = (Arc::clone(&request), app.configured.clone());
+            let (memo, device_id) = (Arc::clone(app.store.memo()), request.device_id.clone());
             app.store
                 .write(move |conn| -> Result<(), StoreError> {
                     computers::touch_inventory(conn, id, &contact)?;
+                    if !discovery::take(conn, id, &said, &configured, now)? {
+                        conn.alters_only(&memo, &device_id);
+                    }
                     // Queries may ask for times and for other groups.
                     groups::evaluate(conn, id, now)
                 })
@@ -184,6 +194,9 @@ impl Taken {
             let all = new.then(|| Difference::all(&request.software));
             software::apply(conn, computer, all.as_ref().unwrap_or(&self.software))?;
         }
+        if differs(REGISTRY) {
+            registry::set_values(conn, computer, &discovery::registry_values(request))?;
+        }
         if differs(changes::HISTORY) {
             // Without the block, the stock server empties the history; so a reinstalled computer gets its packages
             // again.
@@ -207,6 +220,7 @@ impl Taken {
         if new {
             join_standing(conn, computer, &request.facts.os_name, now)?;
         }
+        discovery::take(conn, computer, request, &self.configured, now)?;
         groups::evaluate(conn, computer, now)?;
         if new && merged == 0 {
             return Ok(Some(InventoryReply::NoAccountUpdate));

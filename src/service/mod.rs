@@ -2,7 +2,7 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
-//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`why`], [`duplicates`], [`account`],
+//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
 //! [`accounts`]) may block.
 
 pub mod account;
@@ -12,6 +12,7 @@ pub mod assign;
 pub mod changes;
 pub mod deployments;
 pub mod desk;
+pub mod discovery;
 pub mod duplicates;
 pub mod groups;
 pub mod inventory;

@@ -18,6 +18,8 @@ pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<(), Se
             for heard in &notify.networks {
                 for network in networks.iter_mut().filter(|network| network.mac.eq_ignore_ascii_case(&heard.mac)) {
                     network.ip_address.clone_from(&heard.ip_address);
+                    network.mask.clone_from(&heard.mask);
+                    network.subnet.clone_from(&heard.subnet);
                     changed = true;
                 }
             }

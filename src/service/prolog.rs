@@ -3,40 +3,76 @@
 //! One read of everything that decides, then the pure [`decide`], then one write. The reply is sent after the commit:
 //! a package that an agent was told of is never "waiting" in the database.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, Peer, ServiceError};
+use super::mirrors::locations;
+use super::{App, Peer, ServiceError, discovery};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
 use crate::model::{
-    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, ResultCode, UnixTime, Withheld,
+    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, RegistryQuery, ResultCode, UnixTime,
+    Withheld,
 };
-use crate::protocol::{Decision, DownloadOption, Offer, PrologReply, PrologRequest};
+use crate::protocol::{Decision, DownloadOption, IpDiscover, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
+use crate::store::mirrors::Nearby;
 use crate::store::settings::Scope;
-use crate::store::{Conn, StoreError, computers, events, groups, jobs, settings};
+use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, settings};
 
 /// Answers a check-in.
+///
+/// What decides is read, or kept from the last time; the answer holds if that is still true inside the write, where
+/// nothing changes beside it. Else it is read and decided again, there.
 pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
     let now = app.clock.now();
     let device_id = request.device_id;
-    let context = {
-        let device_id = device_id.clone();
-        let global = app.configured.clone();
-        app.store.read(move |conn| DeviceContext::load(conn, &device_id, global)).await?
+    let (memo, address) = (Arc::clone(app.store.memo()), Some(peer.address));
+    // Elsewhere there are other mirrors.
+    let kept = memo.get::<DeviceContext>(&device_id).filter(|(_, context)| context.address == address);
+    let is_kept = kept.is_some();
+    let (stamp, context) = if let Some(kept) = kept {
+        kept
+    } else {
+        let (device_id, global) = (device_id.clone(), app.configured.clone());
+        let stamp = memo.stamp(&device_id);
+        let context = app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, address)).await?;
+        (stamp, Arc::new(context))
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
-    if let Some(computer) = context.computer {
-        let contact = peer.contact(now);
-        let changes = answer.changes;
-        app.store.write(move |conn| changes.write(conn, &computer, &contact)).await?;
+    if context.computer.is_none() {
+        return Ok(answer.reply);
     }
-    Ok(answer.reply)
+    let (contact, configured) = (peer.contact(now), app.configured.clone());
+    let write = move |conn: &mut Conn| -> Result<PrologReply, StoreError> {
+        let (mut stamp, mut context, mut answer, mut is_kept) = (stamp, context, answer, is_kept);
+        if memo.is_on() && !memo.holds(&stamp) {
+            stamp = memo.stamp(&device_id);
+            context = Arc::new(DeviceContext::load(conn, &device_id, configured, address)?);
+            answer = decide(&context, &moment);
+            is_kept = false;
+        }
+        let Some(computer) = &context.computer else { return Ok(answer.reply) };
+        answer.changes.write(conn, computer, &contact)?;
+        if answer.changes == Changes::default() {
+            // Time and address of the last contact decide nothing.
+            conn.alters_no_answer();
+            if !is_kept {
+                memo.keep(&device_id, stamp, &context, 1 + context.jobs.len());
+            }
+        } else {
+            conn.alters_only(&memo, &device_id);
+        }
+        Ok(answer.reply)
+    };
+    Ok(app.store.write(write).await?)
 }
 
-/// Everything that decides about a computer, read in one view.
+/// Everything that decides about a computer, read in one view. Of the database alone: it is kept for the computer's next
+/// contact, so nothing that depends on a request or on the time may be in it.
 #[derive(Clone, Debug)]
 pub struct DeviceContext {
     /// `None` before its first inventory.
@@ -45,23 +81,55 @@ pub struct DeviceContext {
     pub settings: Settings,
     /// Its open jobs, oldest first.
     pub jobs: Vec<OpenJob>,
+    /// What Windows agents are asked.
+    pub registry: Vec<RegistryQuery>,
+    /// The network that it looks round in.
+    pub surroundings: Option<Ipv4Addr>,
+    /// Where it was when this was read.
+    pub address: Option<IpAddr>,
+    /// The mirrors near there, with those of its packages that they hold.
+    pub nearby: Nearby,
 }
 
 impl DeviceContext {
-    pub(super) fn load(conn: &mut Conn, device_id: &DeviceId, configured: SettingsLayer) -> Result<Self, StoreError> {
+    /// `address` is where it is; `None` looks for no mirrors.
+    pub(super) fn load(
+        conn: &mut Conn,
+        device_id: &DeviceId,
+        configured: SettingsLayer,
+        address: Option<IpAddr>,
+    ) -> Result<Self, StoreError> {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
         // One that was put away is unknown until its next inventory, which it is asked for at once.
         let found = computers::find_by_device_id(conn, device_id)?.filter(|found| found.archived_at.is_none());
         let Some(computer) = found else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
-            return Ok(Self { computer: None, settings, jobs: Vec::new() });
+            let registry = discovery::registry_queries(conn, &settings)?;
+            return Ok(Self {
+                computer: None,
+                settings,
+                jobs: Vec::new(),
+                registry,
+                surroundings: None,
+                address,
+                nearby: Nearby::default(),
+            });
         };
         let own = settings::layer(conn, Scope::Computer(computer.id))?;
         let of_groups: Vec<SettingsLayer> =
             groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
         let jobs = jobs::open_of_computer(conn, computer.id)?;
-        Ok(Self { computer: Some(computer), settings: resolve(&global, &of_groups, &own), jobs })
+        let settings = resolve(&global, &of_groups, &own);
+        let registry = discovery::registry_queries(conn, &settings)?;
+        let surroundings = discovery::surroundings(conn, computer.id, &settings)?;
+        let packages: Vec<PackageId> =
+            jobs.iter().filter(|open| open.activation.is_some()).map(|open| open.job.package).collect();
+        let nearby = match address {
+            Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
+            _ => Nearby::default(),
+        };
+        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings, address, nearby })
     }
 }
 
@@ -128,10 +196,16 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
             }
         }
     }
+    let ip_discover =
+        context.surroundings.map(|network| IpDiscover { network, latency: context.settings.ip_discover_latency() });
+    // What is seen comes with an inventory.
+    let wanted = ip_discover.is_some() || inventory_wanted(context, moment.now);
     let reply = PrologReply {
-        decision: if inventory_wanted(context, moment.now) { Decision::Send } else { Decision::Stop },
+        decision: if wanted { Decision::Send } else { Decision::Stop },
         prolog_freq: Some(context.settings.prolog_frequency()),
         inventory_on_startup: Some(context.settings.inventory_on_startup()),
+        registry: context.registry.clone(),
+        ip_discover,
         // Always, also when inventories are never wanted: the stock server leaves the whole option out then, and its
         // deployments stop without a word (docs/decisions/0161).
         download: Some(DownloadOption { settings, offers }),
@@ -167,10 +241,18 @@ pub(super) fn gate(
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
+    // A stock agent knows the first one and comes back for another when that fails; ours takes the next by itself.
+    let near = locations(&context.nearby, job.package, &activation.fragment_location, moment.now);
+    let mut near = near.into_iter().map(|(location, _)| location);
+    let Some(fragment_location) = near.next() else {
+        return Err(Withheld::NoMirror);
+    };
+    let more_locations = near.take(Offer::MAX_MORE_LOCATIONS).collect();
     Ok(Offer {
         package: job.package,
         info_location: activation.info_location.clone(),
-        fragment_location: activation.fragment_location.clone(),
+        fragment_location,
+        more_locations,
         schedule: job.options.schedule.clone(),
         post_command: job.options.post_command.clone(),
         force: job.options.force,
@@ -191,7 +273,7 @@ fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
 impl Changes {
     fn write(&self, conn: &mut Conn, computer: &Computer, contact: &computers::Contact) -> Result<(), StoreError> {
         let now = contact.at;
-        computers::touch(conn, computer.id, contact)?;
+        computers::check_in(conn, computer.id, contact)?;
         let event = |kind, job, package, text: &str| Event {
             at: now,
             kind,
@@ -296,13 +378,25 @@ mod tests {
         resolve(&SettingsLayer(pairs.iter().copied().collect()), &[], &SettingsLayer::default())
     }
 
+    fn known(computer: Option<Computer>, settings: Settings) -> DeviceContext {
+        DeviceContext {
+            computer,
+            settings,
+            jobs: Vec::new(),
+            registry: Vec::new(),
+            surroundings: None,
+            address: None,
+            nearby: Nearby::default(),
+        }
+    }
+
     fn moment(waits_for_schedule: bool) -> Moment {
         Moment { now: NOW, local_minute: "2026/11/20 10:00".to_owned(), waits_for_schedule }
     }
 
     /// Decides for these jobs and prints what comes of it.
     fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
-        let context = DeviceContext { computer: Some(computer()), settings: settings(pairs), jobs };
+        let context = DeviceContext { jobs, ..known(Some(computer()), settings(pairs)) };
         let answer = decide(&context, &moment(waits_for_schedule));
         let option = answer.reply.download.expect("the option is always there");
         let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
@@ -396,14 +490,14 @@ mod tests {
             let age = age_hours.map(|hours| i64::try_from(hours).expect("hours") * 3600);
             computer.last_inventory = age.map(|age| UnixTime::from_seconds(NOW.seconds() - age));
             let settings = settings(&[(SettingKey::Frequency, frequency)]);
-            inventory_wanted(&DeviceContext { computer: Some(computer), settings, jobs: Vec::new() }, NOW)
+            inventory_wanted(&known(Some(computer), settings), NOW)
         };
         assert!(wanted(0, Some(0)));
         assert!(wanted(1, None));
         assert!(!wanted(-1, None));
         assert!(!wanted(1, Some(23)));
         assert!(wanted(1, Some(24)));
-        let unknown = DeviceContext { computer: None, settings: settings(&[]), jobs: Vec::new() };
+        let unknown = known(None, settings(&[]));
         assert!(inventory_wanted(&unknown, NOW));
     }
 }

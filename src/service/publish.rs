@@ -344,6 +344,7 @@ fn cut_and_publish(
         done: new.done.clone(),
         sha256: built.sha256,
         fragment_sha256: listed_digests(&built),
+        exit_codes: crate::model::ExitCodes::default(),
     };
     staged.write_info(&info.to_xml())?;
     app.store.write_now(move |conn| packages::set_content(conn, id, &built))?;

@@ -3,7 +3,7 @@
 use super::App;
 use crate::model::Computer;
 use crate::model::query::{NotSearchable, Query, QueryError};
-use crate::store::{Conn, StoreError, groups, search};
+use crate::store::{Conn, StoreError, fields, groups, search};
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum AskError {
     /// It names a group that is not there.
     #[error("there is no group \"{0}\": `dripfeed group list` shows them")]
     UnknownGroup(String),
+    /// It names a field that is not there.
+    #[error("there is no field \"{0}\": `dripfeed computer field COMPUTER NAME VALUE` makes one")]
+    UnknownField(String),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -28,6 +31,11 @@ pub fn read(conn: &mut Conn, text: &str) -> Result<Query, AskError> {
     for name in query.groups() {
         if groups::find_by_name(conn, name)?.is_none() {
             return Err(AskError::UnknownGroup(name.to_owned()));
+        }
+    }
+    for name in query.fields() {
+        if fields::named(conn, name)?.is_none() {
+            return Err(AskError::UnknownField(name.to_owned()));
         }
     }
     Ok(query)

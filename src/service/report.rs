@@ -1,5 +1,7 @@
 //! "This is what became of it": takes a result (ocs-protocol 2.3, 8).
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use super::{App, Peer, ServiceError, groups};
@@ -13,7 +15,13 @@ use crate::store::{Conn, StoreError, computers, events, installations, jobs};
 pub async fn take(app: &App, report: DownloadReport, peer: Peer) -> Result<(), ServiceError> {
     let now = app.clock.now();
     let contact = peer.contact(now);
-    app.store.write(move |conn| store(conn, &report, &contact)).await?;
+    let memo = Arc::clone(app.store.memo());
+    app.store
+        .write(move |conn| {
+            conn.alters_only(&memo, &report.device_id);
+            store(conn, &report, &contact)
+        })
+        .await?;
     Ok(())
 }
 

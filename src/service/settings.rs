@@ -8,7 +8,7 @@ use super::assign::{AssignError, named};
 use super::groups::GroupError;
 use crate::engine::check_pace;
 use crate::model::settings::{InvalidSetting, Origin, SettingKey, Settings, SettingsLayer, resolve};
-use crate::model::{Computer, ComputerId};
+use crate::model::{Computer, ComputerId, GroupId, PackageId};
 use crate::store::settings::Scope;
 use crate::store::{Conn, StoreError, groups, jobs, settings};
 
@@ -222,12 +222,17 @@ enum Rule {
 
 fn rule(key: SettingKey) -> Rule {
     match key {
-        SettingKey::Download => Rule::Switch,
-        SettingKey::FragmentLatency | SettingKey::CycleLatency | SettingKey::PeriodLatency => Rule::Largest,
+        SettingKey::Download | SettingKey::IpDiscoverSwitch => Rule::Switch,
+        SettingKey::FragmentLatency
+        | SettingKey::CycleLatency
+        | SettingKey::PeriodLatency
+        | SettingKey::IpDiscoverLatency => Rule::Largest,
         SettingKey::PeriodLength | SettingKey::Timeout | SettingKey::ExecutionTimeout => Rule::Smallest,
         SettingKey::Frequency => Rule::SmallestOfAll,
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => Rule::Nearest,
-        SettingKey::Duplicates => Rule::ServerAlone,
+        SettingKey::Duplicates | SettingKey::Registry | SettingKey::IpDiscover | SettingKey::IpDiscoverMaxAlive => {
+            Rule::ServerAlone
+        }
     }
 }
 
@@ -323,6 +328,7 @@ pub struct Changed {
 
 /// Sets a value by hand. Agents are told at their next contact.
 pub fn set(app: &App, key: SettingKey, value: &str, whose: Whose) -> Result<Changed, SettingError> {
+    let key = meant(key, &whose);
     let value = key.parse_value(value)?;
     if rule(key) == Rule::ServerAlone && whose != Whose::Everyone {
         return Err(SettingError::ServerAlone(key));
@@ -330,8 +336,17 @@ pub fn set(app: &App, key: SettingKey, value: &str, whose: Whose) -> Result<Chan
     change(app, key, whose, move |conn, scope| Ok(settings::set(conn, scope, key, value)?))
 }
 
+/// The stock server has one name for two things: how many computers of a network look round, and whether this one does.
+fn meant(key: SettingKey, whose: &Whose) -> SettingKey {
+    match (key, whose) {
+        (SettingKey::IpDiscover, Whose::Group(_) | Whose::Computer(_)) => SettingKey::IpDiscoverSwitch,
+        _ => key,
+    }
+}
+
 /// Takes back what was set by hand.
 pub fn unset(app: &App, key: SettingKey, whose: Whose) -> Result<Changed, SettingError> {
+    let key = meant(key, &whose);
     let refusal = match &whose {
         Whose::Everyone => SettingError::NotSet {
             key,
@@ -395,8 +410,17 @@ fn waiting(conn: &mut Conn, layers: &Layers, computer: Option<ComputerId>) -> Re
     Ok(if open == 0 { Vec::new() } else { vec![sentence()] })
 }
 
+/// Whose layers are judged together.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Judged {
+    /// The members of these groups that set something; of no other one.
+    Members(Vec<GroupId>),
+    /// One computer with values of its own.
+    One(ComputerId),
+}
+
 /// Open jobs that can never be executed at the pace that holds now, with the engine's arithmetic. Asked of everyone:
-/// those without values of their own together, the others one by one.
+/// those for whom the same layers hold together.
 fn paces(
     conn: &mut Conn,
     configured: &SettingsLayer,
@@ -421,18 +445,33 @@ fn paces(
     }
     let mut shared: BTreeMap<_, jobs::OpenPackage> =
         jobs::open_packages(conn, None)?.into_iter().map(|package| (package.package, package)).collect();
-    for id in settings::computer_layers(conn)?.into_keys() {
-        let own = jobs::open_packages(conn, Some(id))?;
-        for package in &own {
-            if let Some(all) = shared.get_mut(&package.package) {
-                all.jobs -= package.jobs;
+    let (own, members) = (settings::computer_layers(conn)?, groups::with_layers(conn)?);
+    // With one of each kind, whose layers are those of all of it.
+    let mut apart: BTreeMap<Judged, (ComputerId, BTreeMap<PackageId, jobs::OpenPackage>)> = BTreeMap::new();
+    for (id, package) in jobs::open_pairs(conn)? {
+        let judged = match members.get(&id) {
+            _ if own.contains_key(&id) => Judged::One(id),
+            Some(groups) => Judged::Members(groups.clone()),
+            None => continue,
+        };
+        let Some(all) = shared.get_mut(&package) else { continue };
+        all.jobs -= 1;
+        let one = jobs::OpenPackage { jobs: 0, ..*all };
+        apart.entry(judged).or_insert_with(|| (id, BTreeMap::new())).1.entry(package).or_insert(one).jobs += 1;
+    }
+    for (judged, (id, packages)) in apart {
+        let layers = Layers::load(conn, configured, Some(id))?;
+        let whom = match judged {
+            Judged::One(id) => {
+                let name = crate::store::computers::find(conn, id)?.map(|computer| computer.name).unwrap_or_default();
+                format!(" on {name}")
             }
-        }
-        if own.is_empty() {
-            continue;
-        }
-        let name = crate::store::computers::find(conn, id)?.map(|computer| computer.name).unwrap_or_default();
-        judge(&Layers::load(conn, configured, Some(id))?, own, &format!(" on {name}"));
+            Judged::Members(_) => {
+                let names: Vec<&str> = layers.groups.iter().map(|(name, _)| name.as_str()).collect();
+                format!(" in group {}", names.join(" and "))
+            }
+        };
+        judge(&layers, packages.into_values().collect(), &whom);
     }
     judge(layers, shared.into_values().collect(), "");
     sentences.sort_unstable();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::assign::{AssignError, named};
+use super::mirrors::{Offered, locations};
 use super::prolog::{DeviceContext, Moment, fits, gate};
 use super::settings::Layers;
 use super::{App, Peer};
@@ -26,6 +27,8 @@ pub enum Stage {
     Withdrawn,
     /// Nobody told agents where to fetch it.
     NotActivated,
+    /// Its fragments are only on mirrors, and none near the computer has them.
+    NoMirror,
     /// The setting DOWNLOAD is 0.
     DownloadOff,
     /// The package is for another system.
@@ -59,6 +62,7 @@ impl Stage {
             Self::NotAssigned => "not assigned",
             Self::Withdrawn => "withdrawn",
             Self::NotActivated => "not activated",
+            Self::NoMirror => "no mirror",
             Self::DownloadOff => "download off",
             Self::OtherSystem => "other system",
             Self::Scheduled => "scheduled",
@@ -151,7 +155,7 @@ impl Facts {
         now: UnixTime,
     ) -> Result<Self, StoreError> {
         let layers = Layers::load(conn, &configured, Some(computer.id))?;
-        let context = DeviceContext::load(conn, &computer.device_id, configured)?;
+        let context = DeviceContext::load(conn, &computer.device_id, configured, computer.peer_address.parse().ok())?;
         let job = jobs::for_report(conn, computer.id, package.id)?;
         let every = Duration::from_secs(u64::from(context.settings.prolog_frequency()) * 3600);
         let next_contact = computer.last_contact.plus(every);
@@ -258,6 +262,7 @@ impl Facts {
             Withheld::NotActivated => Stage::NotActivated,
             Withheld::PackageWithdrawn => Stage::Withdrawn,
             Withheld::OtherSystem { .. } => Stage::OtherSystem,
+            Withheld::NoMirror => Stage::NoMirror,
             Withheld::Scheduled(_) => Stage::Scheduled,
         };
         let mut text = match withheld {
@@ -324,6 +329,25 @@ impl Facts {
         Ok(event.map(|event| event.text))
     }
 
+    /// Which mirror the computer is sent to, and why not to the others of its site.
+    fn sources(&self, package: PackageId, offered: &[Offered]) -> Vec<(Option<UnixTime>, String)> {
+        let Some(site) = &self.context.nearby.site else { return Vec::new() };
+        let of = |name: &str| offered.iter().position(|(_, mirror)| mirror.as_deref() == Some(name));
+        let mirrors = self.context.nearby.mirrors.iter().map(|(mirror, holds)| {
+            let name = &mirror.name;
+            let state = match of(name) {
+                Some(0) => format!("is offered: fragments come from {}", offered[0].0),
+                Some(place) => format!("is number {} of the mirrors that could be offered", place + 1),
+                None if mirror.reported_at.is_none() => "is not offered: it never reported".to_owned(),
+                None if !mirror.is_heard(self.now) => "is not offered: it has not reported for too long".to_owned(),
+                None if !holds.contains(&package) => "is not offered: it does not hold the package".to_owned(),
+                None => "is not offered: no location comes of its template".to_owned(),
+            };
+            (mirror.reported_at.or(Some(mirror.created_at)), format!("mirror {name} of site {site} {state}"))
+        });
+        mirrors.collect()
+    }
+
     fn agent(&self) -> Peer {
         let address = self.computer.peer_address.parse().unwrap_or(std::net::IpAddr::from([0, 0, 0, 0]));
         Peer { address, user_agent: self.computer.user_agent.clone() }
@@ -355,6 +379,10 @@ impl Facts {
             {
                 let checked = if activation.checked_at.is_some() { "checked" } else { "not checked" };
                 fact(Some(activation.activated_at), format!("activated at {}, {checked}", activation.info_location));
+                let offered = locations(&self.context.nearby, job.package, &activation.fragment_location, self.now);
+                for (at, text) in self.sources(job.package, &offered) {
+                    fact(at, text);
+                }
             }
             fact(job.offered_at, "offered to the agent".to_owned());
             if let Some(reason) = &job.withheld {

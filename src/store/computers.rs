@@ -103,6 +103,8 @@ struct NetworkRow<'a> {
     position: i64,
     ip_address: Cow<'a, str>,
     mac: Cow<'a, str>,
+    subnet: Cow<'a, str>,
+    mask: Cow<'a, str>,
 }
 
 #[derive(AsChangeset, Insertable)]
@@ -227,6 +229,21 @@ pub fn touch(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), S
     Ok(())
 }
 
+/// [`touch`] for a check-in: counts it, and keeps how much time lies between two of them on average.
+pub fn check_in(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
+    let gaps = computers::contact_gap * computers::contacts - computers::last_contact + contact.at.millis();
+    q!(conn => diesel::update(computers::table.find(id.0))
+        .set((
+            computers::contact_gap.eq(gaps / (computers::contacts + 1_i64)),
+            computers::contacts.eq(computers::contacts + 1_i64),
+            computers::last_contact.eq(contact.at.millis()),
+            computers::peer_address.eq(text(&contact.peer_address)),
+            computers::user_agent.eq(text(&contact.user_agent)),
+        ))
+        .execute(conn))?;
+    Ok(())
+}
+
 /// How many computers were last heard from at that address. Reads the whole table.
 pub fn heard_from(conn: &mut Conn, peer_address: &str) -> Result<u64, StoreError> {
     let query = computers::table.filter(computers::peer_address.eq(peer_address)).count();
@@ -269,9 +286,11 @@ pub fn set_networks(conn: &mut Conn, id: ComputerId, networks: &[Network]) -> Re
             position,
             ip_address: text(&network.ip_address),
             mac: text(&network.mac),
+            subnet: text(&network.subnet),
+            mask: text(&network.mask),
         })
         .collect();
-    for chunk in new.chunks(rows_of(4)) {
+    for chunk in new.chunks(rows_of(6)) {
         q!(conn => diesel::insert_into(networks::table).values(chunk).execute(conn))?;
     }
     Ok(())
@@ -279,12 +298,15 @@ pub fn set_networks(conn: &mut Conn, id: ComputerId, networks: &[Network]) -> Re
 
 /// The computer's adapters.
 pub fn networks(conn: &mut Conn, id: ComputerId) -> Result<Vec<Network>, StoreError> {
-    let query = networks::table
-        .filter(networks::computer_id.eq(id.0))
-        .order(networks::position)
-        .select((networks::ip_address, networks::mac));
-    let found: Vec<(String, String)> = q!(conn => query.load(conn))?;
-    Ok(found.into_iter().map(|(ip_address, mac)| Network { ip_address, mac }).collect())
+    let query = networks::table.filter(networks::computer_id.eq(id.0)).order(networks::position).select((
+        networks::ip_address,
+        networks::mac,
+        networks::subnet,
+        networks::mask,
+    ));
+    let found: Vec<(String, String, String, String)> = q!(conn => query.load(conn))?;
+    let network = |(ip_address, mac, subnet, mask)| Network { ip_address, mac, subnet, mask };
+    Ok(found.into_iter().map(network).collect())
 }
 
 /// SHA-256 of the stored inventory document.

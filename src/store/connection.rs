@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
+use diesel::{RunQueryDsl as _, SqliteConnection};
 
 use super::StoreError;
 use super::postgres::PgConnection;
@@ -73,6 +73,22 @@ impl Conn {
             Backend::Postgres(_) => "SELECT 1; COMMIT",
         };
         self.execute_batch(sql)
+    }
+
+    /// A number that another connection's commit changes, and our own does not.
+    pub(super) fn data_version(&mut self) -> Result<i64, StoreError> {
+        #[derive(diesel::QueryableByName)]
+        struct Version {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            data_version: i64,
+        }
+        match &mut self.0 {
+            Backend::Sqlite(conn) => {
+                let version: Version = diesel::sql_query("PRAGMA data_version").get_result(conn)?;
+                Ok(version.data_version)
+            }
+            Backend::Postgres(_) => Err(StoreError::Closed),
+        }
     }
 
     pub(super) fn rollback(&mut self) -> Result<(), StoreError> {

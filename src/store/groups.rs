@@ -261,3 +261,19 @@ pub fn layers(conn: &mut Conn, computer: ComputerId) -> Result<Vec<(String, Sett
     }
     Ok(layers.into_values().collect())
 }
+
+/// The computers that are members of groups that set something, each with the numbers of these groups, ascending.
+pub fn with_layers(conn: &mut Conn) -> Result<BTreeMap<ComputerId, Vec<GroupId>>, StoreError> {
+    let query = group_members::table
+        .inner_join(settings::table.on(settings::scope.eq(GROUP).and(settings::scope_id.eq(group_members::group_id))))
+        .filter(group_members::reason.ne(EXCLUDED))
+        .order((group_members::computer_id, group_members::group_id))
+        .select((group_members::computer_id, group_members::group_id))
+        .distinct();
+    let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+    let mut members: BTreeMap<ComputerId, Vec<GroupId>> = BTreeMap::new();
+    for (computer, group) in found {
+        members.entry(ComputerId(computer)).or_default().push(GroupId(group));
+    }
+    Ok(members)
+}

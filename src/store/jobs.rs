@@ -443,6 +443,14 @@ pub fn open_packages(conn: &mut Conn, computer: Option<ComputerId>) -> Result<Ve
     found.into_iter().map(parse).collect()
 }
 
+/// Every open job: whose it is, and of which package.
+pub fn open_pairs(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId)>, StoreError> {
+    let found: Vec<(i64, i64)> =
+        q!(conn => jobs::table.filter(IsOpen).select((jobs::computer_id, jobs::package_id)).load(conn))?;
+    let parse = |(computer, package)| Ok((ComputerId(computer), At("jobs", computer).package(package)?));
+    found.into_iter().map(parse).collect()
+}
+
 /// Computers with a cancelled job of a package that is available, and where they were last heard from. Not all of them
 /// are stopped: there may be a newer job.
 pub fn cancelled_on_available(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId, String)>, StoreError> {

@@ -7,7 +7,7 @@
 //! On both back ends writes happen one after the other, in one thread that commits many at once, and other programs
 //! wait their turn: a check and the write that depends on it belong into one closure and are never torn apart. Reads go
 //! on beside them, each on one consistent view. Nothing is remembered from one transaction to the next, because other
-//! programs write too.
+//! programs write too; but for what [`memo`] keeps and a write finds still true.
 //!
 //! ```
 //! # use dripfeed::store::{Store, StoreError, users};
@@ -29,6 +29,7 @@ use std::thread::Thread;
 
 use self::sqlite::Sqlite;
 use self::writer::Workers;
+use crate::model::DeviceId;
 
 mod connection;
 mod error;
@@ -45,13 +46,18 @@ pub mod activations;
 pub mod audit;
 pub mod computers;
 pub mod deployments;
+pub mod discovery;
 pub mod events;
 pub mod fields;
+pub mod figures;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod memo;
 pub mod merges;
+pub mod mirrors;
 pub mod packages;
+pub mod registry;
 pub mod search;
 pub mod sections;
 pub mod sessions;
@@ -98,6 +104,8 @@ struct Inner {
     url: DatabaseUrl,
     writer: Workers,
     readers: Readers,
+    commits: Arc<figures::Commits>,
+    memo: Arc<memo::Memo>,
 }
 
 enum Readers {
@@ -112,11 +120,14 @@ impl Store {
     /// A file is made for its owner alone; a directory is never made. May block for a while, so it belongs to the start
     /// of a program.
     pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let commits = Arc::new(figures::Commits::new());
+        let memo = Arc::new(memo::Memo::new(matches!(url, DatabaseUrl::Sqlite(_))));
+        let shared = || writer::Shared { commits: Arc::clone(&commits), memo: Arc::clone(&memo) };
         let (writer, readers) = match url {
             DatabaseUrl::Sqlite(path) => {
                 let sqlite = Arc::new(Sqlite::open(path)?);
                 let opener = Arc::clone(&sqlite);
-                (Workers::writer(Box::new(move || opener.writer()))?, Readers::Inline(sqlite))
+                (Workers::writer(Box::new(move || opener.writer()), shared())?, Readers::Inline(sqlite))
             }
             DatabaseUrl::Postgres(address) => {
                 let target = postgres::Target::open(address, url.to_string())?;
@@ -124,15 +135,25 @@ impl Store {
                     let target = target.clone();
                     Box::new(move || target.connect())
                 };
-                (Workers::writer(opener())?, Readers::Threads(Workers::readers(opener)?))
+                (Workers::writer(opener(), shared())?, Readers::Threads(Workers::readers(opener)?))
             }
         };
-        Ok(Self { inner: Arc::new(Inner { url: url.clone(), writer, readers }), first: None })
+        Ok(Self { inner: Arc::new(Inner { url: url.clone(), writer, readers, commits, memo }), first: None })
     }
 
     /// Where it is. Prints without its password.
     pub fn url(&self) -> &DatabaseUrl {
         &self.inner.url
+    }
+
+    /// What this program's writer has committed since it opened the database.
+    pub fn commits(&self) -> &figures::Commits {
+        &self.inner.commits
+    }
+
+    /// What was read about computers and is kept.
+    pub fn memo(&self) -> &Arc<memo::Memo> {
+        &self.inner.memo
     }
 
     /// Reads, on the calling worker for SQLite: for queries of microseconds. One consistent view per call.
@@ -221,6 +242,19 @@ impl Store {
                 problem: "PostgreSQL makes its own copies: pg_dump --format=custom".to_owned(),
             }),
         }
+    }
+}
+
+/// What the running write alters. A write that says nothing alters all there is.
+impl Conn {
+    /// Nothing that is read about any other computer before it is answered.
+    pub fn alters_only(&mut self, store: &memo::Memo, device: &DeviceId) {
+        store.about(device);
+    }
+
+    /// Nothing that anybody is answered by.
+    pub fn alters_no_answer(&mut self) {
+        memo::Memo::about_nothing();
     }
 }
 

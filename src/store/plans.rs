@@ -11,8 +11,8 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, events, fields, groups, installations, jobs, merges, packages, search,
-    sections, settings, software, users,
+    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
+    registry, search, sections, settings, software, users,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -111,6 +111,8 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH registry_values USING PRIMARY KEY (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -215,6 +217,8 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH registry_values USING PRIMARY KEY (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -353,4 +357,42 @@ fn what_an_inventory_compares_is_found_by_an_index() {
     }
     assert!(plans.text.lines().count() > 20, "{}", plans.text);
     assert!(!plans.text.contains("SCAN"), "{}", plans.text);
+}
+
+#[test]
+fn what_looking_round_and_registries_ask_at_a_contact_is_found_by_an_index() {
+    let mut plans = Plans::new();
+    let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
+    let network = std::net::Ipv4Addr::new(10, 1, 2, 0);
+    let host = crate::protocol::Discovered { mac: "02:00:00:00:00:2A".to_owned(), ..Default::default() };
+    plans.of("computers::check_in", |conn| computers::check_in(conn, COMPUTER, &contact));
+    plans.of("computers::networks", |conn| computers::networks(conn, COMPUTER));
+    plans.of("discovery::candidate", |conn| discovery::candidate(conn, COMPUTER));
+    plans.of("discovery::elected_in", |conn| discovery::elected_in(conn, COMPUTER));
+    plans.of("discovery::elected_of", |conn| discovery::elected_of(conn, network));
+    plans.of("discovery::dismiss", |conn| discovery::dismiss(conn, COMPUTER));
+    plans.of("discovery::record", |conn| discovery::record(conn, network, &[&host], COMPUTER, NOW));
+    plans.of("discovery::seen", |conn| discovery::seen(conn, Some("10.1.2.0")));
+    plans.of("discovery::adapters", |conn| discovery::adapters(conn, Some("10.1.2.0")));
+    plans.of("discovery::adapters_with", |conn| discovery::adapters_with(conn, &["02:00:00:00:00:2A"]));
+    plans.of("registry::set_values", |conn| registry::set_values(conn, COMPUTER, &[]));
+    plans.of("registry::values_of", |conn| registry::values_of(conn, COMPUTER));
+    plans.of("registry::findings", |conn| registry::findings(conn, "Proxy", 10));
+    assert!(!plans.text.contains("SCAN"), "{}", plans.text);
+    // A handful of rows that are the same for everybody, in their order.
+    plans.of("registry::queries", registry::queries);
+    assert!(plans.text.trim_end().ends_with("SCAN registry_queries"), "{}", plans.text);
+}
+
+#[test]
+fn a_field_of_ones_own_is_looked_up_for_each_computer_and_not_searched() {
+    let mut plans = Plans::new();
+    let query = "field 'cost centre' = 4711".parse().expect("a query");
+    plans.of("search::candidates", |conn| search::candidates(conn, &query, NOW));
+    assert!(
+        plans.text.contains("SEARCH computer_fields USING PRIMARY KEY (computer_id=? AND field_id=?)"),
+        "{}",
+        plans.text
+    );
+    assert!(!plans.text.contains("SCAN computer_fields") && !plans.text.contains("SCAN fields"), "{}", plans.text);
 }

@@ -72,6 +72,8 @@ diesel::table! {
         last_contact -> BigInt,
         last_inventory -> Nullable<BigInt>,
         archived_at -> Nullable<BigInt>,
+        contacts -> BigInt,
+        contact_gap -> BigInt,
     }
 }
 
@@ -81,6 +83,8 @@ diesel::table! {
         position -> BigInt,
         ip_address -> Text,
         mac -> Text,
+        subnet -> Text,
+        mask -> Text,
     }
 }
 
@@ -358,12 +362,102 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    registry_queries (name_key) {
+        name_key -> Text,
+        name -> Text,
+        tree -> BigInt,
+        key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    registry_values (computer_id, position) {
+        computer_id -> BigInt,
+        position -> BigInt,
+        name -> Text,
+        name_key -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    elections (computer_id) {
+        computer_id -> BigInt,
+        network -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    discovered (network, mac) {
+        network -> Text,
+        mac -> Text,
+        ip_address -> Text,
+        name -> Text,
+        reporter -> BigInt,
+        first_seen -> BigInt,
+        last_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    mirrors (name) {
+        name -> Text,
+        location -> Text,
+        packages -> Text,
+        silent_after -> BigInt,
+        token_hash -> Nullable<Text>,
+        created_at -> BigInt,
+        reported_at -> Nullable<BigInt>,
+        reported_from -> Text,
+        generation -> BigInt,
+        bytes -> BigInt,
+        problem -> Text,
+    }
+}
+
+diesel::table! {
+    mirror_packages (mirror, package_id) {
+        mirror -> Text,
+        package_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    sites (name) {
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    site_ranges (first, last, site) {
+        first -> Text,
+        last -> Text,
+        site -> Text,
+        range -> Text,
+    }
+}
+
+diesel::table! {
+    site_mirrors (site, position) {
+        site -> Text,
+        position -> BigInt,
+        mirror -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
     computer_fields,
     computer_software,
     computers,
     deployments,
+    elections,
     fields,
     group_members,
     groups,
@@ -371,6 +465,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     jobs,
     networks,
     packages,
+    registry_values,
     settings,
     software
 );

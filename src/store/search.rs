@@ -17,7 +17,9 @@ use super::computers::ComputerRow;
 use super::connection::{Backend, q};
 use super::groups::EXCLUDED;
 use super::row::{limit as rows, text};
-use super::schema::{computer_software, computers, group_members, groups, installations, networks, software};
+use super::schema::{
+    computer_fields, computer_software, computers, fields, group_members, groups, installations, networks, software,
+};
 use super::{Conn, StoreError};
 use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold};
 use crate::model::{Computer, ComputerId, UnixTime};
@@ -55,8 +57,11 @@ pub fn facts<'a>(
     queries: impl IntoIterator<Item = &'a Query>,
 ) -> Result<Option<Facts>, StoreError> {
     let Some(computer) = super::computers::find(conn, id)? else { return Ok(None) };
-    let software = queries.into_iter().flat_map(|query| Needs::of(query).software).collect();
-    let needs = Needs { macs: true, packages: true, groups: true, software };
+    let mut needs = Needs { macs: true, packages: true, groups: true, ..Needs::default() };
+    for asked in queries.into_iter().map(Needs::of) {
+        needs.fields |= asked.fields;
+        needs.software.extend(asked.software);
+    }
     Ok(with_facts(conn, vec![computer], &needs)?.pop())
 }
 
@@ -98,10 +103,12 @@ fn each_match(
 
 /// What a query asks for besides a computer's own row.
 #[derive(Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a table that is read or not")]
 struct Needs {
     macs: bool,
     packages: bool,
     groups: bool,
+    fields: bool,
     /// The titles that are asked for, in lower case; no others are read.
     software: Vec<String>,
 }
@@ -113,6 +120,7 @@ impl Needs {
             Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
             Expr::HasPackage(_) => needs.packages = true,
             Expr::InGroup(_) => needs.groups = true,
+            Expr::Custom { .. } => needs.fields = true,
             Expr::HasSoftware { name, .. } => needs.software.push(fold(name)),
             _ => {}
         });
@@ -157,6 +165,17 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             member_of.entry(id).or_default().insert(name);
         }
     }
+    let mut own: BTreeMap<i64, BTreeMap<String, String>> = BTreeMap::new();
+    if needs.fields {
+        let query = computer_fields::table
+            .inner_join(fields::table.on(fields::id.eq(computer_fields::field_id)))
+            .filter(computer_fields::computer_id.between(first, last))
+            .select((computer_fields::computer_id, fields::name_key, computer_fields::value));
+        let found: Vec<(i64, String, String)> = q!(conn => query.load(conn))?;
+        for (id, name, value) in found {
+            own.entry(id).or_default().insert(name, value);
+        }
+    }
     let mut titles: BTreeMap<i64, Vec<Software>> = BTreeMap::new();
     if !needs.software.is_empty() {
         let query = software::table
@@ -176,6 +195,7 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             macs: macs.remove(&id).unwrap_or_default(),
             packages: packages.remove(&id).unwrap_or_default(),
             groups: member_of.remove(&id).unwrap_or_default(),
+            fields: own.remove(&id).unwrap_or_default(),
             software: Some(titles.remove(&id).unwrap_or_default()),
         }
     });
@@ -258,6 +278,10 @@ impl Builder {
                 self.not(bound, |builder, bound| builder.compare(*field, &[(Operator::Eq, value)], bound));
             }
             Expr::Compare { field, operator, value } => self.compare(*field, &[(*operator, value)], bound),
+            Expr::Custom { name, operator: Operator::Ne, value } => {
+                self.not(bound, |builder, bound| builder.tests(&Fact::Own(name), &[(Operator::Eq, value)], bound));
+            }
+            Expr::Custom { name, operator, value } => self.tests(&Fact::Own(name), &[(*operator, value)], bound),
             Expr::Between { field, low, high } => {
                 self.compare(*field, &[(Operator::Ge, low), (Operator::Le, high)], bound);
             }
@@ -313,14 +337,37 @@ impl Builder {
         if field.is_version() && tests.iter().any(|(operator, _)| operator.is_order() || *operator == Operator::Eq) {
             return self.undecided(bound);
         }
-        let column = column(field);
+        let column = Fact::Column(column(field));
         if field == Field::Mac {
             self.sql("EXISTS (SELECT 1 FROM networks WHERE networks.computer_id = computers.id AND ");
         }
+        self.tests(&column, tests, bound);
+        if field == Field::Mac {
+            self.sql(")");
+        }
+    }
+
+    /// What a row has: a column, or what a field of the administrators' own says, empty where it says nothing.
+    fn fact(&mut self, fact: &Fact<'_>) {
+        match fact {
+            Fact::Column(column) => self.sql(column),
+            Fact::Own(name) => {
+                self.sql(
+                    "coalesce((SELECT computer_fields.value FROM computer_fields \
+                     INNER JOIN fields ON fields.id = computer_fields.field_id \
+                     WHERE computer_fields.computer_id = computers.id AND fields.name_key = ",
+                );
+                self.text(&fold(name));
+                self.sql("), '')");
+            }
+        }
+    }
+
+    fn tests(&mut self, fact: &Fact<'_>, tests: &[(Operator, &str)], bound: Bound) {
         self.sql("(");
         for (operator, value) in tests {
             self.sql("lower(");
-            self.sql(column);
+            self.fact(fact);
             self.sql(self.collate);
             self.sql(")");
             self.test(*operator, &fold(value));
@@ -332,16 +379,13 @@ impl Builder {
             Bound::May => " OR octet_length(",
             Bound::Must => " AND octet_length(",
         });
-        self.sql(column);
+        self.fact(fact);
         self.sql(match bound {
             Bound::May => ") <> length(",
             Bound::Must => ") = length(",
         });
-        self.sql(column);
+        self.fact(fact);
         self.sql("))");
-        if field == Field::Mac {
-            self.sql(")");
-        }
     }
 
     fn test(&mut self, operator: Operator, value: &str) {
@@ -362,6 +406,14 @@ impl Builder {
             self.sql(" ESCAPE '!'");
         }
     }
+}
+
+/// What is compared.
+enum Fact<'a> {
+    /// A column.
+    Column(&'static str),
+    /// The administrators' own field of that name.
+    Own(&'a str),
 }
 
 fn column(field: Field) -> &'static str {

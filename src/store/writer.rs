@@ -9,12 +9,15 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::figures::Commits;
+use super::memo::{self, Concern, Memo};
 use super::{Conn, StoreError};
 
 /// Units that may wait; whoever comes then waits to get in.
@@ -41,6 +44,8 @@ type Unit = Box<dyn FnOnce(Result<&mut Conn, StoreError>) -> Option<Ran> + Send>
 struct Ran {
     /// Is its change to be kept?
     keep: bool,
+    /// What it altered, if it is.
+    concern: Concern,
     /// Tells the caller, once it is known whether the transaction holds.
     answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
@@ -84,9 +89,12 @@ where
                 return None;
             }
         };
-        let ran = match catch_unwind(AssertUnwindSafe(|| inside(|| query(conn)))) {
+        let ended = catch_unwind(AssertUnwindSafe(|| inside(|| query(conn))));
+        let concern = memo::take_concern();
+        let ran = match ended {
             Ok(Ok(value)) => Ran {
                 keep: true,
+                concern,
                 answer: Box::new(move |held| {
                     let _ = reply.send(Ok(held.map(|()| value).map_err(E::from)));
                 }),
@@ -94,12 +102,14 @@ where
             // Undone in any case, so the fate of the transaction changes nothing.
             Ok(Err(error)) => Ran {
                 keep: false,
+                concern,
                 answer: Box::new(move |_| {
                     let _ = reply.send(Ok(Err(error)));
                 }),
             },
             Err(panic) => Ran {
                 keep: false,
+                concern,
                 answer: Box::new(move |_| {
                     let _ = reply.send(Err(panic));
                 }),
@@ -117,9 +127,15 @@ pub(super) struct Workers {
 
 impl Workers {
     /// The writer: one thread, many units in a transaction.
-    pub(super) fn writer(open: Opener) -> Result<Self, StoreError> {
+    pub(super) fn writer(open: Opener, shared: Shared) -> Result<Self, StoreError> {
         let (queue, units) = mpsc::channel(QUEUE);
-        let mut writer = Writer { open, conn: None, units };
+        let reopened = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&reopened);
+        let open: Opener = Box::new(move || {
+            told.store(true, Ordering::SeqCst);
+            open()
+        });
+        let mut writer = Writer { open, conn: None, units, shared, reopened, version: None };
         let thread = spawn("store-writer".to_owned(), move || writer.run())?;
         Ok(Self { queue: Some(queue), threads: vec![thread] })
     }
@@ -175,6 +191,17 @@ struct Writer {
     open: Opener,
     conn: Option<Conn>,
     units: mpsc::Receiver<Unit>,
+    shared: Shared,
+    /// The connection is another one than at the last transaction.
+    reopened: Arc<AtomicBool>,
+    /// Of the database, at our last transaction: another program's commit changes it, our own do not.
+    version: Option<i64>,
+}
+
+/// What the writer tells the rest of the store.
+pub(super) struct Shared {
+    pub(super) commits: Arc<Commits>,
+    pub(super) memo: Arc<Memo>,
 }
 
 impl Writer {
@@ -190,9 +217,11 @@ impl Writer {
 
     /// One transaction: this unit and those that come while it is open. Gives how many.
     fn run_batch(&mut self, first: Unit) -> usize {
+        let started = Instant::now();
         let conn = match begin(&self.open, &mut self.conn, Conn::begin_write) {
             Ok(conn) => conn,
             Err(error) => {
+                self.shared.commits.fail();
                 // Whoever waits here has waited as long; one by one they would wait for minutes. They are taken out
                 // before the first is told, because who comes after that is to be tried anew.
                 let waiting: Vec<Unit> = std::iter::from_fn(|| self.units.try_recv().ok()).collect();
@@ -202,10 +231,19 @@ impl Writer {
                 return 0;
             }
         };
-        let started = Instant::now();
+        let began = Instant::now();
+        let memo = &self.shared.memo;
+        if memo.is_on() {
+            // Nobody else can commit from here on until we have.
+            let version = conn.data_version().ok();
+            if self.reopened.swap(false, Ordering::SeqCst) || version.is_none() || version != self.version {
+                memo.forget_all();
+            }
+            self.version = version;
+        }
         let mut ran = Vec::new();
         // Alone, the first needs no savepoint: undoing it is undoing the transaction.
-        let Some(Ran { keep, answer }) = first(Ok(conn)) else { return 0 };
+        let Some(Ran { keep, concern, answer }) = first(Ok(conn)) else { return 0 };
         if !keep {
             if conn.rollback().is_err() {
                 self.conn = None;
@@ -213,9 +251,10 @@ impl Writer {
             answer(Ok(()));
             return 1;
         }
-        ran.push(Ran { keep, answer });
+        memo.changed(concern);
+        ran.push(Ran { keep, concern, answer });
         let mut alive = Ok(());
-        while alive.is_ok() && ran.len() < BATCH_UNITS && started.elapsed() < BATCH_TIME {
+        while alive.is_ok() && ran.len() < BATCH_UNITS && began.elapsed() < BATCH_TIME {
             let Ok(unit) = self.units.try_recv() else { break };
             if let Err(error) = conn.savepoint() {
                 unit(Err(commit_error(&error)));
@@ -225,6 +264,7 @@ impl Writer {
             let Some(one) = unit(Ok(conn)) else { break };
             let kept = if one.keep { conn.release() } else { Ok(()) };
             if one.keep && kept.is_ok() {
+                memo.changed(one.concern);
                 ran.push(one);
                 continue;
             }
@@ -236,7 +276,17 @@ impl Writer {
         if held.is_err() && conn.rollback().is_err() {
             self.conn = None;
         }
+        for one in &ran {
+            memo.settled(one.concern);
+        }
+        if held.is_err() {
+            memo.forget_all();
+        }
         let count = ran.len();
+        match &held {
+            Ok(()) => self.shared.commits.held(count, started.elapsed()),
+            Err(_) => self.shared.commits.fail(),
+        }
         for Ran { answer, .. } in ran {
             answer(held.clone());
         }
@@ -332,6 +382,10 @@ mod tests {
 
     type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 
+    fn shared() -> Shared {
+        Shared { commits: Arc::new(Commits::new()), memo: Arc::new(Memo::new(true)) }
+    }
+
     fn list(conn: &mut Conn) -> Result<usize, StoreError> {
         Ok(users::list(conn)?.len())
     }
@@ -340,7 +394,7 @@ mod tests {
     fn a_lock_that_is_not_let_go_is_told_and_the_writer_goes_on() {
         let directory = tempfile::tempdir().expect("a directory");
         let sqlite = open(&directory);
-        let writer = Workers::writer(impatient(&sqlite)).expect("a thread");
+        let writer = Workers::writer(impatient(&sqlite), shared()).expect("a thread");
         let mut other = lock(&sqlite);
         for _ in 0..2 {
             let error = wait(writer.run(list)).expect_err("it is locked");
@@ -366,7 +420,7 @@ mod tests {
                 sqlite.writer()
             }
         });
-        let writer = Workers::writer(opener).expect("a thread");
+        let writer = Workers::writer(opener, shared()).expect("a thread");
         assert!(matches!(wait(writer.run(list)), Err(StoreError::Open { .. })));
         assert_eq!(wait(writer.run(list)).expect("the second time"), 0);
     }
@@ -375,7 +429,7 @@ mod tests {
     fn who_waits_at_the_same_time_shares_a_commit() {
         let directory = tempfile::tempdir().expect("a directory");
         let sqlite = open(&directory);
-        let writer = Workers::writer(impatient(&sqlite)).expect("a thread");
+        let writer = Workers::writer(impatient(&sqlite), shared()).expect("a thread");
         let (let_go, gate) = std::sync::mpsc::channel::<()>();
         let first = writer.run(move |_| gate.recv().map_err(|_| StoreError::Closed));
         let others = (0..50).map(|n: i64| {

@@ -4,3 +4,5 @@
 pub mod client;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "fetch")]
+pub mod signing;

@@ -27,9 +27,14 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
+#[path = "agent_crash.rs"]
+mod crash;
+#[path = "agent_people.rs"]
+mod people;
+
 const START: i64 = 1_795_164_551;
 
-fn id(number: u32) -> PackageId {
+pub(crate) fn id(number: u32) -> PackageId {
     PackageId::new(number).expect("an id")
 }
 
@@ -37,9 +42,9 @@ fn id(number: u32) -> PackageId {
 
 /// A request as it came.
 #[derive(Default)]
-struct Asked {
+pub(crate) struct Asked {
     method: String,
-    path: String,
+    pub(crate) path: String,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
     tls: bool,
@@ -47,7 +52,7 @@ struct Asked {
 
 /// What goes back.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// Head and body; `Content-Length` is added.
     Full(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Announces all of the body and sends this many bytes of it.
@@ -56,23 +61,23 @@ enum Answer {
     Endless,
 }
 
-fn ok(body: impl Into<Vec<u8>>) -> Answer {
+pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
     Answer::Full(200, Vec::new(), body.into())
 }
 
-fn status(code: u16) -> Answer {
+pub(crate) fn status(code: u16) -> Answer {
     Answer::Full(code, Vec::new(), b"<html>no</html>".to_vec())
 }
 
-type Fault = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
+pub(crate) type Fault = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
 
 /// What the server offers, and what it was told.
-struct World {
+pub(crate) struct World {
     settings: DownloadSettings,
     prolog_freq: u32,
     decision: Decision,
     offers: Vec<Offer>,
-    files: BTreeMap<String, Vec<u8>>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Asked first; `None` lets the answer be the usual one.
     fault: Option<Fault>,
     log: Vec<String>,
@@ -81,10 +86,10 @@ struct World {
     headers: Vec<BTreeMap<String, String>>,
 }
 
-struct Server {
+pub(crate) struct Server {
     world: Arc<Mutex<World>>,
-    http: SocketAddr,
-    https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     over: Arc<AtomicBool>,
     ca: String,
 }
@@ -97,13 +102,13 @@ impl Drop for Server {
     }
 }
 
-struct Certified {
-    ca_pem: String,
-    config: Arc<ServerConfig>,
+pub(crate) struct Certified {
+    pub(crate) ca_pem: String,
+    pub(crate) config: Arc<ServerConfig>,
 }
 
 /// An authority and a certificate of its own.
-fn certified(names: &[&str], expired: bool) -> Certified {
+pub(crate) fn certified(names: &[&str], expired: bool) -> Certified {
     let mut ca = rcgen::CertificateParams::new(Vec::<String>::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca_key = rcgen::KeyPair::generate().expect("a key");
@@ -127,7 +132,7 @@ fn certified(names: &[&str], expired: bool) -> Certified {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&certified(&["127.0.0.1"], false))
     }
 
@@ -182,23 +187,23 @@ impl Server {
         Self { world, http, https, over, ca: certified.ca_pem.clone() }
     }
 
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().expect("the world")
     }
 
     /// No pauses.
-    fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         let settings = &mut self.world().settings;
         settings.fragment_latency = 0;
         settings.cycle_latency = 0;
     }
 
-    fn fault(&self, fault: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
+    pub(crate) fn fault(&self, fault: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
         self.world().fault = Some(Box::new(fault));
     }
 
     /// Publishes a package in fragments and offers it.
-    fn publish(&self, number: u32, action: Action, archive: &[u8], fragments: usize) -> Info {
+    pub(crate) fn publish(&self, number: u32, action: Action, archive: &[u8], fragments: usize) -> Info {
         let digest = |algorithm| {
             let mut hasher = Hasher::new(algorithm);
             hasher.update(archive);
@@ -215,6 +220,7 @@ impl Server {
             done: None,
             sha256: digest(DigestAlgorithm::Sha256),
             fragment_sha256: Vec::new(),
+            exit_codes: dripfeed::model::ExitCodes::default(),
         };
         self.put_info(&info);
         if fragments > 0 {
@@ -226,7 +232,7 @@ impl Server {
         info
     }
 
-    fn put_info(&self, info: &Info) {
+    pub(crate) fn put_info(&self, info: &Info) {
         self.world().files.insert(format!("/download/{0}/info", info.package), info.to_xml().into_bytes());
     }
 
@@ -235,6 +241,7 @@ impl Server {
             package: id(number),
             info_location: format!("{}/download", self.https).parse().expect("a location"),
             fragment_location: format!("{}/download", self.http).parse().expect("a location"),
+            more_locations: Vec::new(),
             schedule: None,
             post_command: None,
             force: false,
@@ -243,15 +250,15 @@ impl Server {
     }
 
     /// The last offer, changed.
-    fn change_offer(&self, change: impl FnOnce(&mut Offer)) {
+    pub(crate) fn change_offer(&self, change: impl FnOnce(&mut Offer)) {
         change(self.world().offers.last_mut().expect("an offer"));
     }
 
-    fn take_log(&self) -> String {
+    pub(crate) fn take_log(&self) -> String {
         std::mem::take(&mut self.world().log).join("\n")
     }
 
-    fn reports(&self) -> Vec<String> {
+    pub(crate) fn reports(&self) -> Vec<String> {
         self.world().reports.clone()
     }
 }
@@ -346,6 +353,8 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
                 decision: world.decision.clone(),
                 prolog_freq: Some(world.prolog_freq),
                 inventory_on_startup: Some(true),
+                registry: Vec::new(),
+                ip_discover: None,
                 download: Some(option),
             }
             .to_xml()
@@ -373,17 +382,17 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
 // --------------------------------------------------------------------------------------------------- the agent's side
 
 /// Time goes by only where the agent waits.
-struct Virtual {
+pub(crate) struct Virtual {
     now: Cell<UnixTime>,
-    stop: Stop,
+    pub(crate) stop: Stop,
     /// Stops the agent when that moment has come.
-    ends: Cell<Option<UnixTime>>,
+    pub(crate) ends: Cell<Option<UnixTime>>,
     room: Arc<AtomicU64>,
     waits: Cell<u32>,
 }
 
 impl Virtual {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: Cell::new(UnixTime::from_seconds(START)),
             stop: Stop::new(),
@@ -393,7 +402,7 @@ impl Virtual {
         }
     }
 
-    fn elapsed(&self) -> i64 {
+    pub(crate) fn elapsed(&self) -> i64 {
         self.now.get().seconds() - START
     }
 }
@@ -425,19 +434,19 @@ impl Machine for Virtual {
     }
 }
 
-struct Bench {
-    server: Server,
-    machine: Virtual,
-    home: TempDir,
-    config: AgentConfig,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
+    pub(crate) machine: Virtual,
+    pub(crate) home: TempDir,
+    pub(crate) config: AgentConfig,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Server::start())
     }
 
-    fn with(server: Server) -> Self {
+    pub(crate) fn with(server: Server) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let ca = home.path().join("ca.pem");
         put(&ca, server.ca.as_bytes());
@@ -450,11 +459,11 @@ impl Bench {
         Self { server, machine: Virtual::new(), config: config.check().expect("a configuration"), home }
     }
 
-    fn agent(&self) -> Agent<'_> {
+    pub(crate) fn agent(&self) -> Agent<'_> {
         Agent::new(&self.config, &self.machine, self.machine.stop.clone()).expect("an agent")
     }
 
-    fn once(&self) -> Result<Ended, AgentError> {
+    pub(crate) fn once(&self) -> Result<Ended, AgentError> {
         self.agent().once()
     }
 
@@ -462,18 +471,18 @@ impl Bench {
         self.config.state_dir.join("download").join(number.to_string())
     }
 
-    fn history(&self) -> String {
+    pub(crate) fn history(&self) -> String {
         fs::read_to_string(self.config.state_dir.join("download/history")).unwrap_or_default()
     }
 
     /// Addresses and ports by name.
-    fn plain(&self, text: &str) -> String {
+    pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&self.server.https.to_string(), "SECURE")
             .replace(&self.server.http.to_string(), "CLEAR")
             .replace(&self.home.path().display().to_string(), "HOME")
     }
 
-    fn sentence(&self, error: &dyn std::error::Error) -> String {
+    pub(crate) fn sentence(&self, error: &dyn std::error::Error) -> String {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(inner) = source {
@@ -485,12 +494,12 @@ impl Bench {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own files need not be durable")]
-fn put(path: &Path, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("written");
 }
 
 /// A tar.gz of regular files.
-fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
+pub(crate) fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -502,7 +511,7 @@ fn tar_gz(files: &[(&str, u32, &str)]) -> Vec<u8> {
     builder.into_inner().expect("a tar").finish().expect("a gzip")
 }
 
-fn execute(command: &str) -> Action {
+pub(crate) fn execute(command: &str) -> Action {
     Action::Execute { command: command.to_owned() }
 }
 
@@ -578,6 +587,13 @@ fn an_inventory_is_sent_when_asked_for_with_tag_and_history() {
     assert!(inventories[0].contains("<KEYVALUE>PARIS</KEYVALUE>"), "{}", inventories[0]);
     assert!(!inventories[0].contains("PACKAGE ID"), "{}", inventories[0]);
     assert!(inventories[1].contains("<PACKAGE ID=\"7\""), "{}", inventories[1]);
+    // Of what changes by itself there is the free space only.
+    let checksum = |inventory: &str| {
+        let (_, from) = inventory.split_once("<CHECKSUM>").expect("a checksum");
+        from.split_once('<').and_then(|(number, _)| number.parse::<u64>().ok()).expect("a number")
+    };
+    assert_eq!(checksum(&inventories[0]) & 0x4_0003, 0x4_0003);
+    assert_eq!(checksum(&inventories[1]) & 0x4_0003, 0, "HARDWARE, BIOS and CPUS were taken and are the same");
 }
 
 #[test]
@@ -1156,100 +1172,4 @@ fn a_service_ends_cleanly_when_it_is_told_to() {
     }
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to stop");
     assert_eq!(child.wait().expect("an end").code(), Some(0));
-}
-
-// -------------------------------------------------------------------------------------------------------------- crashes
-
-/// One run of the program, which may end at a checkpoint.
-fn crashing(bench: &Bench, data: &Path, checkpoint: &str, log: &Path) -> Output {
-    let ca = bench.config.ca.as_ref().expect("a CA").display().to_string();
-    // Without the core file that an abort may leave.
-    Command::new("/bin/sh")
-        .args(["-c", "ulimit -c 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_dripfeed-agent")])
-        .args(["-q", "once", "--server", &bench.config.server, "--ca", &ca, "--data-dir"])
-        .arg(data)
-        .env("DRIPFEED_CHECKPOINT", checkpoint)
-        .env("DRIPFEED_CHECKPOINT_LOG", log)
-        .output()
-        .expect("the program")
-}
-
-/// A package whose command and post-command leave a mark each.
-struct Crash {
-    bench: Bench,
-    mark: PathBuf,
-    log: PathBuf,
-}
-
-impl Crash {
-    fn new() -> Self {
-        let bench = Bench::new();
-        let (mark, log) = (bench.home.path().join("mark"), bench.home.path().join("checkpoints"));
-        bench.server.hurry();
-        Self { bench, mark, log }
-    }
-
-    fn prepare(&self) {
-        let command = format!("echo run >> {}", self.mark.display());
-        self.bench.server.publish(7, execute(&command), &tar_gz(&[("a", 0o644, "hello")]), 2);
-        let post = format!("echo post >> {}", self.mark.display());
-        self.bench.server.change_offer(|offer| offer.post_command = Some(post.parse().expect("a command")));
-        self.bench.server.world().reports.clear();
-        put(&self.mark, b"");
-        put(&self.log, b"");
-    }
-
-    fn check(&self, plan: &str) {
-        self.prepare();
-        let data = self.bench.home.path().join(plan.replace(':', "_"));
-        assert!(!crashing(&self.bench, &data, plan, &self.log).status.success(), "{plan}: it did not end there");
-        let again = crashing(&self.bench, &data, "", &self.log);
-        assert!(again.status.success(), "{plan}: {}", String::from_utf8_lossy(&again.stderr));
-        let reports = self.bench.server.reports();
-        let ran = fs::read_to_string(&self.mark).expect("the mark");
-        let times = |what: &str| ran.lines().filter(|line| *line == what).count();
-        let was_cut = matches!(plan, "agent.execute.journalled:1" | "agent.execute.ran:1");
-        let expected = if was_cut { "7 ERR_EXECUTE_INTERRUPTED" } else { "7 SUCCESS" };
-        assert!(!reports.is_empty() && reports.iter().all(|report| report == expected), "{plan}: {reports:?}");
-        assert!(times("run") <= 1 && (was_cut || times("run") == 1), "{plan}: run {} times", times("run"));
-        assert!(times("post") <= 1, "{plan}: the post-command ran {} times", times("post"));
-        let state = data.join(self.bench.config.state_dir.file_name().expect("a name"));
-        let left: Vec<_> = fs::read_dir(state.join("download"))
-            .expect("a directory")
-            .map(|entry| entry.expect("an entry").file_name())
-            .filter(|name| !["config", "history", "lock"].iter().any(|known| name == known))
-            .collect();
-        assert!(left.is_empty(), "{plan}: {left:?} is left");
-    }
-}
-
-/// DESIGN.md, promises 4 and 5: ended at any boundary and started again, the agent ends with one result that the server
-/// took, and what it had to run was run once, or was cut and is told as cut.
-#[test]
-fn an_agent_that_is_killed_anywhere_ends_as_if_it_had_not_been() {
-    let whole = Crash::new();
-    whole.prepare();
-    assert!(crashing(&whole.bench, &whole.bench.home.path().join("whole"), "", &whole.log).status.success());
-    let passed = fs::read_to_string(&whole.log).expect("a log");
-    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut plans = Vec::new();
-    for name in passed.lines() {
-        let count = seen.entry(name).or_default();
-        *count += 1;
-        // Twice is enough for what happens for each file.
-        if *count <= 2 && name.starts_with("agent.") {
-            plans.push(format!("{name}:{count}"));
-        }
-    }
-    assert!(plans.len() >= 20, "only {plans:?}");
-    std::thread::scope(|scope| {
-        for share in plans.chunks(plans.len().div_ceil(6)) {
-            scope.spawn(move || {
-                let crash = Crash::new();
-                for plan in share {
-                    crash.check(plan);
-                }
-            });
-        }
-    });
 }

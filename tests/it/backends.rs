@@ -9,6 +9,7 @@ mod files;
 mod functions;
 mod inventory;
 mod migrations;
+mod mirrors;
 mod postgres;
 mod transactions;
 

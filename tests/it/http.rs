@@ -20,7 +20,7 @@ use dripfeed::model::{JobOptions, Location, UnixTime};
 use dripfeed::server::{Addresses, Server};
 use dripfeed::service::assign::{Target, assign};
 use dripfeed::service::{App, activate, deployments};
-use dripfeed::store::Store;
+use dripfeed::store::{DatabaseUrl, Store, figures};
 use dripfeed::tls::server::{ServerTls, ensure};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -924,6 +924,117 @@ fn health_is_told_to_this_machine() {
     let answer = client.get("/readyz", "");
     assert_eq!(answer.status, 503);
     assert!(answer.text().starts_with("not ready: the tree "), "{}", answer.text());
+}
+
+#[test]
+fn a_server_that_cannot_do_its_work_says_in_a_sentence_why() {
+    let server = TestServer::start(&[]);
+    let mut client = server.http();
+    let away = server.directory.path().join("elsewhere");
+    rename(&server.directory.path().join("staging"), &away);
+    let answer = client.get("/readyz", "");
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().starts_with("not ready: packages cannot be built in "), "{}", answer.text());
+    rename(&away, &server.directory.path().join("staging"));
+    assert_eq!(client.get("/readyz", "").text(), "ready\n", "it is ready again by itself");
+    assert_eq!(std::fs::read_dir(server.directory.path().join("staging")).expect("staging").count(), 0);
+
+    let full = TestServer::start(&[("limits.free_space", "1000000 GiB")]);
+    let answer = full.http().get("/readyz", "");
+    assert_eq!(answer.status, 503);
+    let text = answer.text();
+    assert!(text.starts_with("not ready: only ") && text.contains("limits.free_space asks for"), "{text}");
+}
+
+#[test]
+fn looking_whether_the_database_can_be_written_does_not_make_it_grow() {
+    let server = TestServer::start(&[]);
+    let database = DatabaseUrl::Sqlite(server.directory.path().join("dripfeed.db"));
+    let store = Store::open(&database).expect("a database");
+    let size = || std::fs::metadata(server.directory.path().join("dripfeed.db")).expect("a file").len();
+    let before = size();
+    for at in 0..200 {
+        let at = UnixTime::from_millis(at);
+        store.write_now(move |conn| figures::can_write(conn, at)).expect("written");
+    }
+    assert_eq!(size(), before);
+    assert_eq!(server.http().get("/readyz", "").text(), "ready\n");
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_sockets_steps_is_not_dropped() {
+    use rustix::net::sockopt::set_socket_recv_buffer_size;
+    let server = TestServer::start(&[("timeouts.write", "500ms")]);
+    let length = server.publish_large();
+    let mut client = server.http();
+    // Little at our end, so that what waits lies at theirs.
+    set_socket_recv_buffer_size(client.0.get_ref(), 32 << 10).expect("a small buffer");
+    client.send("GET /download/7/7-1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut read = 0;
+    let started = std::time::Instant::now();
+    let mut piece = vec![0; 16 << 10];
+    while started.elapsed() < Duration::from_millis(1500) {
+        client.0.get_mut().read_exact(&mut piece).expect("it goes on");
+        read += piece.len();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(read < length / 4, "{read} of {length}: that was not slow");
+    let rest = to_the_end_of(&mut client, length - read);
+    assert!(read + rest >= length, "{read} + {rest} of {length}");
+}
+
+fn to_the_end_of<S: Read + Write>(client: &mut Client<S>, wanted: usize) -> usize {
+    let mut total = 0;
+    while total < wanted {
+        let length = client.0.fill_buf().expect("it goes on").len();
+        assert!(length > 0, "closed after {total} of {wanted}");
+        total += length;
+        client.0.consume(length);
+    }
+    total
+}
+
+#[test]
+fn the_numbers_say_what_was_asked_and_how_it_ended() {
+    let server = TestServer::start(&[]);
+    server.publish_one(&content(3, 40_000));
+    let mut client = server.http();
+    assert_eq!(client.get("/download/7/7-1", "").status, 200);
+    assert_eq!(client.get("/download/7/7-9", "").status, 404);
+    assert_eq!(client.get("/download/7/info", "").status, 403);
+    client.send("POST /ocsinventory HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nhalf");
+    assert_eq!(client.answer(false).status, 400);
+    let answer = client.get("/metrics", "");
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    for line in [
+        "dripfeed_requests_total{kind=\"fragment\",outcome=\"answered\"} 1",
+        "dripfeed_requests_total{kind=\"fragment\",outcome=\"refused\"} 1",
+        "dripfeed_requests_total{kind=\"info\",outcome=\"refused\"} 1",
+        "dripfeed_requests_total{kind=\"unread\",outcome=\"refused\"} 1",
+        "dripfeed_requests_total{kind=\"prolog\",outcome=\"answered\"} 0",
+        "dripfeed_request_duration_seconds_count{kind=\"fragment\"} 2",
+        "dripfeed_connections{listener=\"http\"} 1",
+        "dripfeed_connections{listener=\"https\"} 0",
+        "dripfeed_computers 0",
+        "dripfeed_jobs{state=\"pending\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}:\n{text}");
+    }
+    let bytes = text.lines().find_map(|line| line.strip_prefix("dripfeed_tree_sent_bytes_total{listener=\"http\"} "));
+    let bytes: u64 = bytes.expect("a line").parse().expect("a number");
+    assert!((40_000..42_000).contains(&bytes), "{bytes}");
+    // Every name is documented, has a type, and every line is a name, labels and a number.
+    let documented = include_str!("../../docs/operations.md");
+    for line in text.lines() {
+        if let Some(of) = line.strip_prefix("# TYPE ") {
+            let name = of.split(' ').next().expect("a name");
+            assert!(documented.contains(&format!("`{name}`")), "docs/operations.md says nothing about {name}");
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').expect("two words");
+            assert!(name.starts_with("dripfeed_") && value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
 }
 
 // ---- certificates ------------------------------------------------------------------------------------------------

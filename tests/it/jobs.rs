@@ -21,6 +21,7 @@ pub(crate) fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: 
         account: Vec::new(),
         old_device_id: None,
         software: Vec::new(),
+        discovered: Vec::new(),
         sections: Vec::new(),
     };
     let document = format!("<REQUEST>{history:?}{os}</REQUEST>").into_bytes();

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::util::noise;
 
+mod sites;
+mod sources;
+
 /// A server in a directory of its own, ended with the test.
 struct Server {
     home: tempfile::TempDir,
@@ -194,7 +197,7 @@ fn readers_see_a_package_whole_or_not_at_all_and_kills_do_no_harm() {
             looked
         });
         // Ended at its own checkpoints: after a listing, after a package; then it comes to its end.
-        for at in ["mirror.listed:1", "mirror.published:2", "publish:renamed:1", "mirror.listed:2"] {
+        for at in ["mirror.listed:1", "mirror.published:2", "publish:renamed:1", "mirror.listed:2", "mirror.wrote:3"] {
             let killed = Command::new(env!("CARGO_BIN_EXE_dripfeed-mirror"))
                 .args(["sync", "--from", &format!("https://{}/download", server.https), "--to"])
                 .arg(server.copy())
@@ -214,6 +217,74 @@ fn readers_see_a_package_whole_or_not_at_all_and_kills_do_no_harm() {
     assert!(equal(&server));
 }
 
+/// A sync that brings, replaces and withdraws is ended at every kind of checkpoint that it passes, at the first and at the
+/// last time; what is there is whole, and the next sync comes to the same end.
+#[test]
+fn a_sync_that_is_killed_anywhere_is_gone_on_with() {
+    let server = Server::start();
+    let gone = server.build(1500);
+    let damaged = server.build(1500);
+    server.said("sync", &[]);
+    let base = server.home.path().join("base");
+    server.build(2500);
+    server.dripfeed(&["package", "withdraw", &gone]);
+    // One that is there but was never proved: it is withdrawn and comes again.
+    let listing = server.copy().join("listings").join(&damaged);
+    dripfeed::disk::atomic::remove_file(&listing).expect("removed");
+    let fragment = server.copy().join(format!("download/{damaged}/{damaged}-1"));
+    dripfeed::disk::atomic::write(&fragment, b"rotten").expect("written");
+    copy_tree(&server.copy(), &base);
+    let run = |to: &Path, at: Option<&str>, log: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dripfeed-mirror"));
+        command.args(["sync", "--jobs", "1", "--from", &format!("https://{}/download", server.https), "--to"]).arg(to);
+        command.arg("--ca").arg(server.data().join("certs/ca.pem")).stdin(Stdio::null()).stderr(Stdio::null());
+        at.map(|at| command.env("DRIPFEED_CHECKPOINT", at));
+        log.map(|log| command.env("DRIPFEED_CHECKPOINT_LOG", log));
+        command.output().expect("it runs").status
+    };
+    let log = server.home.path().join("passed");
+    let whole = server.home.path().join("whole");
+    copy_tree(&base, &whole);
+    assert!(run(&whole, None, Some(&log)).success());
+    let mut passed: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
+    for name in fs::read_to_string(&log).expect("a log").lines() {
+        *passed.entry(name.to_owned()).or_default() += 1;
+    }
+    for name in ["mirror.pinned", "mirror.begun", "mirror.wrote", "mirror.listed", "mirror.withdraw", "mirror.done"] {
+        assert!(passed.contains_key(name), "{name} was not passed: {passed:?}");
+    }
+    let points: std::collections::BTreeSet<String> =
+        passed.iter().flat_map(|(name, times)| [format!("{name}:1"), format!("{name}:{times}")]).collect();
+    for (number, at) in points.iter().enumerate() {
+        let to = server.home.path().join(format!("killed-{number}"));
+        copy_tree(&base, &to);
+        assert!(!run(&to, Some(at), None).success(), "it was to end at {at}");
+        for (name, _) in files(&to.join("download")).iter().filter(|(name, _)| name.ends_with("/info")) {
+            let package = Path::new(name).parent().expect("a package");
+            let here = fs::read_dir(to.join("download").join(package)).expect("a directory").count();
+            assert!(here >= 3, "{at}: {} has {here} files", package.display());
+        }
+        assert!(run(&to, None, None).success(), "after {at}");
+        assert_eq!(files(&server.data().join("download")), files(&to.join("download")), "after {at}");
+        assert_eq!(fs::read_dir(to.join("staging")).expect("a directory").count(), 0, "after {at}");
+    }
+    assert!(points.len() >= 20, "only {} points: {points:?}", points.len());
+    println!("a sync was killed at {} points", points.len());
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
 #[test]
 fn a_source_that_fails_or_goes_back_is_named_and_the_next_is_asked() {
     let mut server = Server::start();
@@ -226,10 +297,11 @@ fn a_source_that_fails_or_goes_back_is_named_and_the_next_is_asked() {
     // An older tree behind the same name.
     server.build(100);
     server.said("sync", &[]);
-    let path = server.copy().join("manifest");
-    let newer = fs::read_to_string(&path).expect("a manifest").replace("generation 2", "generation 9");
-    let newer = newer.replace("validator \"2\"", "validator \"9\"");
+    let path = server.copy().join("pin");
+    let newer = fs::read_to_string(&path).expect("a pin").replace("generation 2", "generation 9");
     std::io::Write::write_all(&mut fs::File::create(&path).expect("opened"), newer.as_bytes()).expect("written");
+    // What was carried out may be forgotten; what was known is not.
+    dripfeed::disk::atomic::remove_file(&server.copy().join("manifest")).expect("removed");
     server.restart();
     let output = server.mirror("sync", &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use dripfeed::model::settings::{SettingKey, SettingsLayer};
 use dripfeed::service::assign::Target;
+use dripfeed::service::groups;
 use dripfeed::service::settings::{Layers, Whose, explain, list, set, unset};
 
 use crate::jobs::{WS, active_package, assign_to, say_inventory, say_prolog};
@@ -240,4 +241,60 @@ fn a_pace_that_an_open_job_cannot_keep_is_warned_of() {
       2 open jobs wait until DOWNLOAD is 1 again
     DOWNLOAD 1
     ");
+}
+
+#[test]
+fn a_pace_of_a_group_is_judged_for_its_members() {
+    let test = TestApp::new();
+    for name in ["ws042", "in1", "in2", "both", "own"] {
+        say_inventory(&test, &format!("{name}-2024-03-05-09-10-11"), "Debian", &[]);
+    }
+    for (group, members) in [("slow", vec!["in1", "in2", "both", "own"]), ("other", vec!["both"])] {
+        groups::create(&test.app, group, None, "alice").expect("made");
+        let members: Vec<String> = members.into_iter().map(str::to_owned).collect();
+        groups::mark(&test.app, group, &members, groups::Mark::Include).expect("members");
+    }
+    let id = active_package(&test);
+    assert_eq!(assign_to(&test, id, Target::All).planned, 5);
+    let whose = |group: &str| Whose::Group(group.to_owned());
+    let change = |key_name: &str, value: &str, whose: Whose| -> Vec<String> {
+        let warnings = set(&test.app, key(key_name), value, whose).expect("set").warnings;
+        warnings.iter().map(|warning| warning.split(" cannot end").next().unwrap_or_default().to_owned()).collect()
+    };
+    change("DOWNLOAD_CYCLE_LATENCY", "60", whose("other"));
+    change("DOWNLOAD_CYCLE_LATENCY", "60", Whose::Computer("own".to_owned()));
+    assert_eq!(change("DOWNLOAD_TIMEOUT", "1", whose("slow")), [""; 0]);
+    // The largest latency of its groups is the one in force; the computer with its own value keeps its pace.
+    assert_eq!(
+        change("DOWNLOAD_CYCLE_LATENCY", "86400", whose("slow")),
+        [
+            format!("1 open job of package {id} in group other and slow"),
+            format!("2 open jobs of package {id} in group slow")
+        ]
+    );
+    // Asked of everyone they are told of, too, and those without a group are not.
+    assert_eq!(change("DOWNLOAD_FRAG_LATENCY", "10", Whose::Everyone).len(), 2);
+}
+
+#[test]
+fn looking_round_is_switched_as_the_stock_server_does() {
+    let test = TestApp::new();
+    say_inventory(&test, WS, "Debian", &[]);
+    groups::create(&test.app, "quiet", None, "alice").expect("made");
+    groups::mark(&test.app, "quiet", &["ws042".to_owned()], groups::Mark::Include).expect("a member");
+    let holds = || explain(&test.app, key("IPDISCOVER_SWITCH"), "ws042").expect("explained").1;
+    assert_eq!((holds().value, holds().origin().word()), (1, "default"));
+    // Its stock name on a computer; there it is another thing than on the server.
+    let changed = set(&test.app, key("IPDISCOVER"), "2", Whose::Computer("ws042".to_owned())).expect("set");
+    assert_eq!(changed.explanation.key, key("IPDISCOVER_SWITCH"));
+    assert_eq!((holds().value, holds().origin().word()), (2, "computer"));
+    let error = set(&test.app, key("IPDISCOVER"), "7", Whose::Computer("ws042".to_owned())).expect_err("refused");
+    insta::assert_snapshot!(error, @r#"IPDISCOVER_SWITCH cannot be "7": whether a computer looks round in its network; expected a whole number from 0 to 2 (0 never, 1 if elected, 2 always)"#);
+    set(&test.app, key("IPDISCOVER"), "0", Whose::Group("quiet".to_owned())).expect("set");
+    assert_eq!((holds().value, holds().origin().word()), (0, "group"), "a group's 0 is final");
+    set(&test.app, key("IPDISCOVER"), "7", Whose::Everyone).expect("as many as one likes");
+    for name in ["REGISTRY", "IPDISCOVER_MAX_ALIVE"] {
+        let error = set(&test.app, key(name), "1", Whose::Computer("ws042".to_owned())).expect_err("refused");
+        assert!(error.to_string().contains("is the server's alone"), "{error}");
+    }
 }

@@ -414,18 +414,26 @@ fn an_inventory_says_what_people_search_by() {
             Network {
                 ip_address: "",
                 mac: "ee:8f:b0:8b:64:26",
+                subnet: "",
+                mask: "",
             },
             Network {
                 ip_address: "",
                 mac: "4a:9f:5a:67:ae:21",
+                subnet: "",
+                mask: "",
             },
             Network {
                 ip_address: "192.0.2.2",
                 mac: "02:fc:00:00:00:01",
+                subnet: "192.0.2.0",
+                mask: "255.255.255.0",
             },
             Network {
                 ip_address: "fe80::fc:ff:fe00:1",
                 mac: "02:fc:00:00:00:01",
+                subnet: "fe80::",
+                mask: "ffff:ffff:ffff:ffff::",
             },
         ],
     )

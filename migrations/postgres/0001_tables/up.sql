@@ -70,7 +70,9 @@ CREATE TABLE computers (
     first_contact BIGINT NOT NULL,
     last_contact BIGINT NOT NULL,
     last_inventory BIGINT,
-    archived_at BIGINT
+    archived_at BIGINT,
+    contacts BIGINT NOT NULL DEFAULT 0,
+    contact_gap BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -83,10 +85,13 @@ CREATE TABLE networks (
     position BIGINT NOT NULL,
     ip_address TEXT NOT NULL,
     mac TEXT NOT NULL,
+    subnet TEXT NOT NULL,
+    mask TEXT NOT NULL,
     PRIMARY KEY (computer_id, position)
 );
 
 CREATE INDEX networks_by_mac ON networks (mac);
+CREATE INDEX networks_by_subnet ON networks (subnet, computer_id);
 
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
@@ -378,4 +383,88 @@ CREATE TABLE webhooks (
     last_delivery BIGINT,
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL
+);
+
+-- What Windows agents are asked to look up in their registry.
+CREATE TABLE registry_queries (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    tree BIGINT NOT NULL CHECK (tree BETWEEN 0 AND 4),
+    key TEXT NOT NULL,
+    value TEXT NOT NULL
+);
+
+-- What they found: REGISTRY of the last inventory.
+CREATE TABLE registry_values (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    position BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, position)
+);
+
+CREATE INDEX registry_values_by_name ON registry_values (name_key, computer_id);
+
+-- Who was elected to look round in its network: a computer at most once.
+CREATE TABLE elections (
+    computer_id BIGINT NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    since BIGINT NOT NULL
+);
+
+CREATE INDEX elections_by_network ON elections (network, computer_id);
+
+-- Who answered there. mac is in upper case. reporter is no reference: what was seen stays when who saw it is gone.
+CREATE TABLE discovered (
+    network TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    ip_address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    reporter BIGINT NOT NULL,
+    first_seen BIGINT NOT NULL,
+    last_seen BIGINT NOT NULL,
+    PRIMARY KEY (network, mac)
+);
+
+-- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it.
+CREATE TABLE mirrors (
+    name TEXT NOT NULL PRIMARY KEY,
+    location TEXT NOT NULL,
+    packages TEXT NOT NULL,
+    silent_after BIGINT NOT NULL,
+    token_hash TEXT UNIQUE,
+    created_at BIGINT NOT NULL,
+    reported_at BIGINT,
+    reported_from TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    problem TEXT NOT NULL
+);
+
+CREATE TABLE mirror_packages (
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    package_id BIGINT NOT NULL,
+    PRIMARY KEY (mirror, package_id)
+);
+
+CREATE TABLE sites (
+    name TEXT NOT NULL PRIMARY KEY,
+    created_at BIGINT NOT NULL
+);
+
+-- Addresses as 32 hexadecimal digits, IPv4 mapped into IPv6: their order is that of the texts.
+CREATE TABLE site_ranges (
+    first TEXT COLLATE "C" NOT NULL,
+    last TEXT COLLATE "C" NOT NULL,
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    "range" TEXT NOT NULL,
+    PRIMARY KEY (first, last, site)
+);
+
+CREATE TABLE site_mirrors (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    "position" BIGINT NOT NULL,
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    PRIMARY KEY (site, "position")
 );

@@ -1,3 +1,12 @@
+DROP TABLE site_mirrors;
+DROP TABLE site_ranges;
+DROP TABLE sites;
+DROP TABLE mirror_packages;
+DROP TABLE mirrors;
+DROP TABLE discovered;
+DROP TABLE elections;
+DROP TABLE registry_values;
+DROP TABLE registry_queries;
 DROP TABLE webhooks;
 DROP TABLE notes;
 DROP TABLE saved_views;

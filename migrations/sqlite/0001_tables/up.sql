@@ -70,7 +70,9 @@ CREATE TABLE computers (
     first_contact INTEGER NOT NULL,
     last_contact INTEGER NOT NULL,
     last_inventory INTEGER,
-    archived_at INTEGER
+    archived_at INTEGER,
+    contacts INTEGER NOT NULL DEFAULT 0,
+    contact_gap INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -83,10 +85,13 @@ CREATE TABLE networks (
     position INTEGER NOT NULL,
     ip_address TEXT NOT NULL,
     mac TEXT NOT NULL,
+    subnet TEXT NOT NULL,
+    mask TEXT NOT NULL,
     PRIMARY KEY (computer_id, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX networks_by_mac ON networks (mac);
+CREATE INDEX networks_by_subnet ON networks (subnet, computer_id);
 
 -- Apart from computers, so that a list of these does not read those.
 CREATE TABLE inventory_documents (
@@ -379,3 +384,87 @@ CREATE TABLE webhooks (
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
+
+-- What Windows agents are asked to look up in their registry.
+CREATE TABLE registry_queries (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    tree INTEGER NOT NULL CHECK (tree BETWEEN 0 AND 4),
+    key TEXT NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What they found: REGISTRY of the last inventory.
+CREATE TABLE registry_values (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    name_key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (computer_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX registry_values_by_name ON registry_values (name_key, computer_id);
+
+-- Who was elected to look round in its network: a computer at most once.
+CREATE TABLE elections (
+    computer_id INTEGER NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    since INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX elections_by_network ON elections (network, computer_id);
+
+-- Who answered there. mac is in upper case. reporter is no reference: what was seen stays when who saw it is gone.
+CREATE TABLE discovered (
+    network TEXT NOT NULL,
+    mac TEXT NOT NULL,
+    ip_address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    reporter INTEGER NOT NULL,
+    first_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    PRIMARY KEY (network, mac)
+) STRICT, WITHOUT ROWID;
+
+-- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it.
+CREATE TABLE mirrors (
+    name TEXT NOT NULL PRIMARY KEY,
+    location TEXT NOT NULL,
+    packages TEXT NOT NULL,
+    silent_after INTEGER NOT NULL,
+    token_hash TEXT UNIQUE,
+    created_at INTEGER NOT NULL,
+    reported_at INTEGER,
+    reported_from TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    problem TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mirror_packages (
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    package_id INTEGER NOT NULL,
+    PRIMARY KEY (mirror, package_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sites (
+    name TEXT NOT NULL PRIMARY KEY,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Addresses as 32 hexadecimal digits, IPv4 mapped into IPv6: their order is that of the texts.
+CREATE TABLE site_ranges (
+    first TEXT NOT NULL,
+    last TEXT NOT NULL,
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    range TEXT NOT NULL,
+    PRIMARY KEY (first, last, site)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE site_mirrors (
+    site TEXT NOT NULL REFERENCES sites (name) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
+    PRIMARY KEY (site, position)
+) STRICT, WITHOUT ROWID;

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::disk;
+
 /// Bytes kept of the beginning, and of the end.
 const KEPT: usize = 64 << 10;
 
@@ -33,7 +35,10 @@ impl Capture {
     /// Writes what was kept, with a line where something was left out.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let mut file = File::create(path)?;
-        self.write_to(&mut file)
+        disk::checkpoint("agent.output.created");
+        self.write_to(&mut file)?;
+        disk::checkpoint("agent.output.written");
+        Ok(())
     }
 
     fn write_to(&self, output: &mut impl Write) -> io::Result<()> {

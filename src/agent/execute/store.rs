@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::ExecuteError;
 use crate::agent::beneath::{self, Directory, Kind, Status};
+use crate::disk;
 use crate::model::PackageId;
 
 /// Copies what is in `from` to `to`, making `to` and what is missing above it (0755).
@@ -69,6 +70,7 @@ impl Copy<'_> {
                 Kind::Link => self.place(to, &name, |to, temporary| to.symlink(&from.read_link(&name)?, temporary))?,
                 Kind::Other => return Err(io::Error::from(io::ErrorKind::Unsupported)),
             }
+            disk::checkpoint("agent.store.placed");
             path.pop();
         }
         Ok(())
@@ -117,6 +119,7 @@ impl Copy<'_> {
             }
             other => other,
         };
+        disk::checkpoint("agent.store.written");
         let placed = written.and_then(|()| to.replace(temporary, name));
         // Also after a success: renaming a file over another name of itself does nothing.
         match to.remove_file(temporary) {

@@ -18,6 +18,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal};
 
 use super::{Capture, Ending, Patience, words};
+use crate::disk;
 use crate::model::ResultCode;
 
 /// The variable that marks whatever a command starts.
@@ -74,6 +75,7 @@ pub(super) fn supervise(
     let mark = mark()?;
     let (output, writer) = io::pipe()?;
     let mut child = spawn(command, &writer, &mark)?;
+    disk::checkpoint("agent.execute.spawned");
     // From here on only the command and what it starts hold the writing end.
     drop(writer);
     let mut output = Output { pipe: Some(output) };

@@ -5,9 +5,13 @@
 //! same as yesterday" (no uptime, no load, no time of collection). On systems other than Linux only what the standard
 //! library knows is said.
 
+mod accepted;
 #[cfg(target_os = "linux")]
 mod linux;
 
+use std::fmt::Write as _;
+
+pub(crate) use self::accepted::Accepted;
 #[cfg(not(target_os = "linux"))]
 use self::fallback as platform;
 #[cfg(target_os = "linux")]
@@ -26,6 +30,32 @@ pub(crate) fn collect(device_id: &DeviceId, account: &[AccountField], history: &
         history: history.to_vec(),
         account: account.to_vec(),
     }
+}
+
+/// The sections of this computer, for a person to read: a paragraph each.
+pub(crate) fn as_text() -> String {
+    let mut text = String::new();
+    for section in platform::sections() {
+        let _ = writeln!(text, "{}", section.name);
+        for (leaf, value) in &section.fields {
+            let _ = writeln!(text, "  {leaf:<16} {value}");
+        }
+    }
+    text
+}
+
+/// The same, for a program: each section is a list of objects, as there may be several of a name.
+pub(crate) fn as_json() -> serde_json::Value {
+    let mut all = serde_json::Map::new();
+    for section in platform::sections() {
+        let leaves = section.fields.into_iter().map(|(leaf, value)| (leaf.to_owned(), value.into()));
+        let object = serde_json::Value::Object(leaves.collect());
+        let list = all.entry(section.name).or_insert_with(|| serde_json::Value::Array(Vec::new()));
+        if let Some(list) = list.as_array_mut() {
+            list.push(object);
+        }
+    }
+    serde_json::Value::Object(all)
 }
 
 /// A section under construction.
@@ -156,6 +186,16 @@ mod tests {
             sections
         };
         assert_eq!(without_free(inventory()), without_free(inventory()));
+    }
+
+    #[test]
+    fn people_and_programs_read_the_same() {
+        let (text, json) = (as_text(), as_json());
+        let hardware = json["HARDWARE"].as_array().expect("a list");
+        assert_eq!(hardware.len(), 1);
+        let name = hardware[0]["NAME"].as_str().expect("a name");
+        assert!(text.contains("HARDWARE\n") && text.lines().any(|line| line.ends_with(&format!(" {name}"))), "{text}");
+        assert_eq!(text.matches("\nCPUS\n").count(), json["CPUS"].as_array().map_or(0, Vec::len));
     }
 
     #[test]

@@ -229,6 +229,13 @@ impl Parser<'_> {
             let has = self.has()?;
             return Ok(if none { Expr::Not(Box::new(has)) } else { has });
         }
+        if self.takes("field") {
+            let name = self.value()?;
+            let Some(operator) = self.operator()? else {
+                return self.fail("expected =, !=, <, <=, >, >=, contains, starts with or ends with");
+            };
+            return Ok(Expr::Custom { name, operator, value: self.value()? });
+        }
         let Some(Token { kind: Kind::Word(word), .. }) = self.peek() else {
             return self
                 .fail("expected a condition, such as name = 'ws042', has package 1795170000 or in group 'Paris'");

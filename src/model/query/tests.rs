@@ -30,6 +30,7 @@ fn facts() -> Facts {
         },
         macs: vec!["00:11:22:33:44:55".to_owned(), "66:77:88:99:AA:BB".to_owned()],
         packages: BTreeSet::from([1_795_000_000]),
+        fields: BTreeMap::from([("cost centre".to_owned(), "4711".to_owned())]),
         groups: BTreeSet::from(["standorte süd".to_owned()]),
         software: Some(vec![Software { name: "Firefox".to_owned(), version: "128.0".to_owned() }]),
     }
@@ -50,6 +51,9 @@ fn what_holds_holds_and_its_opposite_does_not() {
         "NAME == \"WS042\"",
         "name != ws043",
         "name starts with ws and name ends with '042'",
+        "field \"Cost centre\" = 4711",
+        "field 'COST CENTRE' != 4712 and field 'cost centre' starts with 47",
+        "field room = '' and not field room contains a and field room != x",
         "device_id contains 2024",
         "os contains linux",
         "user = 'jürgen'",
@@ -316,4 +320,32 @@ proptest! {
             prop_assert!(compare_versions(&a, &c).is_le());
         }
     }
+}
+
+#[test]
+fn a_field_of_ones_own_has_a_text_and_a_json_form() {
+    let asked = query("field \"Cost centre\" = 4711 or not FIELD room >= 'B1'");
+    assert_eq!(asked.to_string(), "field 'Cost centre' = '4711' or not field 'room' >= 'B1'");
+    assert_eq!(asked.fields(), ["Cost centre", "room"]);
+    #[cfg(feature = "fetch")]
+    {
+        let json = serde_json::to_value(query("field 'Cost centre' = 4711")).expect("JSON");
+        assert_eq!(json, serde_json::json!({"custom": {"name": "Cost centre", "operator": "eq", "value": "4711"}}));
+        assert_eq!(serde_json::from_value::<Query>(json).expect("a query"), query("field 'Cost centre' = 4711"));
+    }
+    for (text, problem) in [
+        ("field '' = x", "a name is missing"),
+        ("field room", "expected =, !=, <, <=, >, >=, contains, starts with or ends with"),
+        ("field room between 1 and 2", "expected =, !=, <, <=, >, >=, contains, starts with or ends with"),
+        ("field = x", "expected a value"),
+    ] {
+        let error = text.parse::<Query>().expect_err(text).to_string();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+}
+
+#[test]
+fn only_an_age_depends_on_the_time() {
+    assert!(query("name = a or not (tag = b and last_contact older than 3 days)").depends_on_time());
+    assert!(!query("name = a and in group g and has package 7").depends_on_time());
 }

@@ -332,7 +332,12 @@ fn a_contact_is_written_without_an_inventory(database: &Database) {
 fn adapters_and_document_are_replaced(database: &Database) {
     let store = database.open();
     let id = write(&store, |conn| add_computer(conn, "ws-1"));
-    let network = |n: u32| Network { ip_address: format!("10.0.0.{n}"), mac: format!("02:00:00:00:00:{n:02x}") };
+    let network = |n: u32| Network {
+        ip_address: format!("10.0.0.{n}"),
+        mac: format!("02:00:00:00:00:{n:02x}"),
+        subnet: "10.0.0.0".to_owned(),
+        mask: "255.255.255.0".to_owned(),
+    };
     for adapters in [vec![network(2), network(1), network(2)], vec![network(9)], vec![]] {
         let expected = adapters.clone();
         write(&store, move |conn| computers::set_networks(conn, id, &adapters));

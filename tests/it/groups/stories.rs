@@ -36,11 +36,16 @@ fn inventory_with(app: &App, name: &str, os: &str, tag: &str, software: &[(&str,
             tag: tag.to_owned(),
             ..ComputerFacts::default()
         },
-        networks: vec![Network { ip_address: "10.1.2.3".to_owned(), mac: "00:11:22:33:44:55".to_owned() }],
+        networks: vec![Network {
+            ip_address: "10.1.2.3".to_owned(),
+            mac: "00:11:22:33:44:55".to_owned(),
+            ..Network::default()
+        }],
         history: Some(Vec::new()),
         account: Vec::new(),
         old_device_id: None,
         software: titles.collect(),
+        discovered: Vec::new(),
         sections: Vec::new(),
     };
     let document = format!("<REQUEST>{name}{os}{software:?}</REQUEST>").into_bytes();
@@ -239,6 +244,29 @@ fn a_refresh_finds_what_only_time_changed() {
 }
 
 #[test]
+fn only_groups_that_depend_on_the_time_are_asked_by_it() {
+    let test = TestApp::new();
+    inventory_of(&test.app, "ws1", "Debian", "");
+    create(&test.app, "lost", "last_contact older than 30 days");
+    create(&test.app, "missing", "in group lost and os = Debian");
+    create(&test.app, "still", "os = Debian");
+    create(&test.app, "hand", "");
+    let id = active_package(&test);
+    assign_to(&test.app, id, Target::Group("missing".to_owned()));
+    let hours = |hours: u64| App { clock: Clock::Fixed(NOW.plus(Duration::from_hours(hours))), ..test.app.clone() };
+    let said = |app: &App| -> Vec<String> {
+        let refreshed = groups::refresh_timed(app).expect("refreshed");
+        refreshed.iter().map(|one| format!("{} +{} -{} {} jobs", one.name, one.joined, one.left, one.planned)).collect()
+    };
+    // In their order: what asks for another group comes after it.
+    assert_eq!(said(&hours(29 * 24)), ["lost +0 -0 0 jobs", "missing +0 -0 0 jobs"]);
+    let later = hours(31 * 24);
+    assert_eq!(said(&later), ["lost +1 -0 0 jobs", "missing +1 -0 1 jobs"]);
+    assert_eq!(said(&later), ["lost +0 -0 0 jobs", "missing +0 -0 0 jobs"], "a second look finds nothing");
+    assert_eq!(places(&later, "missing"), ["ws1 query"]);
+}
+
+#[test]
 fn a_result_and_a_new_address_are_news_too() {
     let test = TestApp::new();
     let app = &test.app;
@@ -257,7 +285,11 @@ fn a_result_and_a_new_address_are_news_too() {
     let request = dripfeed::protocol::NotifyRequest {
         device_id: device_id("ws1"),
         ip_address: Some("192.0.2.9".to_owned()),
-        networks: vec![Network { ip_address: "192.0.2.9".to_owned(), mac: "00:11:22:33:44:55".to_owned() }],
+        networks: vec![Network {
+            ip_address: "192.0.2.9".to_owned(),
+            mac: "00:11:22:33:44:55".to_owned(),
+            ..Network::default()
+        }],
     };
     block_on(notify::take(app, request, peer())).expect("taken");
     assert_eq!(places(app, "moved"), ["ws1 query"]);

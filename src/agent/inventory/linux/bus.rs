@@ -1,4 +1,4 @@
-//! What is plugged in: CONTROLLERS, VIDEOS and SOUNDS on PCI, USBDEVICES.
+//! What is plugged in: CONTROLLERS, VIDEOS, SOUNDS and MODEMS on PCI, USBDEVICES.
 //!
 //! Names come from the list `pci.ids` where the system has one; otherwise numbers have to do.
 
@@ -46,6 +46,11 @@ pub(super) fn pci(machine: &Machine<'_>) -> Vec<Section> {
                 let sound =
                     Leaves::of("SOUNDS").with("DESCRIPTION", class).with("MANUFACTURER", vendor).with("NAME", name);
                 sections.push(sound.done());
+            }
+            // "Communication controller: modem".
+            0x0703 => {
+                let modem = Leaves::of("MODEMS").with("DESCRIPTION", name).with("NAME", class).with("TYPE", "PCI");
+                sections.push(modem.done());
             }
             _ => {}
         }

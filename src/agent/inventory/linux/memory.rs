@@ -17,19 +17,25 @@ const MEMORY_DEVICE: u8 = 17;
 const END_OF_TABLE: u8 = 127;
 
 pub(super) fn sections(machine: &Machine<'_>) -> Vec<Section> {
-    let table = machine.bytes(TABLE, LIMIT);
+    let table = table(machine);
     let devices = structures(&table).filter(|structure| structure.kind == MEMORY_DEVICE);
     devices.zip(1..=1024).map(|(device, number)| device.memory(number)).collect()
 }
 
-struct Structure<'a> {
-    kind: u8,
+/// The firmware's table; empty for whoever may not read it.
+pub(super) fn table(machine: &Machine<'_>) -> Vec<u8> {
+    machine.bytes(TABLE, LIMIT)
+}
+
+/// One structure of the table.
+pub(super) struct Structure<'a> {
+    pub(super) kind: u8,
     fields: &'a [u8],
     strings: Vec<&'a [u8]>,
 }
 
 /// The structures of a table, up to the first one that does not fit.
-fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
+pub(super) fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
     std::iter::from_fn(move || {
         let (kind, length) = (*table.first()?, usize::from(*table.get(1)?));
         if length < 4 || kind == END_OF_TABLE {
@@ -44,7 +50,7 @@ fn structures(mut table: &[u8]) -> impl Iterator<Item = Structure<'_>> {
 }
 
 impl Structure<'_> {
-    fn byte(&self, at: usize) -> u8 {
+    pub(super) fn byte(&self, at: usize) -> u8 {
         self.fields.get(at).copied().unwrap_or(0)
     }
 
@@ -53,7 +59,7 @@ impl Structure<'_> {
     }
 
     /// Strings are numbered from 1; 0 is none.
-    fn string(&self, at: usize) -> String {
+    pub(super) fn string(&self, at: usize) -> String {
         let number = usize::from(self.byte(at));
         let string = number.checked_sub(1).and_then(|index| self.strings.get(index)).copied().unwrap_or_default();
         String::from_utf8_lossy(string).into_owned()

@@ -1,13 +1,19 @@
 //! The collector for Linux: one file a subject, all over one [`Machine`], which in tests is a directory.
 
 mod accounts;
+mod board;
 mod bus;
 mod cpu;
+mod inputs;
 mod memory;
+mod monitors;
 mod network;
+mod power;
+mod printers;
 mod software;
 mod storage;
 mod system;
+mod virtualised;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,7 +25,26 @@ use super::{Leaves, Section, clean};
 
 /// Bits of the sections that this collector fills, whether or not there is something in them: a server that sees the
 /// bit removes what is gone (ocs-protocol 2.4).
-const CHECKSUM: u64 = 1 | 2 | 4 | 32 | 256 | 512 | 4096 | 16384 | 32768 | 65536 | 262_144 | 2_097_152;
+const CHECKSUM: u64 = 1
+    | 2
+    | 4
+    | 8
+    | 32
+    | 64
+    | 128
+    | 256
+    | 512
+    | 1024
+    | 2048
+    | 4096
+    | 8192
+    | 16384
+    | 32768
+    | 65536
+    | 131_072
+    | 262_144
+    | 1_048_576
+    | 2_097_152;
 
 /// Bytes of a file in /proc or /sys: `cpuinfo` of a machine with a thousand processors is the largest.
 const SMALL: u64 = 4 << 20;
@@ -56,8 +81,14 @@ impl Machine<'_> {
         let mut sections = vec![system::hardware(self, &cpus), system::bios(self)];
         sections.extend(cpus.iter().map(cpu::Cpu::section));
         sections.extend(memory::sections(self));
+        sections.extend(board::sections(self));
         sections.extend(bus::pci(self));
         sections.extend(bus::usb(self));
+        sections.extend(monitors::sections(self));
+        sections.extend(inputs::sections(self));
+        sections.extend(power::batteries(self));
+        sections.extend(printers::sections(self));
+        sections.extend(virtualised::sections(self));
         sections.extend(network::sections(self));
         sections.extend(storage::storages(self));
         sections.extend(storage::drives(self));

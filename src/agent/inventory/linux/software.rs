@@ -1,4 +1,4 @@
-//! SOFTWARES: what dpkg or rpm installed.
+//! SOFTWARES: what dpkg, rpm, snap and flatpak installed.
 //!
 //! dpkg's list is a text file, read as it stands; rpm's is a database of changing form, so rpm is asked, with a time-out
 //! (a database that another rpm has locked makes it wait).
@@ -10,6 +10,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Leaves, Machine, Section};
+use crate::model::limits::RequestLimits;
+use crate::protocol::xml;
 
 const STATUS: &str = "/var/lib/dpkg/status";
 const DATABASES: [&str; 2] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
@@ -42,6 +44,9 @@ pub(super) fn sections(machine: &Machine<'_>) -> Vec<Section> {
     if DATABASES.iter().any(|path| machine.exists(path)) {
         programs.extend((machine.rpm)().iter().flat_map(|list| list.lines()).filter_map(rpm_line).take(PROGRAMS));
     }
+    programs.extend(snaps(machine));
+    programs.extend(flatpaks(machine));
+    programs.truncate(PROGRAMS);
     programs.sort_by(|a, b| (&a.name, &a.version, &a.architecture).cmp(&(&b.name, &b.version, &b.architecture)));
     programs.into_iter().map(Program::section).collect()
 }
@@ -121,6 +126,57 @@ impl Paragraph {
         program.from = "deb";
         Some(program)
     }
+}
+
+/// Where snaps are mounted; Fedora has no `/snap`.
+const SNAPS: [&str; 2] = ["/snap", "/var/lib/snapd/snap"];
+
+/// The revision in use of every snap, by what it says of itself (`current/meta/snap.yaml`).
+fn snaps(machine: &Machine<'_>) -> Vec<Program> {
+    let Some(root) = SNAPS.iter().find(|root| machine.exists(root)) else { return Vec::new() };
+    let snap = |directory: String| {
+        let text = machine.text(&format!("{root}/{directory}/current/meta/snap.yaml"));
+        // Top-level scalars only: that part of YAML is `key: value`, quoted or not.
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim();
+            let quoted = |quote: char| line.strip_prefix(quote)?.strip_suffix(quote);
+            Some(quoted('"').or_else(|| quoted('\'')).unwrap_or(line).to_owned())
+        };
+        Some(Program {
+            name: value("name")?,
+            version: value("version").unwrap_or_default(),
+            comments: value("summary").filter(|summary| !matches!(summary.as_str(), "|" | ">")).unwrap_or_default(),
+            from: "snap",
+            ..Program::default()
+        })
+    };
+    machine.names(root).into_iter().filter_map(snap).collect()
+}
+
+/// Where flatpak keeps what all users have.
+const FLATPAKS: &str = "/var/lib/flatpak/app";
+
+/// Every application, by its own description (`AppStream`); without one its id has to do.
+fn flatpaks(machine: &Machine<'_>) -> Vec<Program> {
+    let program = |id: String| {
+        let active = format!("{FLATPAKS}/{id}/current/active");
+        if !machine.exists(&active) {
+            return None;
+        }
+        let files = ["metainfo", "appdata"].map(|folder| format!("{active}/files/share/{folder}"));
+        let descriptions = files.iter().flat_map(|folder| {
+            [".metainfo.xml", ".appdata.xml"].map(|ending| machine.text(&format!("{folder}/{id}{ending}")))
+        });
+        let text = descriptions.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let description = xml::parse(text.as_bytes(), &RequestLimits::DEFAULT).ok();
+        let said = |key: &str| description.as_ref().and_then(|description| description.value(key)).map(str::to_owned);
+        // The newest release stands first.
+        let release = description.as_ref().and_then(|description| description.child("releases")?.child("release"));
+        let version = release.and_then(|release| release.value("version")).unwrap_or_default().to_owned();
+        let (name, comments) = (said("name").unwrap_or_else(|| id.clone()), said("summary").unwrap_or_default());
+        Some(Program { name, version, comments, publisher: id, from: "flatpak", ..Program::default() })
+    };
+    machine.names(FLATPAKS).into_iter().filter_map(program).collect()
 }
 
 /// What [`rpm_line`] reads.

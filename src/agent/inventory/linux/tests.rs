@@ -557,3 +557,180 @@ fn the_checksum_has_the_bit_of_every_section_that_is_sent() {
         assert_eq!(CHECKSUM & bit, bit, "{}", section.name);
     }
 }
+
+// ------------------------------------------------------------------------------------------------ around the computer
+
+/// The base block of an EDID, with a name and a serial number.
+fn edid() -> Vec<u8> {
+    let mut block = vec![0; 128];
+    block[..8].copy_from_slice(&[0, 255, 255, 255, 255, 255, 255, 0]);
+    // D, E, L: 4, 5, 12 in five bits each.
+    block[8..10].copy_from_slice(&(4_u16 << 10 | 5 << 5 | 0x0c).to_be_bytes());
+    block[10..12].copy_from_slice(&0xa0f1_u16.to_le_bytes());
+    (block[16], block[17], block[20]) = (7, 33, 0xa5);
+    block[0x36..0x48].copy_from_slice(b"\0\0\0\xfc\0Example 27\n  ");
+    block[0x48..0x5a].copy_from_slice(b"\0\0\0\xff\0SN0123456789\n");
+    block
+}
+
+#[test]
+fn monitors_are_what_their_edid_says() {
+    let computer = Computer::new()
+        .file("/sys/class/drm/card0-DP-1/edid", edid())
+        .file("/sys/class/drm/card0-HDMI-A-1/edid", "")
+        .file("/sys/class/drm/card0/edid", edid())
+        .file("/sys/class/drm/card1-eDP-1/edid", &edid()[..100]);
+    let expected = ["CAPTION=Example 27 DESCRIPTION=7/2023 MANUFACTURER=Dell SERIAL=SN0123456789 TYPE=Digital"];
+    assert_eq!(computer.leaves("MONITORS"), expected);
+    let mut plain = edid();
+    plain[0x36..0x5a].fill(0);
+    (plain[9], plain[12], plain[16], plain[20]) = (0xaa, 5, 255, 0);
+    let computer = Computer::new().file("/sys/class/drm/card0-VGA-1/edid", plain);
+    assert_eq!(
+        computer.leaves("MONITORS"),
+        ["CAPTION=DEJ a0f1 DESCRIPTION=2023 MANUFACTURER=DEJ SERIAL=5 TYPE=Analog"]
+    );
+}
+
+#[test]
+fn batteries_are_the_computers_own_and_their_charge_is_not_told() {
+    let supply = "/sys/class/power_supply";
+    let computer = Computer::new()
+        .files(&format!("{supply}/AC"), &[("type", "Mains\n")])
+        .files(&format!("{supply}/hidpp_battery_0"), &[("type", "Battery\n"), ("scope", "Device\n")])
+        .files(
+            &format!("{supply}/BAT0"),
+            &[
+                ("type", "Battery\n"),
+                ("technology", "Li-ion\n"),
+                ("cycle_count", "17\n"),
+                ("energy_full_design", "57000000\n"),
+                ("energy_now", "1\n"),
+                ("voltage_min_design", "11520000\n"),
+                ("manufacturer", "SMP\n"),
+                ("model_name", "DELL 1234\n"),
+                ("serial_number", " 42\n"),
+            ],
+        )
+        .files(
+            &format!("{supply}/BAT1"),
+            &[("type", "Battery\n"), ("charge_full_design", "5000000\n"), ("voltage_min_design", "11400000\n")],
+        );
+    insta::assert_snapshot!(computer.leaves("BATTERIES").join("\n"), @r"
+    CHEMISTRY=Li-ion CYCLES=17 DESCRIPTION=BAT0 DESIGNCAPACITY=57000 mWh DESIGNVOLTAGE=11520 mV MANUFACTURER=SMP NAME=DELL 1234 SERIALNUMBER=42
+    DESCRIPTION=BAT1 DESIGNCAPACITY=57000 mWh DESIGNVOLTAGE=11400 mV
+    ");
+}
+
+#[test]
+fn slots_and_ports_are_what_the_firmware_lists() {
+    let mut table = vec![9, 0x11, 0, 0, 1, 0xb6, 0x0d, 4, 4, 3, 0];
+    table.resize(0x11, 0);
+    table.extend(b"SLOT1\0\0");
+    table.extend([8, 9, 1, 0, 1, 0, 2, 0x0b, 0x1f]);
+    table.extend(b"J3A1\0LAN\0\0");
+    let computer = Computer::new().file("/sys/firmware/dmi/tables/DMI", table);
+    assert_eq!(computer.leaves("SLOTS"), ["DESCRIPTION=PCI Express 3 x16 DESIGNATION=3 NAME=SLOT1 STATUS=In Use"]);
+    assert_eq!(computer.leaves("PORTS"), ["CAPTION=RJ-45 NAME=J3A1 TYPE=Network Port"]);
+}
+
+#[test]
+fn inputs_are_keyboards_and_what_points() {
+    let device = |name: &str, phys: &str, bus: &str, handlers: &str| {
+        format!("I: Bus={bus} Vendor=046d Product=c31c\nN: Name=\"{name}\"\nP: Phys={phys}\nH: Handlers={handlers}\n\n")
+    };
+    let list = [
+        device("Power Button", "PNP0C0C/button/input0", "0019", "kbd event0"),
+        device("Keys", "usb-0000:00:14.0-2/input0", "0003", "sysrq kbd event3 leds"),
+        device("Mouse", "isa0060/serio1/input0", "0011", "mouse0 event4"),
+        device("PC Speaker", "isa0061/input0", "0010", "event5"),
+        "torn".to_owned(),
+    ];
+    let computer = Computer::new().file("/proc/bus/input/devices", list.concat());
+    insta::assert_snapshot!(computer.leaves("INPUTS").join("\n"), @r"
+    CAPTION=Keys DESCRIPTION=Keys INTERFACE=USB TYPE=Keyboard
+    CAPTION=Mouse DESCRIPTION=Mouse INTERFACE=PS/2 TYPE=Pointing
+    ");
+}
+
+#[test]
+fn printers_are_the_queues_of_cups_without_passwords() {
+    let queues = "# written by cupsd\n<DefaultPrinter Laser>\nUUID urn:x\nInfo Laser & co\nLocation Room 17\n\
+                  MakeModel Example LaserJet\nDeviceURI socket://192.0.2.9:9100\nShared Yes\n</DefaultPrinter>\n\
+                  <Printer Far>\nDeviceURI smb://ann:se@cret@server/queue\nShared No\n</Printer>\n<Printer Torn>\nInfo x\n";
+    let computer = Computer::new().file("/etc/cups/printers.conf", queues);
+    insta::assert_snapshot!(computer.leaves("PRINTERS").join("\n"), @r"
+    COMMENT=Room 17 DESCRIPTION=Laser & co DRIVER=Example LaserJet NAME=Laser PORT=socket://192.0.2.9:9100 SHARED=1
+    NAME=Far PORT=smb://server/queue SHARED=0
+    ");
+}
+
+#[test]
+fn virtual_machines_are_found_without_asking_a_daemon() {
+    let domain = |name: &str| {
+        format!(
+            "<!--\nWARNING: made by a machine\n-->\n<domain type='kvm'><name>{name}</name><uuid>u-{name}</uuid>\
+             <memory unit='KiB'>4194304</memory><vcpu placement='static'>2</vcpu></domain>"
+        )
+    };
+    let computer = Computer::new()
+        .file("/etc/libvirt/qemu/web.xml", domain("web"))
+        .file("/etc/libvirt/qemu/db.xml", domain("db"))
+        .file("/etc/libvirt/qemu/torn.xml", "<domain")
+        .file("/etc/libvirt/qemu/networks/default.xml", "<network />")
+        .file("/run/libvirt/qemu/db.xml", "<domstatus />")
+        .file("/proc/77/cmdline", "/usr/bin/qemu-system-x86_64\0-name\0guest=db,debug-threads=on\0-m\0\x34096\0")
+        .file("/proc/78/cmdline", "qemu-system-arm\0-name\0board\0-m\0size=2G\0-smp\0\x34,cores=4\0-uuid\0u-1\0")
+        .file("/proc/79/cmdline", "vi\0qemu-system-arm\0-name\0no\0")
+        .file(
+            "/var/lib/docker/containers/0123456789abcdef/config.v2.json",
+            r#"{"Name": "/proxy", "State": {"Running": true, "Paused": false}, "Config": {"Image": "nginx:1"}, "ID": "x"}"#,
+        )
+        .file("/var/lib/docker/containers/fedcba/config.v2.json", "{");
+    insta::assert_snapshot!(computer.leaves("VIRTUALMACHINES").join("\n"), @r"
+    MEMORY=4096 NAME=db STATUS=running SUBSYSTEM=Libvirt UUID=u-db VCPU=2 VMTYPE=kvm
+    MEMORY=4096 NAME=web STATUS=shutdown SUBSYSTEM=Libvirt UUID=u-web VCPU=2 VMTYPE=kvm
+    MEMORY=2048 NAME=board STATUS=running SUBSYSTEM=qemu UUID=u-1 VCPU=4 VMTYPE=qemu
+    NAME=proxy STATUS=running SUBSYSTEM=Docker Container UUID=0123456789ab VMTYPE=nginx:1
+    ");
+}
+
+#[test]
+fn snaps_and_flatpaks_are_software_too() {
+    let app = "/var/lib/flatpak/app/org.example.Draw";
+    let computer = Computer::new()
+        .file(
+            "/snap/hello/current/meta/snap.yaml",
+            "name: hello\nversion: '2.10'\nsummary: \"Says: hello\"\napps:\n  version: 9\n",
+        )
+        .file("/snap/core22/current/meta/snap.yaml", "name: core22\nversion: 20240111\nsummary: |\n  long\n")
+        .file("/snap/bin/hello", "")
+        .file(
+            &format!("{app}/current/active/files/share/metainfo/org.example.Draw.metainfo.xml"),
+            "<component><name>Draw</name><summary>Draws</summary><releases><release version=\"1.2\"/>\
+             <release version=\"1.1\"/></releases></component>",
+        )
+        .file("/var/lib/flatpak/app/org.example.Bare/current/active/metadata", "")
+        .file("/var/lib/flatpak/app/org.example.Gone/x", "");
+    insta::assert_snapshot!(computer.leaves("SOFTWARES").join("\n"), @r"
+    COMMENTS=Draws FROM=flatpak NAME=Draw PUBLISHER=org.example.Draw VERSION=1.2
+    FROM=snap NAME=core22 VERSION=20240111
+    COMMENTS=Says: hello FROM=snap NAME=hello VERSION=2.10
+    FROM=flatpak NAME=org.example.Bare PUBLISHER=org.example.Bare
+    ");
+}
+
+#[test]
+fn a_modem_on_pci_is_one() {
+    let slot = "/sys/bus/pci/devices/0000:00:1c.0";
+    let computer =
+        Computer::new().files(slot, &[("vendor", "0x11c1\n"), ("device", "0x0440\n"), ("class", "0x070300\n")]);
+    assert_eq!(computer.leaves("MODEMS"), ["DESCRIPTION=Device 0440 NAME=Communication controller TYPE=PCI"]);
+}
+
+#[test]
+fn every_bit_of_the_collector_is_one_of_the_protocol() {
+    let known: u64 = crate::agent::inventory::accepted::BITS.iter().map(|(_, bit)| bit).sum();
+    assert_eq!(CHECKSUM & !known, 0);
+    assert_eq!(known & !CHECKSUM, 16, "REGISTRY is for Windows");
+}

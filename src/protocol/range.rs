@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a request asks of a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// All of it: there is no `Range`, or one that a server may ignore (several ranges, another unit, not understood).
     Whole,
     /// These bytes; never empty.
@@ -17,7 +17,7 @@ pub(super) enum Wanted {
 ///
 /// Several ranges get the whole file: no agent asks for them, and a multipart answer is the classic way to make a server
 /// send far more than was asked.
-pub(super) fn wanted(header: Option<&[u8]>, length: u64) -> Wanted {
+pub fn wanted(header: Option<&[u8]>, length: u64) -> Wanted {
     let Some((first, last)) = header.and_then(|value| std::str::from_utf8(value).ok()).and_then(split) else {
         return Wanted::Whole;
     };

@@ -1,0 +1,320 @@
+//! Mirrors, what they hold, and the sites that they are near.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::connection::q;
+use super::row::{At, big, rows_of, text, time};
+use super::schema::{mirror_packages, mirrors, site_mirrors, site_ranges, sites};
+use super::{Conn, StoreError};
+use crate::model::{AddressRange, Digest, Location, PackageId, UnixTime};
+use crate::protocol::{MirrorReport, PackageFilter};
+
+/// A server that keeps a copy of the tree.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mirror {
+    /// Its name: lower-case letters, digits, dots and dashes.
+    pub name: String,
+    /// Where agents fetch fragments from it; `$IP$` and `$NAME$` are its last address and its name.
+    pub location: Location,
+    /// What it may have.
+    pub packages: PackageFilter,
+    /// So long after its last report it is not offered any more.
+    pub silent_after: Duration,
+    /// SHA-256 of its token; `None` before it has one.
+    pub token_hash: Option<Digest>,
+    /// When it was registered.
+    pub created_at: UnixTime,
+    /// When it reported last.
+    pub reported_at: Option<UnixTime>,
+    /// From where.
+    pub reported_from: Option<IpAddr>,
+    /// The generation of its copy.
+    pub generation: u64,
+    /// Bytes that it holds.
+    pub bytes: u64,
+    /// What was wrong with its last sync; empty if nothing was.
+    pub problem: String,
+}
+
+impl Mirror {
+    /// Has it reported recently enough to be offered?
+    pub fn is_heard(&self, now: UnixTime) -> bool {
+        self.reported_at.is_some_and(|at| now.since(at) <= self.silent_after)
+    }
+}
+
+/// Addresses, and the mirrors that are near them, the nearest first.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub ranges: Vec<AddressRange>,
+    /// Names of mirrors, in their order.
+    pub mirrors: Vec<String>,
+    /// When it was made.
+    pub created_at: UnixTime,
+}
+
+/// What is near an address.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Nearby {
+    /// The site of the address, if it is in any.
+    pub site: Option<String>,
+    /// Its mirrors in their order, each with those of the packages asked for that it holds.
+    pub mirrors: Vec<(Mirror, BTreeSet<PackageId>)>,
+}
+
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = mirrors)]
+struct MirrorRow {
+    name: String,
+    location: String,
+    packages: String,
+    silent_after: i64,
+    token_hash: Option<String>,
+    created_at: i64,
+    reported_at: Option<i64>,
+    reported_from: String,
+    generation: i64,
+    bytes: i64,
+    problem: String,
+}
+
+impl TryFrom<MirrorRow> for Mirror {
+    type Error = StoreError;
+
+    fn try_from(row: MirrorRow) -> Result<Self, StoreError> {
+        let name = row.name;
+        let at = At("mirrors", name.as_str());
+        let token_hash = row
+            .token_hash
+            .as_deref()
+            .map(parse_hash)
+            .map(|hash| hash.ok_or_else(|| at.corrupt("token_hash is no SHA-256")));
+        let filter = if row.packages.is_empty() { Ok(PackageFilter::default()) } else { row.packages.parse() };
+        Ok(Self {
+            location: at.check(row.location.parse())?,
+            packages: at.check(filter)?,
+            silent_after: Duration::from_millis(at.number("silent_after", row.silent_after)?),
+            token_hash: token_hash.transpose()?,
+            created_at: UnixTime::from_millis(row.created_at),
+            reported_at: time(row.reported_at),
+            reported_from: row.reported_from.parse().ok(),
+            generation: at.number("generation", row.generation)?,
+            bytes: at.number("bytes", row.bytes)?,
+            problem: row.problem,
+            name,
+        })
+    }
+}
+
+fn parse_hash(text: &str) -> Option<Digest> {
+    Digest::parse(crate::model::DigestAlgorithm::Sha256, crate::model::DigestEncoding::Hexa, text).ok()
+}
+
+/// Registers a mirror that has not reported yet. False if the name is taken.
+pub fn create(conn: &mut Conn, mirror: &Mirror) -> Result<bool, StoreError> {
+    let row = MirrorRow {
+        name: mirror.name.clone(),
+        location: mirror.location.to_string(),
+        packages: mirror.packages.to_string(),
+        silent_after: big(u64::try_from(mirror.silent_after.as_millis()).unwrap_or(u64::MAX)),
+        token_hash: mirror.token_hash.map(|hash| hash.to_string()),
+        created_at: mirror.created_at.millis(),
+        reported_at: None,
+        reported_from: String::new(),
+        generation: 0,
+        bytes: 0,
+        problem: String::new(),
+    };
+    Ok(q!(conn => diesel::insert_into(mirrors::table).values(&row).on_conflict_do_nothing().execute(conn))? > 0)
+}
+
+/// Forgets a mirror, what it holds and its places in sites. False if there is none.
+pub fn remove(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
+    Ok(q!(conn => diesel::delete(mirrors::table.find(text(name))).execute(conn))? > 0)
+}
+
+/// Gives it another token. False if there is no such mirror.
+pub fn set_token(conn: &mut Conn, name: &str, hash: &Digest) -> Result<bool, StoreError> {
+    let row = mirrors::table.find(text(name));
+    Ok(q!(conn => diesel::update(row).set(mirrors::token_hash.eq(hash.to_string())).execute(conn))? > 0)
+}
+
+/// One mirror.
+pub fn find(conn: &mut Conn, name: &str) -> Result<Option<Mirror>, StoreError> {
+    let query = mirrors::table.find(text(name));
+    q!(conn => query.select(MirrorRow::as_select()).first(conn).optional())?.map(Mirror::try_from).transpose()
+}
+
+/// Whose token that is.
+pub fn find_by_token(conn: &mut Conn, hash: &Digest) -> Result<Option<Mirror>, StoreError> {
+    let query = mirrors::table.filter(mirrors::token_hash.eq(hash.to_string()));
+    q!(conn => query.select(MirrorRow::as_select()).first(conn).optional())?.map(Mirror::try_from).transpose()
+}
+
+/// Every mirror, by name.
+pub fn list(conn: &mut Conn) -> Result<Vec<Mirror>, StoreError> {
+    let query = mirrors::table;
+    let rows: Vec<MirrorRow> = q!(conn => query.select(MirrorRow::as_select()).load(conn))?;
+    let mut found = rows.into_iter().map(Mirror::try_from).collect::<Result<Vec<_>, _>>()?;
+    // Here, because the two databases do not agree on an order of letters.
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// What a mirror said that it holds, ascending.
+pub fn held(conn: &mut Conn, name: &str) -> Result<Vec<PackageId>, StoreError> {
+    let query = mirror_packages::table
+        .filter(mirror_packages::mirror.eq(text(name)))
+        .select(mirror_packages::package_id)
+        .order(mirror_packages::package_id);
+    let numbers: Vec<i64> = q!(conn => query.load(conn))?;
+    numbers.into_iter().map(|number| At("mirror_packages", name).package(number)).collect()
+}
+
+/// Keeps what a mirror said. Only what is another package than before costs a row.
+pub fn report(conn: &mut Conn, name: &str, said: &MirrorReport, from: IpAddr, at: UnixTime) -> Result<(), StoreError> {
+    let row = mirrors::table.find(text(name));
+    let changed = q!(conn => diesel::update(row)
+        .set((
+            mirrors::reported_at.eq(at.millis()),
+            mirrors::reported_from.eq(from.to_canonical().to_string()),
+            mirrors::generation.eq(big(said.generation)),
+            mirrors::bytes.eq(big(said.bytes)),
+            mirrors::problem.eq(text(&said.problem)),
+        ))
+        .execute(conn))?;
+    if changed == 0 {
+        return Ok(());
+    }
+    let before: BTreeSet<PackageId> = held(conn, name)?.into_iter().collect();
+    let after: BTreeSet<PackageId> = said.packages.iter().copied().collect();
+    let gone: Vec<i64> = before.difference(&after).map(|package| i64::from(*package)).collect();
+    for chunk in gone.chunks(rows_of(2)) {
+        let rows = mirror_packages::table
+            .filter(mirror_packages::mirror.eq(text(name)))
+            .filter(mirror_packages::package_id.eq_any(chunk));
+        q!(conn => diesel::delete(rows).execute(conn))?;
+    }
+    let new: Vec<i64> = after.difference(&before).map(|package| i64::from(*package)).collect();
+    for chunk in new.chunks(rows_of(2)) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|package| (mirror_packages::mirror.eq(text(name)), mirror_packages::package_id.eq(*package)))
+            .collect();
+        q!(conn => diesel::insert_into(mirror_packages::table).values(&rows).execute(conn))?;
+    }
+    Ok(())
+}
+
+/// Makes a site. False if the name is taken; its mirrors must exist.
+pub fn create_site(conn: &mut Conn, site: &Site) -> Result<bool, StoreError> {
+    let row = (sites::name.eq(text(&site.name)), sites::created_at.eq(site.created_at.millis()));
+    if q!(conn => diesel::insert_into(sites::table).values(row).on_conflict_do_nothing().execute(conn))? == 0 {
+        return Ok(false);
+    }
+    for range in &site.ranges {
+        let row = (
+            site_ranges::first.eq(digits(range.first())),
+            site_ranges::last.eq(digits(range.last())),
+            site_ranges::site.eq(text(&site.name)),
+            site_ranges::range.eq(range.to_string()),
+        );
+        q!(conn => diesel::insert_into(site_ranges::table).values(row).on_conflict_do_nothing().execute(conn))?;
+    }
+    for (position, mirror) in (0_i64..).zip(&site.mirrors) {
+        let row = (
+            site_mirrors::site.eq(text(&site.name)),
+            site_mirrors::position.eq(position),
+            site_mirrors::mirror.eq(text(mirror)),
+        );
+        q!(conn => diesel::insert_into(site_mirrors::table).values(row).execute(conn))?;
+    }
+    Ok(true)
+}
+
+/// Forgets a site. False if there is none.
+pub fn remove_site(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
+    Ok(q!(conn => diesel::delete(sites::table.find(text(name))).execute(conn))? > 0)
+}
+
+/// Every site, by name.
+pub fn list_sites(conn: &mut Conn) -> Result<Vec<Site>, StoreError> {
+    let query = sites::table.select((sites::name, sites::created_at));
+    let rows: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+    let mut found: BTreeMap<String, Site> = rows
+        .into_iter()
+        .map(|(name, at)| {
+            let created_at = UnixTime::from_millis(at);
+            (name.clone(), Site { name, ranges: Vec::new(), mirrors: Vec::new(), created_at })
+        })
+        .collect();
+    let query = site_ranges::table.select((site_ranges::site, site_ranges::range)).order(site_ranges::first);
+    let ranges: Vec<(String, String)> = q!(conn => query.load(conn))?;
+    for (name, range) in ranges {
+        let range = At("site_ranges", name.as_str()).check(range.parse())?;
+        if let Some(site) = found.get_mut(&name) {
+            site.ranges.push(range);
+        }
+    }
+    let query = site_mirrors::table.select((site_mirrors::site, site_mirrors::mirror)).order(site_mirrors::position);
+    let near: Vec<(String, String)> = q!(conn => query.load(conn))?;
+    for (name, mirror) in near {
+        if let Some(site) = found.get_mut(&name) {
+            site.mirrors.push(mirror);
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// What is near an address, for these packages. The narrowest range says which site it is in. Where there are no sites this
+/// is one look at an empty table.
+pub fn nearby(conn: &mut Conn, address: IpAddr, packages: &[PackageId]) -> Result<Nearby, StoreError> {
+    let number = AddressRange::number(address);
+    let query = site_ranges::table
+        .filter(site_ranges::first.le(digits(number)))
+        .filter(site_ranges::last.ge(digits(number)))
+        .select((site_ranges::first, site_ranges::last, site_ranges::site));
+    let ranges: Vec<(String, String, String)> = q!(conn => query.load(conn))?;
+    let width = |first: &str, last: &str| {
+        let number = |digits: &str| u128::from_str_radix(digits, 16).unwrap_or_default();
+        number(last).saturating_sub(number(first))
+    };
+    let narrowest = ranges.into_iter().min_by_key(|(first, last, site)| (width(first, last), site.clone()));
+    let Some((_, _, site)) = narrowest else { return Ok(Nearby::default()) };
+    let query = site_mirrors::table
+        .inner_join(mirrors::table.on(mirrors::name.eq(site_mirrors::mirror)))
+        .filter(site_mirrors::site.eq(text(&site)))
+        .order(site_mirrors::position);
+    let rows: Vec<MirrorRow> = q!(conn => query.select(MirrorRow::as_select()).load(conn))?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        found.push((Mirror::try_from(row)?, BTreeSet::new()));
+    }
+    let names: Vec<String> = found.iter().map(|(mirror, _): &(Mirror, _)| mirror.name.clone()).collect();
+    let numbers: Vec<i64> = packages.iter().map(|package| i64::from(*package)).collect();
+    for chunk in numbers.chunks(rows_of(2)) {
+        let query = mirror_packages::table
+            .filter(mirror_packages::mirror.eq_any(&names))
+            .filter(mirror_packages::package_id.eq_any(chunk))
+            .select((mirror_packages::mirror, mirror_packages::package_id));
+        let held: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+        for (name, package) in held {
+            let package = At("mirror_packages", name.as_str()).package(package)?;
+            for (_, holds) in found.iter_mut().filter(|(mirror, _)| mirror.name == name) {
+                holds.insert(package);
+            }
+        }
+    }
+    Ok(Nearby { site: Some(site), mirrors: found })
+}
+
+fn digits(number: u128) -> String {
+    format!("{number:032x}")
+}
