@@ -27,6 +27,8 @@ mod ocs;
 mod pages;
 mod ready;
 mod reply;
+#[cfg(test)]
+mod rights;
 mod router;
 mod sendfile;
 mod tree;

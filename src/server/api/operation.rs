@@ -105,15 +105,15 @@ type Describe = fn(&mut SchemaGenerator) -> Schema;
 /// An operation.
 pub(in crate::server) struct Operation {
     /// GET, POST, PUT, PATCH, DELETE.
-    pub(super) method: Method,
+    pub(in crate::server) method: Method,
     /// Below `/api/v1`, parameters in braces.
-    pub(super) path: &'static str,
+    pub(in crate::server) path: &'static str,
     /// Its name in the document: `list_packages`.
     pub(super) id: &'static str,
     /// One line.
     pub(super) summary: &'static str,
     /// The right that it needs; `None` for what everybody who is signed in may.
-    pub(super) right: Option<Right>,
+    pub(in crate::server) right: Option<Right>,
     /// The status of success.
     pub(super) success: StatusCode,
     pub(super) path_schema: Option<Describe>,

@@ -14,6 +14,7 @@ mod account;
 mod assets;
 mod audit;
 mod call;
+mod certificates;
 mod packages;
 mod serve;
 mod settings;
@@ -29,7 +30,7 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), audit::pages(), packages::pages(), settings::pages(), users::pages()]
+    [account::pages(), audit::pages(), certificates::pages(), packages::pages(), settings::pages(), users::pages()]
         .into_iter()
         .flatten()
         .collect()
