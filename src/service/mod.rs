@@ -27,6 +27,7 @@ pub mod settings;
 pub mod signin;
 pub mod stopped;
 pub mod verify;
+pub mod webhooks;
 pub mod why;
 
 use std::net::IpAddr;

@@ -64,6 +64,7 @@ pub mod sessions;
 pub mod settings;
 pub mod software;
 pub mod users;
+pub mod webhooks;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;

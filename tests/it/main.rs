@@ -3,6 +3,7 @@
 mod agent;
 mod backends;
 mod cli;
+mod console_server;
 mod crash;
 mod deployments;
 mod discovery;

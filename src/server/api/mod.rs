@@ -16,6 +16,7 @@ mod people;
 mod problem;
 mod serve;
 mod settings;
+mod webhooks;
 
 use axum::Router;
 
@@ -26,7 +27,7 @@ use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [audit::operations(), packages::operations(), people::operations(), settings::operations()]
+    [audit::operations(), packages::operations(), people::operations(), settings::operations(), webhooks::operations()]
         .into_iter()
         .flatten()
         .collect()

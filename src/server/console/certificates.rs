@@ -42,6 +42,8 @@ struct Certificates {
     tries: Vec<Try>,
     /// `https://host:port`.
     address: String,
+    /// The same without TLS.
+    plain: String,
     now: UnixTime,
 }
 
@@ -77,6 +79,7 @@ fn show(call: &Call) -> Result<View, Refusal> {
         authority,
         file: tls.chain_file().display().to_string(),
         address: format!("https://{}", call.host),
+        plain: format!("http://{}:{}", call.site.public_name, call.site.addresses.http.port()),
         now: call.site.app.clock.now(),
     })
 }

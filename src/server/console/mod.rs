@@ -22,6 +22,7 @@ mod shell;
 mod show;
 mod signin;
 mod users;
+mod webhooks;
 
 use axum::Router;
 
@@ -30,10 +31,18 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), audit::pages(), certificates::pages(), packages::pages(), settings::pages(), users::pages()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        account::pages(),
+        audit::pages(),
+        certificates::pages(),
+        packages::pages(),
+        settings::pages(),
+        users::pages(),
+        webhooks::pages(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes.

@@ -15,6 +15,7 @@ mod refusal;
 pub mod packages;
 pub mod people;
 pub mod settings;
+pub mod webhooks;
 
 use serde_json::Value;
 
