@@ -66,7 +66,7 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     assert_eq!(addresses(&site.data()), (served.http, served.https));
     let authority = std::fs::read(site.data().join("certs/ca.pem")).expect("an authority");
     assert_eq!(served.plain().get("/ca.pem").body, authority);
-    assert_eq!(served.secure().get("/").status, 200);
+    assert_eq!(served.secure().get("/").status, 303);
 
     // The line that starts an agent starts one.
     let told = greeting.split_once("Start an agent with").and_then(|(_, rest)| rest.split_once("and see it with"));
@@ -88,7 +88,7 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     let served = site.serve();
     assert!(!served.greeting().contains("one-time"), "{}", served.greeting());
     assert_eq!(std::fs::read(site.data().join("certs/ca.pem")).expect("an authority"), authority);
-    assert_eq!(served.secure().get("/").status, 200);
+    assert_eq!(served.secure().get("/").status, 303);
     let users = site.json("user list");
     assert_eq!((users.as_array().map(Vec::len), users[0]["must_change_password"].as_bool()), (Some(1), Some(true)));
     assert_eq!(site.json("computer list").as_array().map(Vec::len), Some(1));

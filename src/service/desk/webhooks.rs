@@ -35,8 +35,9 @@ impl Desk {
 
     /// Makes a webhook, which is told what happens from now on. Gives its number and the secret that signs.
     pub fn add_webhook(&self, name: &str, url: &str) -> Result<(i64, String), Refusal> {
+        let present = self.webhooks()?.len();
         let url = checked(name, url)?;
-        if self.webhooks()?.len() >= MOST {
+        if present >= MOST {
             return Err(Refusal::conflict(format!("there are {MOST} webhooks already: delete one first")));
         }
         let name = name.trim().to_owned();
