@@ -121,7 +121,7 @@ struct Guarded {
 impl Resolver for Guarded {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.inner.resolve(uri, config, timeout)?;
-        match found.iter().map(|address| address.ip()).find(|address| !self.private && !is_public(*address)) {
+        match found.iter().map(std::net::SocketAddr::ip).find(|address| !self.private && !is_public(*address)) {
             Some(address) => Err(Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, Private(address)))),
             None => Ok(found),
         }
@@ -138,11 +138,9 @@ fn is_public(address: IpAddr) -> bool {
 
 fn is_public_4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        // This network, shared (CGN), protocol assignments, 6to4 relays, benchmarks, reserved.
-        (0 | 240..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18 | 19, _) => true,
-        _ => false,
-    };
+    // This network, shared (CGN), protocol assignments, 6to4 relays, benchmarks, reserved.
+    let special =
+        matches!((a, b, c), (0 | 240..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18 | 19, _));
     !(special
         || address.is_private()
         || address.is_loopback()

@@ -20,6 +20,7 @@ use crate::model::UnixTime;
 use crate::model::access::{Right, Rights, Scope};
 use crate::model::limits::{ArchiveLimits, RequestLimits};
 use crate::service::{App, signin};
+use crate::store::audit;
 use crate::store::sessions::{self, Session, Token};
 use crate::store::users::{self, User};
 use crate::store::{DatabaseUrl, Store};
@@ -440,7 +441,7 @@ async fn a_form_without_its_secret_changes_nothing() {
     let request = Request::builder().method("DELETE").uri("/api/v1/tokens/1").header(COOKIE, "__Host-dripfeed=amy");
     let response = house.ask(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    let changed = house.app.store.read_now(|conn| crate::store::audit::list(conn, &Default::default(), 10));
+    let changed = house.app.store.read_now(|conn| audit::list(conn, &audit::Wanted::default(), 10));
     assert!(changed.expect("the log").is_empty());
 }
 

@@ -8,6 +8,12 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "every operation is one function of what was asked, whether it keeps it and can refuse or not"
+)]
+
 mod audit;
 mod openapi;
 mod operation;

@@ -140,7 +140,7 @@ pub(super) enum Does {
 }
 
 fn schema<T: JsonSchema + 'static>() -> Option<Describe> {
-    (TypeId::of::<T>() != TypeId::of::<Nothing>()).then_some(|generator| generator.subschema_for::<T>())
+    (TypeId::of::<T>() != TypeId::of::<Nothing>()).then_some(SchemaGenerator::subschema_for::<T>)
 }
 
 fn inline<T: JsonSchema + 'static>() -> Option<Describe> {
@@ -249,5 +249,5 @@ fn read_query<Q: DeserializeOwned>(query: &str) -> Result<Q, Refusal> {
         .map_err(|error| Refusal::invalid(format!("the part after the question mark cannot be read: {error}")))?;
     axum::extract::Query::<Q>::try_from_uri(&uri)
         .map(|query| query.0)
-        .map_err(|error| Refusal::invalid(format!("{}", error.body_text())))
+        .map_err(|error| Refusal::invalid(error.body_text()))
 }
