@@ -130,7 +130,7 @@ fn enrol(conn: &mut Conn, n: u32, titles: u32, now: UnixTime) -> Result<(), Stor
     };
     let (id, _) = computers::take_facts(conn, &device, &facts, &contact)?;
     let mac = format!("52:54:00:{:02x}:{:02x}:{:02x}", n >> 16 & 255, n >> 8 & 255, n & 255);
-    computers::set_networks(conn, id, &[Network { ip_address: address, mac }])?;
+    computers::set_networks(conn, id, &[Network { ip_address: address, mac, ..Network::default() }])?;
     let wanted: Vec<SoftwareTitle> = (0..titles)
         .map(|title| SoftwareTitle {
             name: match PROGRAMS.get(title as usize) {
@@ -208,6 +208,7 @@ fn deploy(conn: &mut Conn, now: UnixTime) -> Result<(), StoreError> {
         priority: Priority::DEFAULT,
         notify: None,
         done: None,
+        exit_codes: dripfeed::model::ExitCodes::default(),
     };
     let package = packages::reserve(conn, &new, now)?;
     packages::set_state(conn, package, PackageState::Available)?;
@@ -224,8 +225,16 @@ fn deploy(conn: &mut Conn, now: UnixTime) -> Result<(), StoreError> {
     )?;
     let options = JobOptions::default();
     let id = deployments::create(conn, package, true, &options, "admin", now)?;
-    let deployment =
-        Deployment { id, package, all_computers: true, group: None, options, created_at: now, cancelled_at: None };
+    let deployment = Deployment {
+        id,
+        package,
+        all_computers: true,
+        group: None,
+        options,
+        created_at: now,
+        cancelled_at: None,
+        closed_at: None,
+    };
     let all = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, now)?;
     Ok(())

@@ -11,6 +11,8 @@ use crate::config::server::{Certificate, ConfigError, ServerConfig, ServerOpts};
 use crate::disk::published::PublishedTree;
 use crate::model::limits::{ArchiveLimits, RequestLimits};
 use crate::service::App;
+use crate::service::desk::{Actor, Desk, Kind, Refusal, Via};
+use crate::store::audit::{self, Entry};
 use crate::store::{DatabaseUrl, Store};
 
 /// The configuration and the application.
@@ -50,15 +52,48 @@ pub(super) fn configure(place: &Place, flags: &[(&str, String)]) -> Result<(Serv
 /// Opens what a verb works on.
 pub(super) fn open(place: &Place) -> Result<Context, Failure> {
     let (_, config) = configure(place, &[])?;
-    open_with(config, Missing::Refuse)
+    open_typed(place, config, Missing::Refuse)
 }
 
 /// The same for a verb that may be the first one in a directory.
 pub(super) fn open_or_make(place: &Place) -> Result<Context, Failure> {
     let (_, config) = configure(place, &[])?;
-    open_with(config, Missing::Make)
+    open_typed(place, config, Missing::Make)
 }
 
+/// The same with a configuration that was read before. What the verb changes has its line in the audit log.
+pub(super) fn open_typed(place: &Place, config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
+    let Context { mut app, config } = open_with(config, missing)?;
+    if let Some(typed) = &place.typed {
+        let entry = Entry {
+            at: app.clock.now(),
+            actor: administrator(),
+            via: Via::CommandLine.as_str(),
+            peer_address: String::new(),
+            action: typed.words.clone(),
+            subject: typed.given.clone(),
+            before: None,
+            after: None,
+        };
+        app.store = app.store.with_first(move |conn| audit::add(conn, &entry));
+    }
+    Ok(Context { app, config })
+}
+
+/// The administrators' desk, for verbs that are the same in the console: it writes its own lines.
+pub(super) fn desk(app: App) -> Desk {
+    Desk::new(app, Actor::command_line(administrator()))
+}
+
+/// A desk's refusal as an exit code.
+pub(super) fn refused(refusal: Refusal) -> Failure {
+    match refusal.kind {
+        Kind::Failed | Kind::Later => Failure::Failed(refusal.into()),
+        _ => Failure::Refused(refusal.into()),
+    }
+}
+
+/// The same without a line in the audit log: the server's own doing.
 pub(super) fn open_with(config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
     if missing == Missing::Refuse
         && let DatabaseUrl::Sqlite(path) = &config.database

@@ -55,7 +55,7 @@ pub(super) fn run(options: &Demo, output: &mut Output) -> Done {
 
 fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     let data = root.join("server");
-    let place = Place { data_dir: Some(data.clone()), config: None };
+    let place = Place { data_dir: Some(data.clone()), config: None, typed: None };
     crate::disk::atomic::create_dir_private(&data)?;
     crate::disk::atomic::write(&data.join("dripfeed.toml"), CONFIGURATION.as_bytes())?;
 

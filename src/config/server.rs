@@ -113,6 +113,16 @@ pub const KEYS: &[Key] = &[
         default: "64 MiB",
         meaning: "With less space on its disks than this, /readyz says that the server is not ready.",
     },
+    Key {
+        name: "webhooks.targets",
+        default: "public",
+        meaning: "Where webhooks may go: public, or any: private and loopback addresses, too.",
+    },
+    Key {
+        name: "webhooks.ca_file",
+        default: "",
+        meaning: "PEM file with the authorities that webhooks trust. Default: this machine's own list.",
+    },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
         name: "timeouts.body",
@@ -449,6 +459,14 @@ impl ServerOpts {
             settings: self.agent_settings()?,
             user_agents: self.value("agents.user_agents", "expected any or known")?,
             group_refresh: self.duration("groups.refresh")?,
+            webhooks: Webhooks {
+                private: match self.text("webhooks.targets").0 {
+                    "public" => false,
+                    "any" => true,
+                    _ => return Err(self.wrong("webhooks.targets", "expected public or any")),
+                },
+                ca_file: Some(self.text("webhooks.ca_file").0).filter(|text| !text.is_empty()).map(PathBuf::from),
+            },
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -627,6 +645,8 @@ pub struct ServerConfig {
     pub user_agents: UserAgents,
     /// How often groups that depend on the time are asked again.
     pub group_refresh: Duration,
+    /// Where webhooks may go.
+    pub webhooks: Webhooks,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.
@@ -687,6 +707,15 @@ pub enum Certificate {
         /// Where authority, certificate and keys are kept.
         directory: PathBuf,
     },
+}
+
+/// Where webhooks may go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Webhooks {
+    /// To private and loopback addresses, too?
+    pub private: bool,
+    /// The authorities that are trusted; the machine's own list without it.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Bounds on what comes in.

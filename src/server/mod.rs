@@ -29,6 +29,8 @@ mod ocs;
 mod pages;
 mod ready;
 mod reply;
+#[cfg(test)]
+mod rights;
 mod router;
 mod sendfile;
 mod tree;
@@ -39,6 +41,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -54,11 +57,14 @@ use self::middleware::RequestIds;
 use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
+use crate::fetch::poster::Poster;
 use crate::model::UserAgents;
+use crate::service::desk::Refusal;
 use crate::service::looks::Looks;
 use crate::service::mirrors::Listings;
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
+use crate::service::webhooks;
 use crate::service::works::Works;
 use crate::service::{App, groups};
 use crate::service::{publish, uploads};
@@ -69,6 +75,8 @@ use crate::tls::signing::{SigningError, SigningKey};
 const SWEEP: Duration = Duration::from_mins(1);
 /// Between two looks for cancelled jobs: so long may an agent go on after its job was cancelled.
 const STOPPED: Duration = Duration::from_secs(5);
+/// Between two looks for what webhooks are to be told.
+const TELL: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
 const RENEWAL: Duration = Duration::from_hours(24);
 /// Between two looks for abandoned uploads and withdrawn packages whose time has come.
@@ -195,6 +203,17 @@ struct Site {
     growing: Growing,
     /// Who is told things as they happen.
     audience: events::Audience,
+    /// What tells webhooks; or why it cannot.
+    poster: Arc<Result<Arc<Poster>, String>>,
+    /// May webhooks go to private addresses, too?
+    private_webhooks: bool,
+}
+
+impl Site {
+    /// What tells webhooks.
+    fn poster(&self) -> Result<Arc<Poster>, Refusal> {
+        self.poster.as_ref().as_ref().map(Arc::clone).map_err(|why| Refusal::conflict(why.clone()))
+    }
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -246,6 +265,12 @@ impl Server {
             listings: Listings::default(),
             guesses: Arc::default(),
             user_agents: config.user_agents,
+            poster: Arc::new(
+                Poster::new(config.webhooks.ca_file.as_deref(), config.webhooks.private)
+                    .map(Arc::new)
+                    .map_err(|error| error.to_string()),
+            ),
+            private_webhooks: config.webhooks.private,
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
             meters: Arc::new(Meters::new()),
             readiness: Readiness::new(config.limits.free_space),
@@ -347,6 +372,9 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut refreshed = interval(config.group_refresh);
     let mut expiry = interval(EXPIRY);
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = interval(TELL);
+    let telling = Arc::new(AtomicBool::new(false));
+    told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -362,6 +390,7 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 let (stopped, app) = (site.stopped.clone(), site.app.clone());
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
             }
+            _ = told.tick() => tell(site, &telling),
             _ = refreshed.tick() => {
                 let app = site.app.clone();
                 let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
@@ -402,6 +431,26 @@ fn ask_again(app: &App) {
             }
         }
         Err(error) => tracing::error!("groups were not asked again: {:#}", anyhow::Error::from(error)),
+    }
+}
+
+/// Tells webhooks in a thread of its own, one round at a time: others may be slow to answer, and the end of the server
+/// does not wait for them. What was not told is told after the next start.
+fn tell(site: &Site, telling: &Arc<AtomicBool>) {
+    let Ok(poster) = site.poster() else { return };
+    if telling.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (app, telling_there) = (site.app.clone(), Arc::clone(telling));
+    let started = std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
+        if let Err(error) = webhooks::tell(&app, &poster) {
+            tracing::error!("webhooks were not told: {:#}", anyhow::Error::from(error));
+        }
+        telling_there.store(false, Ordering::Release);
+    });
+    if let Err(error) = started {
+        tracing::error!("webhooks were not told: no thread: {error}");
+        telling.store(false, Ordering::Release);
     }
 }
 

@@ -31,6 +31,7 @@ pub mod stopped;
 pub mod templates;
 pub mod uploads;
 pub mod verify;
+pub mod webhooks;
 pub mod why;
 pub mod works;
 

@@ -318,6 +318,11 @@ fn digest(secret: &str) -> SecretDigest {
     Sha256::digest(secret).into()
 }
 
+/// 256 random bits in hexadecimal, for what others are told.
+pub fn random_secret() -> Result<String, AccountError> {
+    new_secret()
+}
+
 fn new_secret() -> Result<String, AccountError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| AccountError::Hash(error.to_string()))?;

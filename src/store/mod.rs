@@ -71,6 +71,7 @@ pub mod uploads;
 pub mod users;
 pub mod values;
 pub mod views;
+pub mod webhooks;
 pub mod withdrawals;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
@@ -210,6 +211,12 @@ impl Store {
     pub fn with_first(&self, write: impl Fn(&mut Conn) -> Result<(), StoreError> + Send + Sync + 'static) -> Self {
         let first = First { outer: self.first.clone(), written: AtomicBool::new(false), write: Box::new(write) };
         Self { inner: Arc::clone(&self.inner), first: Some(Arc::new(first)) }
+    }
+
+    /// The same database through a handle that writes nothing but what it is told.
+    #[must_use]
+    pub fn without_first(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), first: None }
     }
 
     /// Has that first change been written?

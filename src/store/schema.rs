@@ -356,7 +356,9 @@ diesel::table! {
         secret -> Text,
         enabled -> Bool,
         told_event -> BigInt,
+        told_deployment -> BigInt,
         failures -> BigInt,
+        next_attempt -> BigInt,
         last_error -> Nullable<Text>,
         last_delivery -> Nullable<BigInt>,
         created_by -> Text,
@@ -499,6 +501,30 @@ diesel::table! {
         checked_at -> Nullable<BigInt>,
     }
 }
+
+diesel::table! {
+    webhook_progress (webhook_id, deployment_id) {
+        webhook_id -> BigInt,
+        deployment_id -> BigInt,
+        step -> BigInt,
+        failures -> BigInt,
+        ended -> Bool,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> BigInt,
+        webhook_id -> BigInt,
+        at -> BigInt,
+        event -> Text,
+        deployment_id -> Nullable<BigInt>,
+        milliseconds -> BigInt,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(events, jobs);
 
 diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
 

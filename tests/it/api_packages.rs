@@ -403,6 +403,7 @@ fn description(name: &str, version: &str) -> Description {
         priority: Priority::from_number(5),
         notify: None,
         done: None,
+        exit_codes: dripfeed::model::ExitCodes::default(),
         content: Content::Nothing,
         fragmenting: None,
     }

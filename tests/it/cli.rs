@@ -1068,14 +1068,24 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
     insta::assert_snapshot!(redacted(&site.json("user list")), @r#"
     [
       {
+        "codes": false,
+        "computers": null,
         "created_at": "TIME",
+        "disabled": false,
+        "families": [],
         "must_change_password": true,
-        "name": "admin"
+        "name": "admin",
+        "role": "administrator"
       },
       {
+        "codes": false,
+        "computers": null,
         "created_at": "TIME",
+        "disabled": false,
+        "families": [],
         "must_change_password": false,
-        "name": "grace"
+        "name": "grace",
+        "role": "administrator"
       }
     ]
     "#);

@@ -1,3 +1,5 @@
+DROP TABLE webhook_deliveries;
+DROP TABLE webhook_progress;
 DROP TABLE withdrawals;
 DROP TABLE package_contents;
 DROP TABLE uploads;

@@ -389,7 +389,9 @@ CREATE TABLE webhooks (
     secret TEXT NOT NULL,
     enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     told_event INTEGER NOT NULL,
+    told_deployment INTEGER NOT NULL,
     failures INTEGER NOT NULL,
+    next_attempt INTEGER NOT NULL,
     last_error TEXT,
     last_delivery INTEGER,
     created_by TEXT NOT NULL,
@@ -530,3 +532,26 @@ CREATE TABLE withdrawals (
     activated_at INTEGER,
     checked_at INTEGER
 ) STRICT;
+
+-- What a webhook was told of a deployment: tenths that are done, failures, and whether its end was told.
+CREATE TABLE webhook_progress (
+    webhook_id INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
+    PRIMARY KEY (webhook_id, deployment_id)
+) STRICT, WITHOUT ROWID;
+
+-- The last attempts of each webhook.
+CREATE TABLE webhook_deliveries (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    webhook_id INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    deployment_id INTEGER,
+    milliseconds INTEGER NOT NULL,
+    error TEXT
+) STRICT;
+
+CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);

@@ -8,17 +8,27 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "every operation is one function of what was asked, whether it keeps it and can refuse or not"
+)]
+
+mod audit;
 mod computers;
 mod deployments;
 mod groups;
 mod openapi;
 mod operation;
 pub(super) mod packages;
+mod people;
 mod problem;
 mod serve;
+mod settings;
 mod software;
 mod uploads;
 mod views;
+mod webhooks;
 
 use axum::Router;
 
@@ -31,13 +41,17 @@ use super::Site;
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
     [
+        audit::operations(),
         computers::operations(),
         deployments::operations(),
         groups::operations(),
         packages::operations(),
+        people::operations(),
+        settings::operations(),
         software::operations(),
         uploads::operations(),
         views::operations(),
+        webhooks::operations(),
     ]
     .into_iter()
     .flatten()

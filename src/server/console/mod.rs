@@ -12,8 +12,10 @@
 
 mod account;
 mod assets;
+mod audit;
 mod build;
 mod call;
+mod certificates;
 mod charts;
 mod computer;
 pub(in crate::server) mod computers;
@@ -23,10 +25,13 @@ mod home;
 mod packages;
 mod search;
 mod serve;
+mod settings;
 mod shell;
 mod show;
 mod signin;
 mod software;
+mod users;
+mod webhooks;
 
 use axum::Router;
 
@@ -37,7 +42,9 @@ use super::Site;
 pub(super) fn pages() -> Vec<Page> {
     [
         account::pages(),
+        audit::pages(),
         build::pages(),
+        certificates::pages(),
         computer::pages(),
         computers::pages(),
         deployments::pages(),
@@ -45,7 +52,10 @@ pub(super) fn pages() -> Vec<Page> {
         home::pages(),
         packages::pages(),
         search::pages(),
+        settings::pages(),
         software::pages(),
+        users::pages(),
+        webhooks::pages(),
     ]
     .into_iter()
     .flatten()

@@ -20,9 +20,11 @@ pub mod home;
 pub mod packages;
 pub mod people;
 pub mod search;
+pub mod settings;
 pub mod software;
 pub mod uploads;
 pub mod views;
+pub mod webhooks;
 
 use serde_json::Value;
 
@@ -137,7 +139,11 @@ impl Change {
 
 impl Desk {
     /// A desk for an actor.
-    pub fn new(app: App, actor: Actor) -> Self {
+    pub fn new(mut app: App, actor: Actor) -> Self {
+        if actor.via == Via::CommandLine {
+            // A verb's own line would say less than the desk's.
+            app.store = app.store.without_first();
+        }
         Self { app, actor }
     }
 
