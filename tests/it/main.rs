@@ -15,6 +15,7 @@ mod groups;
 mod http;
 mod inventory;
 mod jobs;
+mod markup;
 mod memo;
 mod mirror;
 mod publish;
