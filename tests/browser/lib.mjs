@@ -122,9 +122,6 @@ export async function visitor({ theme } = {}) {
   return page;
 }
 
-/** One more page for the same visitor. */
-export const another = async (page) => watch(await page.browserContext().newPage());
-
 async function watch(page) {
   page.setDefaultTimeout(PATIENCE);
   await page.setViewport({ width: 1440, height: 900 });
@@ -176,7 +173,7 @@ export async function follow(page, work) {
 export const text = (page, selector = "main") => page.$eval(selector, (it) => it.innerText);
 /** Waits until a text is to be read on the page. */
 export async function reads(page, words, selector = "body") {
-  const found = words instanceof RegExp ? [words.source, words.flags] : [words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "i"];
+  const found = words instanceof RegExp ? [words.source, "i"] : [words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "i"];
   await page.waitForFunction(
     (selector, source, flags) => [...document.querySelectorAll(selector)].some((it) => new RegExp(source, flags).test(it.innerText)),
     {}, selector, ...found,

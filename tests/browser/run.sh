@@ -88,6 +88,8 @@ DOWNLOAD_CYCLE_LATENCY = 0
 DOWNLOAD_PERIOD_LATENCY = 0
 FREQUENCY = 0
 PROLOG_FREQ = 1
+# All agents run here: the same name, the same hardware.
+AUTO_DUPLICATE_LVL = 0
 TOML
 
 start_server "$data" 127.0.0.1:0 127.0.0.1:0 "$work/server.log"
