@@ -315,7 +315,7 @@ export async function restricted() {
   await check("a user who is locked out is out at once", async () => {
     await go(admin, "/users/one/intern");
     await follow(admin, () => press(admin, /lock out|disable/));
-    await go(page, "/computers");
+    await go(page, "/packages");
     return path(page) === "/sign-in";
   });
   await close(page);
