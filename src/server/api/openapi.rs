@@ -1,4 +1,4 @@
-//! The document of the API, made of its operations (OpenAPI 3.1).
+//! The document of the API, made of its operations (`OpenAPI` 3.1).
 
 use http::Method;
 use schemars::generate::SchemaSettings;
