@@ -20,6 +20,7 @@ mod http;
 mod inventory;
 mod jobs;
 mod linear;
+mod markup;
 mod memo;
 mod mirror;
 mod publish;

@@ -17,9 +17,17 @@ pub(super) fn document(operations: &[Operation]) -> String {
     let problem = generator.subschema_for::<Problem>();
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations {
+        // What cannot be read has no ETag that could be another one.
+        let is_read = |other: &Operation| {
+            other.method == Method::GET && other.path == operation.path && matches!(other.does, Does::Call(_))
+        };
+        let tagged = matches!(operation.does, Does::Call(_)) && operations.iter().any(is_read);
         let entry = paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| json!({}));
         if let Some(entry) = entry.as_object_mut() {
-            entry.insert(operation.method.as_str().to_lowercase(), describe(operation, &mut generator, &problem));
+            entry.insert(
+                operation.method.as_str().to_lowercase(),
+                describe(operation, tagged, &mut generator, &problem),
+            );
         }
     }
     let document = json!({
@@ -44,7 +52,7 @@ pub(super) fn document(operations: &[Operation]) -> String {
     document.to_string()
 }
 
-fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
+fn describe(operation: &Operation, tagged: bool, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
     let mut parameters = Vec::new();
     if let Some(schema) = operation.path_schema {
         parameters.extend(named(schema(generator), "path"));
@@ -53,7 +61,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
         parameters.extend(named(schema(generator), "query"));
     }
     let changes = !matches!(operation.method, Method::GET | Method::HEAD);
-    if changes && operation.path_schema.is_some() {
+    if tagged && changes && operation.path_schema.is_some() {
         parameters.push(header("If-Match", "The ETag of what was read: 412 if it has changed since."));
     }
     if operation.success == http::StatusCode::CREATED {
