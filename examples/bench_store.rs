@@ -74,6 +74,7 @@ fn deploy(conn: &mut Conn, n: u64) -> Result<(), StoreError> {
         priority: Priority::DEFAULT,
         notify: None,
         done: None,
+        exit_codes: dripfeed::model::ExitCodes::default(),
     };
     let package: PackageId = packages::reserve(conn, &new, START)?;
     packages::set_state(conn, package, PackageState::Available)?;
@@ -90,8 +91,16 @@ fn deploy(conn: &mut Conn, n: u64) -> Result<(), StoreError> {
     )?;
     let options = JobOptions::default();
     let id = deployments::create(conn, package, true, &options, "bench", START)?;
-    let deployment =
-        Deployment { id, package, all_computers: true, group: None, options, created_at: START, cancelled_at: None };
+    let deployment = Deployment {
+        id,
+        package,
+        all_computers: true,
+        group: None,
+        options,
+        created_at: START,
+        cancelled_at: None,
+        closed_at: None,
+    };
     let all: Vec<ComputerId> = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, START)?;
     Ok(())

@@ -135,6 +135,7 @@ fn deploy(app: &App, number: u32, location: &Location) -> Result<(), Box<dyn Err
             priority: Priority::DEFAULT,
             notify: None,
             done: None,
+            exit_codes: dripfeed::model::ExitCodes::default(),
         },
         source: Source::Nothing,
         fragmenting: Fragmenting::DEFAULT,

@@ -44,6 +44,19 @@ pub fn utc_text(moment: UnixTime) -> String {
     timestamp(moment).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// A moment as people type it: a day (its first moment in this machine's local time), a day with a time, or what
+/// [`utc_text`] writes.
+pub fn parse(text: &str) -> Option<UnixTime> {
+    let text = text.trim();
+    let zone = jiff::tz::TimeZone::system();
+    let moment = text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .or_else(|| Some(text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(zone.clone()).ok()?.timestamp()))
+        .or_else(|| Some(text.parse::<jiff::civil::Date>().ok()?.to_zoned(zone).ok()?.timestamp()))?;
+    Some(UnixTime::from_millis(moment.as_millisecond()))
+}
+
 fn local(moment: UnixTime) -> jiff::Zoned {
     timestamp(moment).to_zoned(jiff::tz::TimeZone::system())
 }

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+#[cfg(windows)]
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,8 +21,12 @@ use super::vigil::Vigil;
 use super::{
     Agent, AgentError, DiscoverError, Ended, Plan, SafetyError, Status, Stop, SystemMachine, discover, safety,
 };
+#[cfg(windows)]
+use super::{log_file::LogFile, service};
 use crate::clock::Clock;
-use crate::config::agent::{AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager};
+use crate::config::agent::{
+    AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager, default_data_dir,
+};
 
 /// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
 #[derive(Debug, Parser)]
@@ -66,6 +72,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The agent as a service of Windows.
+    #[cfg(windows)]
+    Service {
+        #[command(subcommand)]
+        verb: service::Verb,
+    },
 }
 
 /// Why nothing is begun.
@@ -102,6 +114,7 @@ struct Options {
     #[arg(long, global = true, env = "DRIPFEED_AGENT_CA", hide_env_values = true, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Where state is kept (a stock agent's directory is taken over) [default: /var/lib/dripfeed-agent].
+    #[cfg_attr(windows, doc = " On Windows: %ProgramData%\\dripfeed-agent.")]
     #[arg(long, global = true, env = "DRIPFEED_AGENT_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// A file with the same keys: .toml, or a stock agent's key=value [default: /etc/dripfeed-agent/dripfeed-agent.toml].
@@ -162,8 +175,12 @@ impl Options {
 
     /// The configuration of an agent that is about to work.
     fn read_for_work(&self) -> Result<AgentConfig, Refusal> {
+        if cfg!(windows) {
+            // The configuration lies there, too.
+            safety::check(&self.data_dir.clone().unwrap_or_else(default_data_dir))?;
+        }
         let mut opts = self.layers()?;
-        if let Some(file) = self.config.clone().or_else(AgentOpts::default_file) {
+        if let Some(file) = self.config.clone().or_else(|| AgentOpts::default_file(self.data_dir.as_deref())) {
             safety::check(&file)?;
         }
         safety::check(&opts.data_dir())?;
@@ -177,7 +194,7 @@ impl Options {
     fn layers(&self) -> Result<AgentOpts, AgentConfigError> {
         let file = match &self.config {
             Some(path) => AgentOpts::read(path)?,
-            None => AgentOpts::read_default()?,
+            None => AgentOpts::read_default(self.data_dir.as_deref())?,
         };
         let flags = AgentOpts {
             server: self.server.clone(),
@@ -202,6 +219,32 @@ impl Options {
     }
 }
 
+#[cfg(windows)]
+impl Options {
+    /// What a service is to be started with; never a password.
+    ///
+    /// The directory is always named: a service's environment is another one.
+    fn arguments(&self, data_dir: &Path) -> Vec<OsString> {
+        let texts = [
+            ("--server", &self.server),
+            ("--tag", &self.tag),
+            ("--proxy", &self.proxy),
+            ("--no-proxy", &self.no_proxy),
+            ("--bandwidth", &self.bandwidth),
+            ("--user", &self.user),
+        ];
+        let paths = [("--ca", &self.ca), ("--data-dir", &Some(data_dir.to_owned())), ("--config", &self.config)];
+        let texts = texts.into_iter().filter_map(|(name, value)| Some((name, OsString::from(value.clone()?))));
+        // The service starts elsewhere.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).into_os_string();
+        let paths = paths.into_iter().filter_map(|(name, value)| Some((name, absolute(value.clone()?))));
+        let valued = texts.chain(paths).flat_map(|(name, value)| [OsString::from(name), value]);
+        let flags = [("--no-verify", self.no_verify), ("--debug", self.debug), ("--quiet", self.quiet)];
+        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| OsString::from(name));
+        valued.chain(flags).chain((0..self.verbose).map(|_| OsString::from("-v"))).collect()
+    }
+}
+
 /// Runs the program; `arguments` begins with its name. `dripfeed demo` calls it in a child process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -212,18 +255,68 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    #[cfg(windows)]
+    if let Command::Service { verb } = cli.command {
+        return as_service(verb, cli.options);
+    }
     let is_live = io::stderr().is_terminal() && cli.options.verbose == 0 && !cli.options.debug && !cli.options.quiet;
     start_log(&cli.options, is_live);
     match cli.command {
-        Command::Once => agent(&cli.options, is_live, HowLong::Once),
-        Command::Run => agent(&cli.options, is_live, HowLong::ForEver),
+        Command::Once => agent_with_signals(&cli.options, is_live, HowLong::Once),
+        Command::Run => agent_with_signals(&cli.options, is_live, HowLong::ForEver),
         Command::Status { json } => show(&cli.options, json, Status::read),
         Command::Inventory { json } => inventory(json),
         Command::Plan { json, cycles } => {
             let now = Clock::System.now();
             show(&cli.options, json, |config| Plan::read(config, now, cycles))
         }
+        #[cfg(windows)]
+        Command::Service { .. } => ExitCode::SUCCESS,
     }
+}
+
+/// `service install` and its like speak to the person who typed them; `service run` is spoken to by the system alone.
+#[cfg(windows)]
+fn as_service(verb: service::Verb, options: Options) -> ExitCode {
+    let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
+    let has_password = options.password.is_some() || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'));
+    let setup = service::Setup { arguments: options.arguments(&data_dir), has_password, data_dir };
+    if verb != service::Verb::Run {
+        start_log(&options, false);
+        return match service::perform(verb, &setup) {
+            Ok(done) => {
+                let _ = writeln!(io::stdout().lock(), "{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        };
+    }
+    let opened = crate::disk::atomic::create_dir_private(&setup.data_dir).and_then(|()| LogFile::open(&setup.log()));
+    match opened {
+        Ok(file) => log_into(&options, file),
+        // Nobody hears it, and the agent does its work nevertheless.
+        Err(_) => start_log(&options, false),
+    }
+    let work = move |stop: &Stop| {
+        tracing::info!("the service starts: dripfeed-agent {}", env!("CARGO_PKG_VERSION"));
+        let ended = agent(&options, false, HowLong::ForEver, stop);
+        if let Err(early) = &ended {
+            // Nobody reads the standard error of a service.
+            tracing::error!("{}", early.sentence());
+        }
+        tracing::info!("the service ends");
+        ended.is_ok_and(|code| code == ExitCode::SUCCESS)
+    };
+    match service::run(Box::new(work)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+#[cfg(windows)]
+fn log_into(options: &Options, file: LogFile) {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(options, false)).with_target(false).with_ansi(false);
+    let _ = lines.with_writer(std::sync::Mutex::new(file)).try_init();
 }
 
 fn inventory(json: bool) -> ExitCode {
@@ -257,34 +350,65 @@ fn show<T: Serialize + Display>(
     ExitCode::SUCCESS
 }
 
-fn agent(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
+fn agent_with_signals(options: &Options, is_live: bool, how_long: HowLong) -> ExitCode {
     let stop = Stop::new();
     if let Err(error) = listen_to_signals(&stop) {
         tracing::warn!("signals are not heard: {error}");
     }
+    agent(options, is_live, how_long, &stop).unwrap_or_else(|early| early.say())
+}
+
+fn agent(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop) -> Result<ExitCode, Early> {
     let vigil = match how_long {
         HowLong::ForEver => Vigil::begin(ServiceManager::of_this_process()),
         HowLong::Once => Vigil::default(),
     };
-    let ended = until_the_end(options, is_live, how_long, &stop, &vigil);
+    let ended = until_the_end(options, is_live, how_long, stop, &vigil);
     vigil.stopping();
     ended
 }
 
-fn until_the_end(options: &Options, is_live: bool, how_long: HowLong, stop: &Stop, vigil: &Vigil) -> ExitCode {
+/// Why the agent ended before its time.
+enum Early {
+    /// Arguments, configuration, or who may write to them.
+    Refused(Box<dyn std::error::Error>),
+    /// It could not go on.
+    Failed(Box<dyn std::error::Error>),
+}
+
+impl Early {
+    fn say(&self) -> ExitCode {
+        match self {
+            Self::Refused(error) => refuse(error.as_ref()),
+            Self::Failed(error) => fail(error.as_ref()),
+        }
+    }
+
+    #[cfg(windows)]
+    fn sentence(&self) -> String {
+        match self {
+            Self::Refused(error) | Self::Failed(error) => chain(error.as_ref()),
+        }
+    }
+}
+
+fn until_the_end(
+    options: &Options,
+    is_live: bool,
+    how_long: HowLong,
+    stop: &Stop,
+    vigil: &Vigil,
+) -> Result<ExitCode, Early> {
     let mut is_again = false;
     loop {
-        let config = match options.read_for_work() {
-            Ok(config) => config,
-            Err(error) => return refuse(&error),
-        };
+        let config = options.read_for_work().map_err(|error| Early::Refused(Box::new(error)))?;
         tell(&config);
         let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
         let agent = match Agent::new(&config, &machine, stop.clone()) {
             Ok(agent) if is_live => agent.with_progress().with_vigil(vigil.clone()),
             Ok(agent) => agent.with_vigil(vigil.clone()),
             // The CA file, the proxy: named in the configuration, so its fault.
-            Err(error) => return refuse(&error),
+            Err(error) => return Err(Early::Refused(Box::new(error))),
         };
         let agent = if is_again { agent.after_reload() } else { agent };
         let ended = match how_long {
@@ -297,8 +421,8 @@ fn until_the_end(options: &Options, is_live: bool, how_long: HowLong, stop: &Sto
                 vigil.reloading();
                 is_again = true;
             }
-            Ok(ended) => return finish(ended),
-            Err(error) => return fail(&error),
+            Ok(ended) => return Ok(finish(ended)),
+            Err(error) => return Err(Early::Failed(Box::new(error))),
         }
     }
 }
@@ -348,17 +472,7 @@ fn say(error: &dyn std::error::Error) {
 /// Log lines go to standard error: to people with `-v`, to the journal of a service, and only what is wrong beside
 /// progress lines. `RUST_LOG` refines it.
 fn start_log(options: &Options, is_live: bool) {
-    let level = match (options.quiet, is_live, options.verbose) {
-        (true, ..) => "error",
-        (_, true, _) => "warn",
-        (_, _, 0) if !options.wants_debug() => "info",
-        (_, _, 0 | 1) => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::builder()
-        .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
-        .from_env_lossy();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(options, is_live)).with_target(false);
     // In `dripfeed demo` another log may have been started already.
     let _ = if options.story {
         // To standard output, where the story is told; the values stand in the text as well.
@@ -370,6 +484,25 @@ fn start_log(options: &Options, is_live: bool) {
     } else {
         lines.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).try_init()
     };
+}
+
+fn filter(options: &Options, is_live: bool) -> EnvFilter {
+    let level = match (options.quiet, is_live, options.verbose) {
+        (true, ..) => "error",
+        (_, true, _) => "warn",
+        (_, _, 0) if !options.wants_debug() => "info",
+        (_, _, 0 | 1) => "debug",
+        _ => "trace",
+    };
+    EnvFilter::builder()
+        .with_default_directive(format!("dripfeed={level}").parse().unwrap_or_default())
+        .from_env_lossy()
+}
+
+/// Ctrl+C and its like ask to stop; a second one is urgent.
+#[cfg(windows)]
+fn listen_to_signals(stop: &Stop) -> io::Result<()> {
+    super::signals::listen(stop)
 }
 
 #[cfg(unix)]
@@ -387,12 +520,6 @@ fn listen_to_signals(stop: &Stop) -> io::Result<()> {
             }
         }
     })?;
-    Ok(())
-}
-
-/// Elsewhere the program is ended as by a crash, which costs work, never truth.
-#[cfg(not(unix))]
-fn listen_to_signals(_stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 

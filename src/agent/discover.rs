@@ -116,8 +116,16 @@ fn find(resolver: &Resolver, random: u32) -> Result<String, DiscoverError> {
 }
 
 /// What the system says of DNS; nothing, where it says nothing in a file.
+#[cfg(unix)]
 pub(crate) fn system_resolver() -> Resolver {
     fs::read_to_string("/etc/resolv.conf").map(|text| Resolver::from_resolv_conf(&text)).unwrap_or_default()
+}
+
+/// A file of that name would be anybody's.
+#[cfg(not(unix))]
+pub(crate) fn system_resolver() -> Resolver {
+    tracing::warn!("no server is named, and on this system DNS is not asked for one");
+    Resolver::default()
 }
 
 #[cfg(test)]

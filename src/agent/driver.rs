@@ -312,10 +312,15 @@ impl<'a> Agent<'a> {
         now
     }
 
-    fn perform(&self, action: Action, identity: &Identity) -> Result<Event, AgentError> {
-        // Command, post-command and the question to the person; or one request.
+    /// The watchdog is told how long a step without a person takes at most: one request; or command and post-command, with
+    /// what ends them.
+    fn allow_a_step(&self) {
         let commands = self.work.settings().execution_timeout.span().saturating_mul(3);
         self.vigil.allow(deadline(self.config).max(commands).saturating_add(STEP));
+    }
+
+    fn perform(&self, action: Action, identity: &Identity) -> Result<Event, AgentError> {
+        self.allow_a_step();
         match action {
             Action::FetchInfo(package) => self.fetch_info(package),
             Action::FetchFragment { package, number } => self.fetch_fragment(package, number),
@@ -447,7 +452,7 @@ impl<'a> Agent<'a> {
                     let url = url.to_string();
                     return Err(if begins == 0 { CollectError::Damaged { url } } else { CollectError::Mixed { url } });
                 }
-                directory.fragment_came(number, &kept.file)?;
+                directory.fragment_came(number, kept.file)?;
                 length
             }
             Ok(_) => return Err(CollectError::Empty { url: url.to_string() }),
@@ -532,20 +537,29 @@ impl<'a> Agent<'a> {
         disk::checkpoint("agent.execute.ran");
         let event = done(&code)?;
         // The result is on the disk, so whatever becomes of the message changes nothing.
-        if let Some(text) = info.done.as_ref().and_then(people::message) {
-            self.machine.people().tell(&text, &|| self.stop.is_asked());
-        }
+        self.tell_people(&info);
         Ok(event)
     }
 
-    /// Asks whoever is there, if the package wants that.
+    /// Asks whoever is there, if the package wants that. People take their time, and the watchdog is told how long.
     fn ask_people(&self, info: &Info) -> Answer {
         let Some(notify) = &info.notify else { return Answer::Nobody };
         disk::checkpoint("agent.people.asking");
-        let answer = self.machine.people().ask(&Question::from(notify), &|| self.stop.is_asked());
+        let question = Question::from(notify);
+        self.vigil.allow(question.patience().saturating_add(STEP));
+        let answer = self.machine.people().ask(&question, &|| self.stop.is_asked());
+        self.allow_a_step();
         tracing::info!(package.id = %info.package, ?answer, "package {}: whoever is there was asked: {answer:?}", info.package);
         disk::checkpoint("agent.people.answered");
         answer
+    }
+
+    /// Tells whoever is there, if the package has something to say.
+    fn tell_people(&self, info: &Info) {
+        if let Some(text) = info.done.as_ref().and_then(people::message) {
+            self.vigil.allow(people::MESSAGE_TIME.saturating_add(STEP));
+            self.machine.people().tell(&text, &|| self.stop.is_asked());
+        }
     }
 
     /// Fragments → archive → proof → files. Nothing has been run when it fails.
@@ -796,4 +810,99 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::agent::people::{LONGEST_WAIT, MESSAGE_TIME, People};
+    use crate::config::agent::AgentOpts;
+    use crate::model::Minutes;
+    use crate::model::settings::DownloadSettings;
+
+    /// People who note, while they are asked or told, how long the watchdog has been promised that it may take.
+    #[derive(Clone)]
+    struct Watched {
+        vigil: Vigil,
+        promises: Rc<RefCell<Vec<Duration>>>,
+    }
+
+    impl People for Watched {
+        fn ask(&self, _: &Question, _: &dyn Fn() -> bool) -> Answer {
+            self.promises.borrow_mut().push(self.vigil.promised());
+            Answer::GoOn
+        }
+
+        fn tell(&self, _: &str, _: &dyn Fn() -> bool) {
+            self.promises.borrow_mut().push(self.vigil.promised());
+        }
+    }
+
+    impl Machine for Watched {
+        fn now(&self) -> UnixTime {
+            UnixTime::from_seconds(1_700_000_000)
+        }
+
+        fn wait(&self, _: UnixTime) {}
+
+        fn random(&self, _: Duration) -> Duration {
+            Duration::ZERO
+        }
+
+        fn free_space(&self, _: &Path) -> io::Result<u64> {
+            Ok(u64::MAX)
+        }
+
+        fn host_name(&self) -> String {
+            "ws042".to_owned()
+        }
+
+        fn people(&self) -> Box<dyn People> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_told_that_people_take_their_time_and_that_the_rest_does_not() {
+        let home = tempfile::tempdir().expect("a directory");
+        let opts = AgentOpts {
+            server: Some("localhost".to_owned()),
+            data_dir: Some(home.path().to_owned()),
+            ..AgentOpts::default()
+        };
+        let config = opts.check().expect("a configuration");
+        // It says nothing by itself here, but keeps what it was promised.
+        let vigil = Vigil::silent();
+        let machine = Watched { vigil: vigil.clone(), promises: Rc::default() };
+        let agent = Agent::new(&config, &machine, Stop::new()).expect("an agent").with_vigil(vigil.clone());
+        // Commands are quick here, so what they may take would not do for a person.
+        agent.work.create().expect("a work directory");
+        let quick = DownloadSettings { execution_timeout: Minutes(1), ..DownloadSettings::default() };
+        agent.work.keep_settings(&quick).expect("kept");
+        let info = |countdown: &str| {
+            let text = format!(
+                r#"<DOWNLOAD ID="7" ACT="EXECUTE" COMMAND="true" FRAGS="0" NOTIFY_USER="1" NOTIFY_TEXT="x"
+                   NOTIFY_COUNTDOWN="{countdown}" NEED_DONE_ACTION="1" NEED_DONE_ACTION_TEXT="y" />"#
+            );
+            Info::parse(text.as_bytes()).expect("an info file")
+        };
+        // A minute for a slow machine between promise and look.
+        let is_about = |span: Duration, expected: Duration| {
+            span <= expected && span.saturating_add(Duration::from_mins(1)) > expected
+        };
+        let minute = Duration::from_mins(1);
+        for (countdown, wait) in [("0", LONGEST_WAIT), ("60", minute), ("99999999", LONGEST_WAIT)] {
+            vigil.allow(Duration::ZERO);
+            assert_eq!(agent.ask_people(&info(countdown)), Answer::GoOn);
+            let promised = machine.promises.borrow_mut().pop().expect("asked");
+            assert!(is_about(promised, wait + STEP), "{countdown}: {promised:?}");
+            assert!(is_about(vigil.promised(), REQUEST_DEADLINE + STEP), "then the command has its own time");
+        }
+        agent.tell_people(&info("0"));
+        let promised = machine.promises.borrow_mut().pop().expect("told");
+        assert!(is_about(promised, MESSAGE_TIME + STEP), "{promised:?}");
+    }
 }

@@ -39,11 +39,17 @@ mod driver;
 mod execute;
 mod identity;
 mod inventory;
+#[cfg(any(windows, test))]
+mod log_file;
 mod machine;
 pub mod people;
 mod plan;
 mod progress;
 mod safety;
+#[cfg(windows)]
+mod service;
+#[cfg(windows)]
+mod signals;
 mod sources;
 mod status;
 mod unpack;

@@ -4,6 +4,10 @@
 //! commands as whoever runs the agent. So none of these may be writable by others; nor by a group or owned by a user other
 //! than the one who runs it (or root), when that is root. A directory with the sticky bit (`/tmp`) lets nobody replace what
 //! is not theirs.
+//!
+//! On Windows everybody may make directories in `%ProgramData%`: a data directory that somebody else put there first is a
+//! trap. Its owner must be the system, an administrator or who runs the agent; who else may write there was settled when it
+//! was made (decision 232).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,10 +62,22 @@ pub(crate) fn check(path: &Path) -> Result<(), SafetyError> {
     Ok(())
 }
 
-/// Elsewhere the directories' access lists are the installer's business.
-#[cfg(not(unix))]
-pub(crate) fn check(_: &Path) -> Result<(), SafetyError> {
-    Ok(())
+/// Refuses a directory that belongs to somebody else. Files are not looked at: who may write to them is inherited from
+/// where they lie.
+#[cfg(windows)]
+pub(crate) fn check(path: &Path) -> Result<(), SafetyError> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    match crate::disk::is_trusted(path) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(SafetyError::Open {
+            path: path.to_owned(),
+            problem: "belongs to somebody else".to_owned(),
+            remedy: "remove it, or give it to Administrators".to_owned(),
+        }),
+        Err(source) => Err(SafetyError::Look { path: path.to_owned(), source }),
+    }
 }
 
 #[cfg(unix)]

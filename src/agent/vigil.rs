@@ -27,9 +27,9 @@ struct Promise {
 }
 
 impl Vigil {
-    /// Begins to say that the program is alive, if somebody wants to hear it.
+    /// Begins to say that the program is alive, if somebody wants to hear it. On Windows nobody listens in this way.
     pub(crate) fn begin(manager: ServiceManager) -> Self {
-        if manager.socket.is_none() {
+        if cfg!(not(unix)) || manager.socket.is_none() {
             return Self(None);
         }
         let promise = Promise { until: Instant::now() + START_UP, over: false };
@@ -67,6 +67,22 @@ impl Vigil {
     /// No more work is begun.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=ending");
+    }
+
+    /// One that nobody hears, but that keeps what it was promised.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        let promise = Promise { until: Instant::now(), over: false };
+        let manager = ServiceManager::default();
+        Self(Some(Arc::new(Shared { manager, promise: Mutex::new(promise), changed: Condvar::new() })))
+    }
+
+    /// How long the present step may still take.
+    #[cfg(test)]
+    pub(crate) fn promised(&self) -> Duration {
+        self.0
+            .as_ref()
+            .map_or(Duration::ZERO, |shared| shared.promise().until.saturating_duration_since(Instant::now()))
     }
 
     fn tell(&self, message: &str) {
@@ -108,7 +124,7 @@ impl Shared {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     fn end(&self) {
         self.promise().over = true;
         self.changed.notify_all();

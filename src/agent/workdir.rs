@@ -366,10 +366,12 @@ impl PackageDir<'_> {
     }
 
     /// The collected fragment gets its name, and then the list forgets it: a crash between fetches it again.
-    pub(crate) fn fragment_came(&self, number: FragmentNumber, file: &File) -> Result<(), WorkDirError> {
+    pub(crate) fn fragment_came(&self, number: FragmentNumber, file: File) -> Result<(), WorkDirError> {
         let (part, path) = (self.part(number), self.fragment(number));
         file.sync_all().map_err(at(&part))?;
         disk::checkpoint("agent.fragment.synced");
+        // Not every system renames a file that is open.
+        drop(file);
         disk::atomic::rename(&part, &path).map_err(at(&path))?;
         disk::checkpoint("agent.fragment.stored");
         let left: Vec<FragmentNumber> =
@@ -744,8 +746,9 @@ mod tests {
         directory.offer(&offer(), NOW).expect("kept");
         directory.store_info(INFO.as_bytes(), FragmentCount(2)).expect("kept");
         put(&directory, "7-1.part", b"bytes");
-        let file = File::open(directory.part(FragmentNumber::FIRST)).expect("a file");
-        directory.fragment_came(FragmentNumber::FIRST, &file).expect("named");
+        // Windows flushes no file that is open for reading only.
+        let file = File::options().append(true).open(directory.part(FragmentNumber::FIRST)).expect("a file");
+        directory.fragment_came(FragmentNumber::FIRST, file).expect("named");
         assert_eq!(fs::read_to_string(directory.path().join("task")).expect("a list"), "7-2\n");
         assert_eq!(directory.missing(FragmentCount(2)), [FragmentNumber::FIRST.next()]);
     }

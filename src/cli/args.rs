@@ -7,8 +7,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::context::Served;
 use crate::fetch::Secret;
+use crate::model::access::Right;
 use crate::model::{
-    AddressRange, ByteSize, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree, Schedule,
+    AddressRange, ByteSize, ExitCodes, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree,
+    Schedule,
 };
 use crate::protocol::PackageFilter;
 
@@ -61,9 +63,50 @@ pub(crate) struct Place {
         help_heading = PLACE
     )]
     pub(crate) config: Option<PathBuf>,
+    /// What was typed, for the audit log.
+    #[arg(skip)]
+    pub(crate) typed: Option<Typed>,
     /// Set by a server that runs the verb for somebody elsewhere.
     #[arg(skip)]
     pub(crate) served: Option<Served>,
+}
+
+/// A verb as it was typed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Typed {
+    /// Its words: `package withdraw`.
+    pub(crate) words: String,
+    /// What it was given. No option takes a secret: passwords come on standard input.
+    pub(crate) given: String,
+}
+
+impl Typed {
+    /// Characters that the audit log keeps of what was given.
+    const KEPT: usize = 500;
+
+    /// What clap read.
+    pub(crate) fn of(command: &clap::Command, matches: &clap::ArgMatches) -> Self {
+        let (mut words, mut command, mut matches) = (Vec::new(), command, matches);
+        while let Some((name, below)) = matches.subcommand() {
+            words.push(name.to_owned());
+            let Some(found) = command.find_subcommand(name) else { break };
+            (command, matches) = (found, below);
+        }
+        let mut given = Vec::new();
+        for argument in command.get_arguments() {
+            let id = argument.get_id().as_str();
+            let about_place = matches!(id, "data_dir" | "config" | "json");
+            if about_place || matches.value_source(id) != Some(clap::parser::ValueSource::CommandLine) {
+                continue;
+            }
+            given.extend(argument.get_long().map(|name| format!("--{name}")));
+            if argument.get_action().takes_values() {
+                let values = matches.get_raw(id).into_iter().flatten();
+                given.extend(values.map(|value| value.to_string_lossy().into_owned()));
+            }
+        }
+        Self { words: words.join(" "), given: given.join(" ").chars().take(Self::KEPT).collect() }
+    }
 }
 
 /// The heading of what stands before the verb.
@@ -141,9 +184,18 @@ pub(crate) enum Verb {
     /// Say which addresses are near which mirrors
     #[command(subcommand)]
     Site(SiteVerb),
-    /// Manage administrators
+    /// Manage users: who may sign in, as what, for which computers and packages
     #[command(subcommand)]
     User(UserVerb),
+    /// Manage roles: what their users may do
+    #[command(subcommand)]
+    Role(RoleVerb),
+    /// Manage tokens, which programs use the API with
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// See who changed what
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Check the configuration
     CheckConfig(CheckConfig),
     /// Take the tour: serve, build, activate, assign, run an agent, watch it succeed
@@ -247,6 +299,9 @@ pub(crate) struct Build {
     /// Message shown afterwards
     #[arg(long, value_name = "TEXT")]
     pub(crate) done_text: Option<String>,
+    /// What unusual exit codes mean, for dripfeed's own agent: "3=success 194=reboot 0=failure"
+    #[arg(long, value_name = "CODE=MEANING …")]
+    pub(crate) exit_codes: Option<ExitCodes>,
     /// Free text for administrators
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) description: String,
@@ -700,26 +755,191 @@ pub(crate) enum RegistryVerb {
     },
 }
 
+/// For which computers and packages a role holds.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ScopeOptions {
+    /// Only these computers: a query such as "tag = Paris" [default: all]
+    #[arg(long, value_name = "QUERY")]
+    pub(crate) computers: Option<String>,
+    /// Only packages of these families; a star at the end stands for anything [default: all]
+    #[arg(long, value_name = "FAMILY", num_args = 1..)]
+    pub(crate) families: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserVerb {
-    /// Add an administrator; prints a one-time password unless one is given
+    /// Add a user; prints a one-time password unless one is given
     Add {
         /// Name to sign in with
         name: String,
+        /// What the user may do: administrator, deployer, viewer or a role of your own
+        #[arg(long, default_value = "administrator")]
+        role: String,
+        #[command(flatten)]
+        scope: ScopeOptions,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
-    /// Change a password; prints a one-time password unless one is given
+    /// Change a password and sign the user out; prints a one-time password unless one is given
     Password {
         /// Name to sign in with
         name: String,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
-    /// List administrators
+    /// List users with their roles
     List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a user another role, for everything or for the scope that is named
+    Access {
+        /// Name to sign in with
+        name: String,
+        /// What the user may do
+        #[arg(long)]
+        role: String,
+        #[command(flatten)]
+        scope: ScopeOptions,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lock a user out at once, sessions and tokens included
+    Disable {
+        /// Name to sign in with
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a user in again
+    Enable {
+        /// Name to sign in with
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a user for one-time codes no more, who has lost the authenticator
+    NoCodes {
+        /// Name to sign in with
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a user with sessions and tokens
+    Delete {
+        /// Name to sign in with
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleVerb {
+    /// List roles
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what a role can be allowed
+    Rights {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a role, or change what everybody who has it may do
+    Set {
+        /// Name of the role
+        name: String,
+        /// What it may do: `dripfeed role rights` shows the words
+        #[arg(required = true, value_name = "RIGHT")]
+        rights: Vec<Right>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a role that nobody has
+    Delete {
+        /// Name of the role
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Make a token for the API; prints its secret, once
+    Create {
+        /// What it is for
+        name: String,
+        /// In whose name it acts
+        #[arg(long)]
+        user: String,
+        /// What it may do, at most what the user may: `dripfeed role rights` shows the words
+        #[arg(long, required = true, num_args = 1.., value_name = "RIGHT")]
+        rights: Vec<Right>,
+        /// Days until it ends [default: never]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: Option<u16>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List tokens
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a token back at once
+    Delete {
+        /// Number of the token
+        id: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// List changes, newest first
+    List {
+        /// Part of the name of who did it
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        actor: String,
+        /// Part of what was done, such as "user add"
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        action: String,
+        /// Part of what it was done to
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        subject: String,
+        /// Not before this day or moment, such as 2026-11-20 or 2026-11-20T10:00:00Z
+        #[arg(long, value_name = "MOMENT")]
+        from: Option<String>,
+        /// Before this day or moment
+        #[arg(long, value_name = "MOMENT")]
+        to: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
         /// As JSON
         #[arg(long)]
         json: bool,

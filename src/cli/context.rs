@@ -1,6 +1,5 @@
 //! What every verb needs: the configuration, checked, and the application over its data directory.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,9 @@ use crate::config::server::{Certificate, ConfigError, ServerConfig, ServerOpts};
 use crate::disk::published::PublishedTree;
 use crate::model::limits::{ArchiveLimits, RequestLimits};
 use crate::service::App;
+use crate::service::desk::{Actor, Desk, Kind, Refusal, Via};
+use crate::service::publish::Source;
+use crate::store::audit::{self, Entry};
 use crate::store::{DatabaseUrl, Store};
 
 /// The configuration and the application.
@@ -41,6 +43,10 @@ pub(super) enum Missing {
 pub(crate) struct Served {
     /// Its first change takes the line of the audit log along.
     pub(super) app: App,
+    /// Theirs, for verbs that are the same in the console.
+    pub(super) desk: Desk,
+    /// What stands for the file that the verb names.
+    pub(super) upload: Option<Source>,
     pub(super) opts: ServerOpts,
     pub(super) config: ServerConfig,
 }
@@ -71,13 +77,50 @@ pub(super) fn open_or_make(place: &Place) -> Result<Context, Failure> {
 }
 
 fn open_place(place: &Place, missing: Missing) -> Result<Context, Failure> {
-    if let Some(served) = &place.served {
-        return Ok(Context { app: served.app.clone(), config: served.config.clone() });
-    }
     let (_, config) = configure(place, &[])?;
-    open_with(config, missing)
+    open_typed(place, config, missing)
 }
 
+/// The same with a configuration that was read before. What the verb changes has its line in the audit log.
+pub(super) fn open_typed(place: &Place, config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
+    if let Some(served) = &place.served {
+        return Ok(Context { app: served.app.clone(), config });
+    }
+    let Context { mut app, config } = open_with(config, missing)?;
+    if let Some(typed) = &place.typed {
+        let entry = Entry {
+            at: app.clock.now(),
+            actor: administrator(),
+            via: Via::CommandLine.as_str(),
+            peer_address: String::new(),
+            action: typed.words.clone(),
+            subject: typed.given.clone(),
+            before: None,
+            after: None,
+        };
+        app.store = app.store.with_first(move |conn| audit::add(conn, &entry));
+    }
+    Ok(Context { app, config })
+}
+
+/// The administrators' desk, or that of whoever is elsewhere, for verbs that are the same in the console: it writes its own
+/// lines.
+pub(super) fn desk(place: &Place, app: App) -> Desk {
+    match &place.served {
+        Some(served) => served.desk.clone(),
+        None => Desk::new(app, Actor::command_line(administrator())),
+    }
+}
+
+/// A desk's refusal as an exit code.
+pub(super) fn refused(refusal: Refusal) -> Failure {
+    match refusal.kind {
+        Kind::Failed | Kind::Later => Failure::Failed(refusal.into()),
+        _ => Failure::Refused(refusal.into()),
+    }
+}
+
+/// The same without a line in the audit log: the server's own doing.
 pub(super) fn open_with(config: ServerConfig, missing: Missing) -> Result<Context, Failure> {
     if missing == Missing::Refuse
         && let DatabaseUrl::Sqlite(path) = &config.database
@@ -140,15 +183,7 @@ impl Context {
 
 /// Host and port by which a bound address is reached from elsewhere.
 pub(super) fn authority(config: &ServerConfig, bound: std::net::SocketAddr) -> String {
-    let host = if config.public_name_is_set || bound.ip().is_unspecified() {
-        config.public_name.clone()
-    } else {
-        bound.ip().to_string()
-    };
-    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]:{}", bound.port()),
-        _ => format!("{host}:{}", bound.port()),
-    }
+    config.authority(bound)
 }
 
 /// Who acts: the account that runs the verb, or whoever has it run from elsewhere.

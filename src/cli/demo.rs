@@ -167,6 +167,7 @@ fn build(app: &App, root: &Path) -> Result<Package, Failure> {
             priority: Priority::from_number(1),
             notify: None,
             done: None,
+            exit_codes: crate::model::ExitCodes::default(),
         },
         source: Source::Path(content),
         fragmenting: Fragmenting::Size(ByteSize(512 << 10)),

@@ -7,6 +7,7 @@
 mod activate;
 mod args;
 mod assign;
+mod audit;
 mod check_config;
 mod computer;
 mod context;
@@ -21,11 +22,13 @@ mod package;
 mod progress;
 mod registry;
 mod remote;
+mod role;
 mod serve;
 mod setting;
 mod software;
 mod status;
 mod terminal;
+mod token;
 mod user;
 mod verbs;
 mod why;
@@ -33,9 +36,9 @@ mod why;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use args::{Arguments, Verb};
+use args::{Arguments, Typed, Verb};
 use output::Output;
 
 /// Why a verb did not do what it was asked.
@@ -67,7 +70,13 @@ pub(crate) type Done = Result<(), Failure>;
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let typed: Vec<OsString> = std::env::args_os().collect();
-    let arguments = match Arguments::try_parse_from(&typed) {
+    let command = Arguments::command();
+    let parsed = command.clone().try_get_matches_from(&typed).and_then(|matches| {
+        let mut arguments = Arguments::from_arg_matches(&matches)?;
+        arguments.place.typed = Some(Typed::of(&command, &matches));
+        Ok(arguments)
+    });
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to standard output and are no errors; clap knows which.
@@ -121,6 +130,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Mirror(verb) => mirror::run(&place, verb, output),
         Verb::Site(verb) => mirror::run_site(&place, verb, output),
         Verb::User(verb) => user::run(&place, verb, output),
+        Verb::Role(verb) => role::run(&place, verb, output),
+        Verb::Token(verb) => token::run(&place, verb, output),
+        Verb::Audit(verb) => audit::run(&place, verb, output),
         Verb::CheckConfig(check) => check_config::run(&place, &check, output),
         Verb::Demo(demo) => demo::run(&demo, output),
     }

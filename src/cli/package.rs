@@ -23,7 +23,7 @@ pub(super) fn run(place: &Place, verb: PackageVerb, output: &mut Output) -> Done
     let making = matches!(verb, PackageVerb::Build(_));
     let app = if making { open_or_make(place)? } else { open(place)? }.app;
     match verb {
-        PackageVerb::Build(options) => build(&app, *options, output),
+        PackageVerb::Build(options) => build(place, &app, *options, output),
         PackageVerb::List { json } => list(&app, json, output),
         PackageVerb::Show { id, info: true, .. } => show_info(&app, id, output),
         PackageVerb::Show { id, json, .. } => show(&app, id, json, output),
@@ -79,9 +79,9 @@ impl From<&Package> for PackageView {
     }
 }
 
-fn build(app: &App, options: Build, output: &mut Output) -> Done {
+fn build(place: &Place, app: &App, options: Build, output: &mut Output) -> Done {
     let json = options.json;
-    let request = request(options)?;
+    let request = request(place, options)?;
     let bar = Bar::new("building");
     let built = publish::build(app, &request, &mut |progress| match progress {
         Progress::Packing(done) => bar.bytes("packing", done),
@@ -113,7 +113,7 @@ fn build(app: &App, options: Build, output: &mut Output) -> Done {
     Ok(())
 }
 
-fn request(options: Build) -> Result<BuildRequest, Failure> {
+fn request(place: &Place, options: Build) -> Result<BuildRequest, Failure> {
     let refused = |error: crate::model::InvalidPackage| Failure::Refused(error.into());
     let text = options.command.as_deref().or(options.path.as_deref()).unwrap_or_default();
     if options.action == "store" && options.command.is_some() {
@@ -127,10 +127,13 @@ fn request(options: Build) -> Result<BuildRequest, Failure> {
         (None, Some(size)) => Fragmenting::Size(size),
         (None, None) => Fragmenting::DEFAULT,
     };
-    let source = match options.source {
-        None => Source::Nothing,
-        Some(path) if path == Path::new("-") => Source::Stdin,
-        Some(path) => Source::Path(path),
+    let uploaded = place.served.as_ref().map(|served| served.upload.clone());
+    let source = match (options.source, uploaded) {
+        (None, _) => Source::Nothing,
+        (Some(_), Some(Some(upload))) => upload,
+        (Some(_), Some(None)) => return Err(Failure::refused("the file was not uploaded")),
+        (Some(path), None) if path == Path::new("-") => Source::Stdin,
+        (Some(path), None) => Source::Path(path),
     };
     let notify = options.notify_text.map(|text| Notify {
         text,
@@ -148,6 +151,7 @@ fn request(options: Build) -> Result<BuildRequest, Failure> {
             priority: options.priority,
             notify,
             done: options.done_text.map(|text| DoneMessage { text }),
+            exit_codes: options.exit_codes.unwrap_or_default(),
         },
         source,
         fragmenting,
@@ -264,6 +268,9 @@ fn show(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
     }
     if let Some(done) = &package.done {
         fields.push(("says after", printable(&done.text)));
+    }
+    if !package.exit_codes.is_empty() {
+        fields.push(("exit codes", package.exit_codes.to_string()));
     }
     if let Some(span) = pace(app, &package)? {
         fields.push(("pace", format!("{} from contact to execution, alone", duration(span))));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::args::{Place, SettingVerb};
-use super::context::{configure, open};
+use super::context::{Missing, configure, desk, open_typed, refused};
 use super::output::{Output, printable, warn};
 use super::{Done, Failure};
 use crate::config::server::{Origin, ServerOpts};
@@ -13,20 +13,22 @@ use crate::service::assign::AssignError;
 use crate::service::settings::{self, Changed, Explanation, Layer, Overview, SettingError, Whose};
 
 pub(super) fn run(place: &Place, verb: SettingVerb, output: &mut Output) -> Done {
-    let (opts, _) = configure(place, &[])?;
-    let here = Here { app: open(place)?.app, opts };
+    let (opts, config) = configure(place, &[])?;
+    let here = Here { app: open_typed(place, config, Missing::Refuse)?.app, opts };
     match verb {
         SettingVerb::List { json } => here.list(json, output),
         SettingVerb::Get { key, json } => here.get(parse(&key)?, json, output),
         SettingVerb::Set { key, value, computer, group, json } => {
             let key = parse(&key)?;
-            let changed = settings::set(&here.app, key, &value, whose(computer.as_deref(), group.as_deref()));
-            here.changed(computer.as_deref(), group.as_deref(), &changed.map_err(refuse)?, json, output)
+            let whose = whose(computer.as_deref(), group.as_deref());
+            let changed = desk(place, here.app.clone()).change_setting(key, Some(&value), whose).map_err(refused)?;
+            here.changed(computer.as_deref(), group.as_deref(), &changed, json, output)
         }
         SettingVerb::Unset { key, computer, group, json } => {
             let key = parse(&key)?;
-            let changed = settings::unset(&here.app, key, whose(computer.as_deref(), group.as_deref()));
-            here.changed(computer.as_deref(), group.as_deref(), &changed.map_err(refuse)?, json, output)
+            let whose = whose(computer.as_deref(), group.as_deref());
+            let changed = desk(place, here.app.clone()).change_setting(key, None, whose).map_err(refused)?;
+            here.changed(computer.as_deref(), group.as_deref(), &changed, json, output)
         }
         SettingVerb::Explain { key, computer, json } => here.explain(parse(&key)?, &computer, json, output),
     }

@@ -3,61 +3,102 @@
 use std::io::Read as _;
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::args::{Place, UserVerb};
-use super::context::{open, open_or_make};
+use super::args::{Place, ScopeOptions, UserVerb};
+use super::context::{desk, open, open_or_make, refused};
 use super::output::Output;
 use super::{Done, Failure, terminal};
 use crate::clock;
 use crate::model::access::Scope;
-use crate::service::accounts::{self, AccountError};
-use crate::store::users;
+use crate::service::accounts;
+use crate::store::users::User;
 
 pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
     let app = if matches!(verb, UserVerb::Add { .. }) { open_or_make(place)? } else { open(place)? }.app;
-    let refuse = |error: AccountError| match error {
-        AccountError::Store(_) | AccountError::Hash(_) => Failure::Failed(error.into()),
-        _ => Failure::Refused(error.into()),
-    };
+    let desk = desk(place, app);
     match verb {
-        UserVerb::Add { name, password_stdin } => {
+        UserVerb::Add { name, role, scope, password_stdin, json } => {
             let (password, one_time) = password(password_stdin)?;
-            accounts::add(&app, &name, &password, one_time, accounts::ADMINISTRATOR, Scope::ALL).map_err(refuse)?;
-            output.line(format_args!("added {name}"))?;
-            tell(one_time, &password, output)
+            let scope = read(&scope)?;
+            desk.add_user(&name, &password, one_time, &role, scope).map_err(refused)?;
+            told(&name, "added", one_time.then_some(&*password), json, output)
         }
-        UserVerb::Password { name, password_stdin } => {
+        UserVerb::Password { name, password_stdin, json } => {
             let (password, one_time) = password(password_stdin)?;
-            accounts::set_password(&app, &name, &password, one_time).map_err(refuse)?;
-            output.line(format_args!("changed the password of {name}"))?;
-            tell(one_time, &password, output)
+            desk.set_password(&name, &password, one_time).map_err(refused)?;
+            told(&name, "changed the password of", one_time.then_some(&*password), json, output)
         }
-        UserVerb::List { json } => {
-            let all = app.store.read_now(users::list)?;
-            if json {
-                #[derive(Serialize)]
-                struct View {
-                    name: String,
-                    must_change_password: bool,
-                    created_at: String,
-                }
-                let views = all.into_iter().map(|user| View {
-                    name: user.name,
-                    must_change_password: user.must_change_password,
-                    created_at: clock::utc_text(user.created_at),
-                });
-                return output.json(&views.collect::<Vec<_>>());
-            }
-            let rows: Vec<[String; 3]> = all
-                .into_iter()
-                .map(|user| {
-                    let password = if user.must_change_password { "one-time" } else { "set" };
-                    [user.name, password.to_owned(), clock::local_text(user.created_at)]
-                })
-                .collect();
-            output.table(["NAME", "PASSWORD", "ADDED"], &rows)
+        UserVerb::Access { name, role, scope, json } => {
+            desk.set_access(&name, &role, read(&scope)?).map_err(refused)?;
+            told(&name, "changed the access of", None, json, output)
         }
+        UserVerb::Disable { name, json } => {
+            desk.set_disabled(&name, true).map_err(refused)?;
+            told(&name, "locked out", None, json, output)
+        }
+        UserVerb::Enable { name, json } => {
+            desk.set_disabled(&name, false).map_err(refused)?;
+            told(&name, "let in again:", None, json, output)
+        }
+        UserVerb::NoCodes { name, json } => {
+            desk.unset_codes(&name, None).map_err(refused)?;
+            told(&name, "no codes are asked for from", None, json, output)
+        }
+        UserVerb::Delete { name, json } => {
+            desk.delete_user(&name).map_err(refused)?;
+            told(&name, "deleted", None, json, output)
+        }
+        UserVerb::List { json } => list(desk.users().map_err(refused)?, json, output),
     }
+}
+
+fn read(options: &ScopeOptions) -> Result<Scope, Failure> {
+    Scope::parse(options.computers.as_deref(), Some(&options.families.join("\n")))
+        .map_err(|error| Failure::Refused(error.into()))
+}
+
+fn list(all: Vec<User>, json: bool, output: &mut Output) -> Done {
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            name: String,
+            role: String,
+            computers: Option<String>,
+            families: Vec<String>,
+            disabled: bool,
+            must_change_password: bool,
+            codes: bool,
+            created_at: String,
+        }
+        let views = all.into_iter().map(|user| View {
+            name: user.name,
+            role: user.role,
+            computers: user.scope.computers.as_ref().map(ToString::to_string),
+            families: user.scope.families.iter().map(ToString::to_string).collect(),
+            disabled: user.disabled_at.is_some(),
+            must_change_password: user.must_change_password,
+            codes: user.one_time_secret.is_some(),
+            created_at: clock::utc_text(user.created_at),
+        });
+        return output.json(&views.collect::<Vec<_>>());
+    }
+    let rows: Vec<[String; 5]> = all
+        .into_iter()
+        .map(|user| {
+            let state = match (user.disabled_at, user.must_change_password) {
+                (Some(_), _) => "disabled",
+                (None, true) => "one-time password",
+                (None, false) => "active",
+            };
+            let computers = user.scope.computers.as_ref().map(|query| format!("computers {query}"));
+            let families = user.scope.families_text().map(|lines| format!("families {}", lines.replace('\n', ", ")));
+            let scope: Vec<String> = computers.into_iter().chain(families).collect();
+            let scope = if scope.is_empty() { "everything".to_owned() } else { scope.join("; ") };
+            [user.name, user.role, state.to_owned(), clock::local_text(user.created_at), scope]
+        })
+        .collect();
+    output.table(["NAME", "ROLE", "STATE", "ADDED", "SCOPE"], &rows)
 }
 
 /// What was given on standard input, or a one-time password of ours.
@@ -70,9 +111,14 @@ fn password(from_stdin: bool) -> Result<(String, bool), Failure> {
     Ok((text.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 
-fn tell(one_time: bool, password: &str, output: &mut Output) -> Done {
-    if one_time {
-        output.line(format_args!("one-time password: {password}"))?;
+fn told(name: &str, done: &str, one_time: Option<&str>, json: bool, output: &mut Output) -> Done {
+    if json {
+        let mut view = json!({ "name": name });
+        if let Some(password) = one_time {
+            view["one_time_password"] = password.into();
+        }
+        return output.json(&view);
     }
-    Ok(())
+    output.line(format_args!("{done} {name}"))?;
+    one_time.map_or(Ok(()), |password| output.line(format_args!("one-time password: {password}")))
 }

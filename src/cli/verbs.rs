@@ -4,11 +4,12 @@
 
 use super::Failure;
 use super::args::{
-    Activate, Assign, Build, CheckConfig, ComputerVerb, DeploymentVerb, GroupMark, GroupVerb, MirrorVerb, NetworkVerb,
-    PackageVerb, RegistryVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, UserVerb, Verb, Why,
+    Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, GroupMark, GroupVerb, MirrorVerb,
+    NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, TokenVerb, UserVerb,
+    Verb, Why,
 };
 use crate::model::access::Right;
-use crate::service::desk::verbs::{Computers, Needs, Packages, Reach};
+use crate::service::desk::verbs::{Computers, Packages, Reach};
 
 /// A verb as the desk sees it.
 #[derive(Debug)]
@@ -17,13 +18,14 @@ pub(super) struct About {
     pub(super) words: &'static str,
     /// What it is done to, with its kind.
     pub(super) subject: String,
-    pub(super) needs: Needs,
+    /// Each of these rights.
+    pub(super) needs: &'static [Right],
     pub(super) reach: Reach,
 }
 
-fn line(words: &'static str, right: &'static [Right], packages: Packages, computers: Computers) -> About {
+fn line(words: &'static str, needs: &'static [Right], packages: Packages, computers: Computers) -> About {
     let reach = Reach { packages, computers };
-    About { words, subject: String::new(), needs: Needs::Rights(right), reach }
+    About { words, subject: String::new(), needs, reach }
 }
 
 impl About {
@@ -79,16 +81,32 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
         Verb::Mirror(verb) => mirror(verb),
         Verb::Site(verb) => site(verb),
         Verb::User(verb) => user(verb),
+        Verb::Role(verb) => role(verb),
+        Verb::Token(TokenVerb::Create { .. }) => {
+            return only_here(
+                "`token create` makes a token of anybody's on the server's machine: leave --server (DRIPFEED_SERVER) away \
+                 there, or have its owner make one in the console",
+            );
+        }
+        // Everybody sees and takes back their own; the desk knows whose they are.
+        Verb::Token(TokenVerb::List { .. }) => by_desk("token list", &[]),
+        Verb::Token(TokenVerb::Delete { id, .. }) => by_desk("token delete", &[]).on("token", id),
+        Verb::Audit(AuditVerb::List { .. }) => by_desk("audit list", &[Right::SeeAudit]),
     })
+}
+
+/// Something that the console does with the same words: the desk itself asks whose account it is, and what scope.
+fn by_desk(words: &'static str, needs: &'static [Right]) -> About {
+    line(words, needs, Packages::Nothing, Computers::Nothing)
 }
 
 /// Something about all computers.
 fn seen(words: &'static str, right: Right) -> About {
-    let needs = Needs::Rights(match right {
+    let needs: &'static [Right] = match right {
         Right::SeeGroups => &[Right::SeeGroups],
         Right::SeeDeployments => &[Right::SeeDeployments],
         _ => &[Right::SeeComputers],
-    });
+    };
     let reach = Reach { packages: Packages::Nothing, computers: Computers::All };
     About { words, subject: String::new(), needs, reach }
 }
@@ -235,15 +253,26 @@ fn site(verb: &SiteVerb) -> About {
 }
 
 fn user(verb: &UserVerb) -> About {
-    let everything = |words, name: &str| {
-        let about = line(words, &[], Packages::All, Computers::All).on("user", name);
-        About { needs: Needs::Everything, ..about }
-    };
+    let edit = |words, name: &str| by_desk(words, &[Right::EditUsers]).on("user", name);
     match verb {
-        UserVerb::List { .. } => line("user list", &[Right::EditUsers], Packages::Nothing, Computers::Nothing),
-        // An administrator, and somebody else's password: whoever may do these can become anybody.
-        UserVerb::Add { name, .. } => everything("user add", name),
-        UserVerb::Password { name, .. } => everything("user password", name),
+        UserVerb::List { .. } => by_desk("user list", &[Right::EditUsers]),
+        UserVerb::Add { name, .. } => edit("user add", name),
+        UserVerb::Password { name, .. } => edit("user password", name),
+        UserVerb::Access { name, .. } => edit("user access", name),
+        UserVerb::Disable { name, .. } => edit("user disable", name),
+        UserVerb::Enable { name, .. } => edit("user enable", name),
+        UserVerb::NoCodes { name, .. } => edit("user no-codes", name),
+        UserVerb::Delete { name, .. } => edit("user delete", name),
+    }
+}
+
+fn role(verb: &RoleVerb) -> About {
+    let edit = |words, name: &str| by_desk(words, &[Right::EditUsers]).on("role", name);
+    match verb {
+        RoleVerb::List { .. } => by_desk("role list", &[Right::EditUsers]),
+        RoleVerb::Rights { .. } => by_desk("role rights", &[]),
+        RoleVerb::Set { name, .. } => edit("role set", name),
+        RoleVerb::Delete { name, .. } => edit("role delete", name),
     }
 }
 
@@ -296,6 +325,11 @@ mod tests {
             "mirror key",
             "site list",
             "user list",
+            "user add eve",
+            "user no-codes eve",
+            "role set packers packages.build",
+            "token delete 7",
+            "audit list",
         ] {
             let about = about(&parsed(line)).expect("a verb for everywhere");
             assert!(line.starts_with(about.words), "{line}: {}", about.words);
@@ -303,15 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn what_gives_everything_needs_everything() {
-        for line in ["user add eve", "user password admin"] {
-            assert_eq!(about(&parsed(line)).expect("a verb").needs, Needs::Everything, "{line}");
-        }
-    }
-
-    #[test]
     fn what_runs_here_only_says_so() {
-        for line in ["serve", "demo", "check-config", "activate 1795168800 --ca /tmp/ca.pem"] {
+        for line in [
+            "serve",
+            "demo",
+            "check-config",
+            "activate 1795168800 --ca ca.pem",
+            "token create ci --user ada --rights users.edit",
+        ] {
             let Err(Failure::Refused(error)) = about(&parsed(line)) else { panic!("{line} was taken") };
             assert!(error.to_string().contains("machine"), "{line}: {error}");
         }

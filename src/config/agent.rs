@@ -42,12 +42,11 @@ const MIN_BANDWIDTH: u64 = 1024;
 const DEFAULT_START_DELAY: u32 = 300;
 /// Where the agent keeps its state when it runs as root.
 const SYSTEM_DATA_DIR: &str = "/var/lib/dripfeed-agent";
-/// Looked for in this order when no file is named.
-const DEFAULT_FILES: [&str; 3] = [
-    "/etc/dripfeed-agent/dripfeed-agent.toml",
-    "/etc/dripfeed-agent/ocsinventory-agent.cfg",
-    "/etc/dripfeed-agent/oco-agent.ini",
-];
+/// Where its configuration is looked for when no file is named.
+#[cfg(not(windows))]
+const CONFIG_DIR: &str = "/etc/dripfeed-agent";
+/// The files of that directory, in this order.
+const DEFAULT_FILES: [&str; 3] = ["dripfeed-agent.toml", "ocsinventory-agent.cfg", "oco-agent.ini"];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -220,14 +219,18 @@ impl AgentOpts {
         Self::from_stock(&text).map_err(refuse)
     }
 
-    /// Which file holds when none is named, if there is one.
-    pub fn default_file() -> Option<PathBuf> {
-        DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists())
+    /// Which file holds when none is named, if there is one. On Windows it lies beside the state.
+    pub fn default_file(data_dir: Option<&Path>) -> Option<PathBuf> {
+        #[cfg(windows)]
+        let directory = data_dir.map_or_else(default_data_dir, Path::to_owned);
+        #[cfg(not(windows))]
+        let (directory, _) = (Path::new(CONFIG_DIR), data_dir);
+        DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists())
     }
 
     /// The file that holds when none is named, if there is one.
-    pub fn read_default() -> Result<Self, AgentConfigError> {
-        match Self::default_file() {
+    pub fn read_default(data_dir: Option<&Path>) -> Result<Self, AgentConfigError> {
+        match Self::default_file(data_dir) {
             Some(path) => Self::read(&path),
             None => Ok(Self::default()),
         }
@@ -462,12 +465,14 @@ fn server_address(written: &str) -> Result<(String, Option<&'static str>), Agent
     })
 }
 
-/// `<data dir>/<address with every / as _>`, as the stock agent names it; or the directory itself, when it is such a one.
+/// `<data dir>/<address with every / as _>` (on Windows every colon, too), as the stock agent names it; or the directory itself, when it is such a one.
 fn state_dir(data_dir: &Path, server: &str) -> PathBuf {
     if data_dir.join("ocsinv.conf").exists() {
         return data_dir.to_owned();
     }
-    data_dir.join(server.replace('/', "_"))
+    // On Windows a colon is no part of a name.
+    let other: &[char] = if cfg!(windows) { &['/', ':'] } else { &['/'] };
+    data_dir.join(server.replace(other, "_"))
 }
 
 /// The name of this computer, where the system tells it by the environment only.
@@ -477,8 +482,9 @@ pub fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
+/// Where state is kept when nothing else is said.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-fn default_data_dir() -> PathBuf {
+pub fn default_data_dir() -> PathBuf {
     #[cfg(unix)]
     if !rustix::process::geteuid().is_root() {
         if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
@@ -577,7 +583,8 @@ mod tests {
     #[test]
     fn state_lies_where_the_stock_agent_keeps_it() {
         let config = opts("https://ocs:8443/ocsinventory").check().expect("an address");
-        assert_eq!(config.state_dir, Path::new("/data/https:__ocs:8443_ocsinventory"));
+        let name = if cfg!(windows) { "https___ocs_8443_ocsinventory" } else { "https:__ocs:8443_ocsinventory" };
+        assert_eq!(config.state_dir, Path::new("/data").join(name));
         let stock = tempfile::tempdir().expect("a directory");
         File::create(stock.path().join("ocsinv.conf")).expect("a file");
         let config = AgentOpts { data_dir: Some(stock.path().to_owned()), ..opts("ocs") }.check().expect("an address");

@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -112,6 +112,16 @@ pub const KEYS: &[Key] = &[
         name: "limits.free_space",
         default: "64 MiB",
         meaning: "With less space on its disks than this, /readyz says that the server is not ready.",
+    },
+    Key {
+        name: "webhooks.targets",
+        default: "public",
+        meaning: "Where webhooks may go: public, or any: private and loopback addresses, too.",
+    },
+    Key {
+        name: "webhooks.ca_file",
+        default: "",
+        meaning: "PEM file with the authorities that webhooks trust. Default: this machine's own list.",
     },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
@@ -449,6 +459,14 @@ impl ServerOpts {
             settings: self.agent_settings()?,
             user_agents: self.value("agents.user_agents", "expected any or known")?,
             group_refresh: self.duration("groups.refresh")?,
+            webhooks: Webhooks {
+                private: match self.text("webhooks.targets").0 {
+                    "public" => false,
+                    "any" => true,
+                    _ => return Err(self.wrong("webhooks.targets", "expected public or any")),
+                },
+                ca_file: Some(self.text("webhooks.ca_file").0).filter(|text| !text.is_empty()).map(PathBuf::from),
+            },
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -497,7 +515,7 @@ impl ServerOpts {
             // Never empty: there is always localhost.
             return Ok(machine_names().into_iter().next().unwrap_or_else(|| "localhost".to_owned()));
         }
-        let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if address || (name.len() <= 253 && name.chars().all(plain)) {
             return Ok(name.to_owned());
@@ -627,6 +645,8 @@ pub struct ServerConfig {
     pub user_agents: UserAgents,
     /// How often groups that depend on the time are asked again.
     pub group_refresh: Duration,
+    /// Where webhooks may go.
+    pub webhooks: Webhooks,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.
@@ -638,6 +658,19 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// Host and port by which a bound address is reached from elsewhere.
+    pub fn authority(&self, bound: SocketAddr) -> String {
+        let host = if self.public_name_is_set || bound.ip().is_unspecified() {
+            self.public_name.clone()
+        } else {
+            bound.ip().to_string()
+        };
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", bound.port()),
+            _ => format!("{host}:{}", bound.port()),
+        }
+    }
+
     /// The published tree.
     pub fn download_dir(&self) -> PathBuf {
         self.data_dir.join("download")
@@ -674,6 +707,15 @@ pub enum Certificate {
         /// Where authority, certificate and keys are kept.
         directory: PathBuf,
     },
+}
+
+/// Where webhooks may go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Webhooks {
+    /// To private and loopback addresses, too?
+    pub private: bool,
+    /// The authorities that are trusted; the machine's own list without it.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Bounds on what comes in.

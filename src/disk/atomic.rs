@@ -54,10 +54,10 @@ pub fn sync_dir(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes the names in a directory durable, as far as this system lets a program do so.
+/// Nothing: Windows flushes no directories. A rename returns when the disk has it; NTFS keeps other changes of names in
+/// its journal, in their order.
 #[cfg(not(unix))]
 pub fn sync_dir(_: &Path) -> io::Result<()> {
-    // Windows cannot open a directory as a file; NTFS keeps names in its own journal.
     Ok(())
 }
 
@@ -68,6 +68,9 @@ pub fn create_dir(directory: &Path) -> io::Result<()> {
 
 /// Makes a directory that only its owner may look into (0700), and those above it; one that is there stays as it is.
 pub fn create_dir_private(directory: &Path) -> io::Result<()> {
+    #[cfg(windows)]
+    return super::windows::create_private(directory);
+    #[cfg(not(windows))]
     create_dir_with_mode(directory, 0o700)
 }
 
@@ -124,8 +127,11 @@ pub fn is_leftover(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with('.') && name.strip_suffix(".new").is_some())
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the room that renames")]
+#[cfg_attr(not(windows), expect(clippy::disallowed_methods, reason = "this is the room that renames"))]
 pub(super) fn rename_only(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(windows)]
+    return super::windows::rename(from, to);
+    #[cfg(not(windows))]
     fs::rename(from, to)
 }
 

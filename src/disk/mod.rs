@@ -7,6 +7,7 @@
 //! | [`PositionedReader`] | one file read from several places at once |
 //! | [`published`] | the tree that agents fetch from: staged, then published with one rename |
 //! | [`space`] | how much is left |
+//! | [`uploads`] | files on their way to the server, grown piece by piece |
 //!
 //! # Checkpoints
 //!
@@ -19,7 +20,8 @@
 //! - [`atomic::rename`]: `rename:renamed` `rename:done`
 //! - [`Staged::publish`]: `publish:info-written` (in [`Staged::write_info`]) `publish:files-synced`
 //!   `publish:directory-synced` `publish:renamed` `publish:done`
-//! - [`PublishedTree::withdraw`]: `withdraw:renamed` `withdraw:synced` `withdraw:done`
+//! - [`PublishedTree::withdraw`] and [`PublishedTree::set_aside`]: `withdraw:renamed` `withdraw:synced` `withdraw:done`
+//! - [`PublishedTree::restore`]: `restore:renamed` `restore:done`
 //!
 //! `service::publish` adds its own around its commits: `build:…` and `withdraw:noted`.
 
@@ -29,8 +31,13 @@ pub mod lock;
 mod positioned;
 pub mod published;
 pub mod space;
+pub mod uploads;
+#[cfg(windows)]
+mod windows;
 
 pub use checkpoint::checkpoint;
 pub use lock::{LockError, LockFile};
 pub use positioned::PositionedReader;
 pub use published::{FragmentWriter, PublishedTree, Spool, Staged, TreeError};
+#[cfg(windows)]
+pub use windows::{is_trusted, make_private};

@@ -75,6 +75,10 @@ impl TreeError {
 const BUILD_LOCK: &str = "build.lock";
 /// What the names of packages end in that are gone on with after a crash.
 const PARTIAL: &str = ".partial";
+/// Below staging: packages that were taken back and may come back.
+const ASIDE: &str = "withdrawn";
+/// Below staging: files on their way to the server.
+pub(super) const UPLOADS: &str = "uploads";
 
 /// Both directories of the tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -134,16 +138,86 @@ impl PublishedTree {
     /// Takes a package out of the tree; `false` if it was not there. Its files are gone when this returns; after a
     /// crash they are gone from the tree and lie in staging, or nothing has happened.
     pub fn withdraw(&self, id: PackageId) -> Result<bool, TreeError> {
+        let to = self.free_name(&id.to_string(), "withdrawn", is_free)?;
+        if !self.take_out(id, &to)? {
+            return Ok(false);
+        }
+        remove_tree(&to).map_err(|source| TreeError::of(&to, source))?;
+        checkpoint("withdraw:done");
+        Ok(true)
+    }
+
+    /// Takes a package out of the tree and keeps its files, so that [`PublishedTree::restore`] can bring it back; `false`
+    /// if it was not there. One rename, as with [`PublishedTree::withdraw`].
+    pub fn set_aside(&self, id: PackageId) -> Result<bool, TreeError> {
+        let aside = self.0.staging.join(ASIDE);
+        super::atomic::create_dir_private(&aside).map_err(|source| TreeError::of(&aside, source))?;
+        let to = aside.join(id.to_string());
+        if self.contains(id) {
+            // Something of that number is in the way only if a restoration was torn: the tree has the whole.
+            remove_tree(&to).map_err(|source| TreeError::of(&to, source))?;
+        }
+        let taken = self.take_out(id, &to)?;
+        if taken {
+            sync_dir(&aside).map_err(|source| TreeError::of(&aside, source))?;
+            checkpoint("withdraw:done");
+        }
+        Ok(taken)
+    }
+
+    /// Are the files of a withdrawn package still there?
+    pub fn is_aside(&self, id: PackageId) -> bool {
+        self.aside(id).join("info").is_file()
+    }
+
+    /// Opens a file of a package that was set aside.
+    pub fn open_aside(&self, key: TreeKey) -> io::Result<File> {
+        File::open(self.aside(key.package()).join(key.file_name()))
+    }
+
+    /// Brings a package back that was set aside, with one rename; `false` if its files are gone.
+    pub fn restore(&self, id: PackageId) -> Result<bool, TreeError> {
+        let from = self.aside(id);
+        if !self.is_aside(id) {
+            return Ok(false);
+        }
+        if self.is_taken(id) {
+            return Err(TreeError::Exists { package: id });
+        }
+        let failed = |source| TreeError::of(&self.0.download, source);
+        rename_new(&from, &self.0.download.join(id.to_string())).map_err(failed)?;
+        checkpoint("restore:renamed");
+        sync_dir(parent(&from)).map_err(failed)?;
+        self.sync_both()?;
+        checkpoint("restore:done");
+        Ok(true)
+    }
+
+    /// Removes the files of a package that was set aside; `false` if there were none.
+    pub fn forget_aside(&self, id: PackageId) -> Result<bool, TreeError> {
+        let from = self.aside(id);
+        if is_free(&from).is_ok() {
+            return Ok(false);
+        }
+        // Under another name first: what is half removed must not come back.
+        let to = self.free_name(&id.to_string(), "withdrawn", is_free)?;
+        rename_only(&from, &to).map_err(|source| TreeError::of(&self.0.staging, source))?;
+        sync_dir(parent(&from)).map_err(|source| TreeError::of(&self.0.staging, source))?;
+        remove_tree(&to).map_err(|source| TreeError::of(&to, source))?;
+        Ok(true)
+    }
+
+    fn aside(&self, id: PackageId) -> PathBuf {
+        self.0.staging.join(ASIDE).join(id.to_string())
+    }
+
+    /// One rename out of the tree; `false` if the package is not there.
+    fn take_out(&self, id: PackageId, to: &Path) -> Result<bool, TreeError> {
         let from = self.0.download.join(id.to_string());
         if fs::symlink_metadata(&from).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(false);
         }
-        let to = self.free_name(&id.to_string(), "withdrawn", |path| match fs::symlink_metadata(path) {
-            Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        })?;
-        match rename_only(&from, &to) {
+        match rename_only(&from, to) {
             Ok(()) => {}
             // Another one was faster.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -152,18 +226,17 @@ impl PublishedTree {
         checkpoint("withdraw:renamed");
         self.sync_both()?;
         checkpoint("withdraw:synced");
-        remove_tree(&to).map_err(|source| TreeError::of(&to, source))?;
-        checkpoint("withdraw:done");
         Ok(true)
     }
 
-    /// Removes what a crash left in staging; says how many things there were. The caller holds the build lock alone.
+    /// Removes what a crash left in staging; says how many things there were. Uploads and packages that may come back
+    /// stay. The caller holds the build lock alone.
     pub fn clear_staging(&self) -> Result<u32, TreeError> {
         self.clear_but(|_| false)
     }
 
     fn clear_but(&self, keep: impl Fn(&str) -> bool) -> Result<u32, TreeError> {
-        let keep = |name: &str| name == BUILD_LOCK || keep(name);
+        let keep = |name: &str| matches!(name, BUILD_LOCK | ASIDE | UPLOADS) || keep(name);
         let staging = &self.0.staging;
         let clear = || {
             let mut count = 0;
@@ -285,12 +358,22 @@ impl PublishedTree {
     }
 
     #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
     fn check_one_file_system(&self) -> Result<(), TreeError> {
         Ok(())
     }
 
     fn two_file_systems(&self) -> TreeError {
         TreeError::TwoFileSystems { download: self.0.download.clone(), staging: self.0.staging.clone() }
+    }
+}
+
+/// Refuses a name that something has.
+fn is_free(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -564,6 +647,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as on Unix")]
 fn set_mode(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
 }
@@ -637,6 +721,25 @@ mod tests {
         assert!(tree.withdraw(package(7)).expect("withdrawn"));
         assert!(!tree.withdraw(package(7)).expect("gone"));
         assert_eq!(listing(root.path()), NOTHING);
+    }
+
+    #[test]
+    fn a_package_that_is_set_aside_comes_back_whole_until_it_is_forgotten() {
+        let root = tempfile::tempdir().expect("a directory");
+        let tree = open(root.path());
+        publish(&tree, package(7)).expect("published");
+        assert!(tree.set_aside(package(7)).expect("set aside"));
+        assert!(!tree.set_aside(package(7)).expect("gone"));
+        assert!(!tree.contains(package(7)) && tree.is_aside(package(7)));
+        // A start in between keeps it.
+        assert_eq!(tree.clear_staging().expect("cleared"), 0);
+        assert!(tree.restore(package(7)).expect("restored"));
+        assert!(tree.contains(package(7)) && !tree.restore(package(7)).expect("not aside"));
+        assert!(tree.set_aside(package(7)).expect("again"));
+        assert!(tree.forget_aside(package(7)).expect("forgotten"));
+        assert!(!tree.forget_aside(package(7)).expect("nothing left"));
+        assert!(!tree.restore(package(7)).expect("nothing left"));
+        assert_eq!(listing(root.path()), format!("{NOTHING}\nstaging/withdrawn/"));
     }
 
     #[test]

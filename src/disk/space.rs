@@ -10,13 +10,13 @@ pub fn free(path: &Path) -> io::Result<u64> {
     Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
-/// Not known on this system.
-#[cfg(not(unix))]
-pub fn free(_: &Path) -> io::Result<u64> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+/// Bytes that this user can still write to the volume of `path`.
+#[cfg(windows)]
+pub fn free(path: &Path) -> io::Result<u64> {
+    super::windows::free(path)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     #[test]
     fn a_directory_has_some_space_and_a_missing_one_is_an_error() {

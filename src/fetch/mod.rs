@@ -12,6 +12,7 @@
 mod bucket;
 mod client;
 mod error;
+pub mod poster;
 mod proxy;
 pub mod srv;
 mod url;

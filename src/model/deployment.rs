@@ -234,6 +234,8 @@ pub struct Deployment {
     pub created_at: UnixTime,
     /// When it was taken back.
     pub cancelled_at: Option<UnixTime>,
+    /// When it was put away: nobody else gets it, and its results stay.
+    pub closed_at: Option<UnixTime>,
 }
 
 /// One package on one computer within a deployment.

@@ -34,6 +34,7 @@ pub mod settings;
 mod size;
 mod time;
 mod tree;
+mod upload;
 mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
@@ -53,4 +54,5 @@ pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
+pub use upload::{InvalidUploadId, Upload, UploadId};
 pub use user_agent::UserAgents;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use super::{Digest, FragmentCount, Priority, UnixTime};
+use super::{Digest, ExitCodes, FragmentCount, Priority, UnixTime};
 
 /// Why a package, or a part of its description, was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -335,6 +335,8 @@ pub struct Package {
     pub notify: Option<Notify>,
     /// The message after.
     pub done: Option<Done>,
+    /// What unusual exit codes of its command mean; only our own agent knows of them.
+    pub exit_codes: ExitCodes,
     /// How many fragments the archive has; 0 is a command without files.
     pub fragments: FragmentCount,
     /// Bytes of the archive.

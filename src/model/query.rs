@@ -26,6 +26,8 @@ pub const MAX_DEPTH: usize = 24;
 pub const MAX_CONDITIONS: usize = 250;
 /// Units of an age: 10,000 weeks are 190 years.
 const MAX_AGE: u32 = 10_000;
+/// Bytes of a section's or a field's name; those of the protocol have 30 at most.
+const MAX_SECTION_NAME: usize = 64;
 
 /// A checked question about a computer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +98,30 @@ pub enum Expr {
     },
     /// It is a member of the group.
     InGroup(String),
+    /// One of a section's elements says so of a field. That it equals the empty text means that none says anything.
+    Section {
+        /// The section, letters without case.
+        section: String,
+        /// Its field, letters without case.
+        field: String,
+        /// How; order is that of versions.
+        operator: Operator,
+        /// With what.
+        value: String,
+    },
+    /// One of a section's elements says what lies between two values, both included, in the order of versions.
+    SectionBetween {
+        /// The section.
+        section: String,
+        /// Its field.
+        field: String,
+        /// From.
+        low: String,
+        /// To.
+        high: String,
+    },
+    /// Its inventory has such a section with something in it.
+    HasSection(String),
 }
 
 /// A test of a program's version.
@@ -106,6 +132,13 @@ pub struct VersionTest {
     pub operator: Operator,
     /// With what.
     pub value: String,
+}
+
+impl VersionTest {
+    /// Does a version pass it?
+    pub fn holds(&self, version: &str) -> bool {
+        self.operator.holds(compare_versions(version, &self.value))
+    }
 }
 
 macro_rules! words {
@@ -382,6 +415,9 @@ pub struct Facts {
     pub groups: BTreeSet<String>,
     /// The administrators' own fields that say something, by their names, [`fold`]ed.
     pub fields: BTreeMap<String, String>,
+    /// What the inventory says in sections that are asked for, by [`section_key`]; the section itself by its name and an
+    /// empty field.
+    pub sections: BTreeMap<(String, String), Vec<String>>,
     /// What is installed; `None` as long as nobody keeps it in a form that can be searched.
     pub software: Option<Vec<Software>>,
 }
@@ -396,7 +432,22 @@ pub fn fold(text: &str) -> String {
     text.to_lowercase()
 }
 
+/// By what a section's field is found: both names in upper case.
+pub fn section_key(section: &str, field: &str) -> (String, String) {
+    (section.to_ascii_uppercase(), field.to_ascii_uppercase())
+}
+
+/// Can a section, or a field of one, be asked for by that name?
+pub fn is_section_name(name: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=MAX_SECTION_NAME).contains(&name.len()) && name.bytes().all(usual)
+}
+
 impl Facts {
+    fn said(&self, section: &str, field: &str) -> &[String] {
+        self.sections.get(&section_key(section, field)).map_or(&[], Vec::as_slice)
+    }
+
     fn values(&self, field: Field) -> Vec<&str> {
         let computer = &self.computer;
         let one = match field {
@@ -469,6 +520,21 @@ impl Query {
         names
     }
 
+    /// The sections' fields that it asks for, by [`section_key`]; sections as such with an empty field.
+    pub fn sections(&self) -> BTreeSet<(String, String)> {
+        let mut asked = BTreeSet::new();
+        self.visit(&mut |expr| match expr {
+            Expr::Section { section, field, .. } | Expr::SectionBetween { section, field, .. } => {
+                asked.insert(section_key(section, field));
+            }
+            Expr::HasSection(section) => {
+                asked.insert(section_key(section, ""));
+            }
+            _ => {}
+        });
+        asked
+    }
+
     /// Can its answer change though nothing is learnt?
     pub fn depends_on_time(&self) -> bool {
         let mut depends = false;
@@ -519,13 +585,38 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         Expr::HasSoftware { name, version } => {
             let name = fold(name);
             facts.software.iter().flatten().any(|software| {
-                fold(&software.name) == name
-                    && version
-                        .as_ref()
-                        .is_none_or(|test| test.operator.holds(compare_versions(&software.version, &test.value)))
+                fold(&software.name) == name && version.as_ref().is_none_or(|test| test.holds(&software.version))
             })
         }
         Expr::InGroup(name) => facts.groups.contains(&fold(name)),
+        Expr::Section { section, field, operator: Operator::Eq, value } if value.is_empty() => {
+            facts.said(section, field).is_empty()
+        }
+        Expr::Section { section, field, operator: Operator::Ne, value } => {
+            let said = facts.said(section, field);
+            if value.is_empty() {
+                !said.is_empty()
+            } else {
+                !said.iter().any(|fact| said_so(Operator::Eq, fact, value))
+            }
+        }
+        Expr::Section { section, field, operator, value } => {
+            facts.said(section, field).iter().any(|fact| said_so(*operator, fact, value))
+        }
+        Expr::SectionBetween { section, field, low, high } => facts
+            .said(section, field)
+            .iter()
+            .any(|fact| said_so(Operator::Ge, fact, low) && said_so(Operator::Le, fact, high)),
+        Expr::HasSection(section) => !facts.said(section, "").is_empty(),
+    }
+}
+
+/// Sizes, counts and versions are text in an inventory: numbers in them are ordered by value.
+fn said_so(operator: Operator, fact: &str, value: &str) -> bool {
+    if operator.is_order() {
+        operator.holds(compare_versions(&fold(fact), &fold(value)))
+    } else {
+        compare_text(operator, fact, value)
     }
 }
 
@@ -595,8 +686,28 @@ fn check(expr: &Expr, depth: usize, conditions: &mut usize) -> Result<(), String
             check_text(&test.value)
         }
         Expr::InGroup(name) => check_named(name),
+        Expr::Section { section, field, value, .. } => {
+            check_section(section)?;
+            check_section(field)?;
+            check_text(value)
+        }
+        Expr::SectionBetween { section, field, low, high } => {
+            check_section(section)?;
+            check_section(field)?;
+            check_text(low)?;
+            check_text(high)
+        }
+        Expr::HasSection(section) => check_section(section),
         Expr::InNetwork { .. } | Expr::Moment { .. } => Ok(()),
     }
+}
+
+fn check_section(name: &str) -> Result<(), String> {
+    if is_section_name(name) {
+        return Ok(());
+    }
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(MAX_SECTION_NAME).collect();
+    Err(format!("\"{shown}\" names no section and no field: expected letters, digits and _, as in CPUS.TYPE"))
 }
 
 fn check_ordered(field: Field) -> Result<(), String> {
@@ -673,6 +784,13 @@ impl fmt::Display for Expr {
                 write!(f, "has software {} {} {}", Quoted(name), test.operator.as_str(), Quoted(&test.value))
             }
             Self::InGroup(name) => write!(f, "in group {}", Quoted(name)),
+            Self::Section { section, field, operator, value } => {
+                write!(f, "section {section}.{field} {} {}", operator.as_str(), Quoted(value))
+            }
+            Self::SectionBetween { section, field, low, high } => {
+                write!(f, "section {section}.{field} between {} and {}", Quoted(low), Quoted(high))
+            }
+            Self::HasSection(section) => write!(f, "has section {section}"),
         }
     }
 }

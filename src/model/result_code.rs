@@ -129,6 +129,14 @@ impl ResultCode {
             "ERR_EXECUTE_INTERRUPTED" => {
                 "the computer or the agent stopped while the command was running; it was not repeated"
             }
+            "ERR_EXECUTE_NO_EXIT_CODE" => "the command ended, but its exit code could not be read",
+            "ERR_EXECUTE_TOO_MANY_TRY" | "ERR_EXECUTE_TOO_MANY_ERRORS" => {
+                "the agent crashed while the command ran, again and again, and gave up"
+            }
+            "ERR_EXECUTE_PACK" => "the command could not be started",
+            "ERR_NO_LAUNCHER" | "ERR_NO_INST32_CODE" => "the agent's own launcher is missing or did not answer",
+            "ERR_NO_PARAM" => "the package has no command or path",
+            "ERR_ALREADY_SETUP" | "ERR_ALREADY_IN_HISTORY" => "an agent before 2013 had done this package before",
             "ERR_EXECUTE_TIMEOUT" => "the command ran longer than EXECUTION_TIMEOUT minutes and was ended",
             "ERR_OUT_OF_SPACE" => "the computer's disk is too full to unpack the package",
             "ERR_TIMEOUT" => "the package was not complete within TIMEOUT days",
@@ -145,6 +153,66 @@ impl ResultCode {
             }
         };
         Some(text.to_owned())
+    }
+
+    /// What to do about it, or `None` for what is well or what nobody knows.
+    pub fn advice(&self) -> Option<&'static str> {
+        let code = self.0.as_str();
+        Some(match code {
+            "ERR_ABORTED" => "talk to the person there, or deploy again without asking",
+            "ERR_BAD_DIGEST" => {
+                "run dripfeed package verify; if the tree is right, a mirror or a proxy in between gives out something else"
+            }
+            "ERR_BAD_ID" | "ERR_DONE_FAILED" => "retry: the agent's directory held something of another package",
+            "ERR_BAD_PARAM" | "ERR_NO_PARAM" => "build the package anew with a command or a path",
+            "ERR_BUILD" | "ERR_UNZIP" => {
+                "look at the free space and the permissions of the agent's directory there, then retry"
+            }
+            "ERR_CLEAN" => "something there holds the agent's files open: restart the agent, then retry",
+            "ERR_DOWNLOAD_INFO" => {
+                "open the info location from that computer; it must be https and the agent must have this server's ca.pem"
+            }
+            "ERR_DOWNLOAD_PACK" => "open the fragment location from that computer, then retry",
+            "ERR_EXECUTE" | "ERR_EXECUTE_PACK" => "run the command by hand there to see what it says",
+            "ERR_EXECUTE_INTERRUPTED" => "look whether it was done, then retry",
+            "ERR_EXECUTE_NO_EXIT_CODE" => "look whether it was done there: the command ended in an unusual way",
+            "ERR_EXECUTE_TIMEOUT" => {
+                "the command probably waits for an answer: make it silent, or raise EXECUTION_TIMEOUT"
+            }
+            "ERR_EXECUTE_TOO_MANY_TRY" | "ERR_EXECUTE_TOO_MANY_ERRORS" => "update the agent there, then retry",
+            "ERR_OUT_OF_SPACE" => "free three times the package's size there, then retry",
+            "ERR_TIMEOUT" => {
+                "make it faster (a smaller priority, shorter pauses) or raise DOWNLOAD_TIMEOUT, then retry"
+            }
+            "ERR_NO_LAUNCHER" | "ERR_NO_INST32_CODE" => "install the agent there anew",
+            "ERR_ALREADY_SETUP" | "ERR_ALREADY_IN_HISTORY" => "nothing, or deploy with force to run it again",
+            "UNKNOWN_CODE" => "look into the agent's log there",
+            _ => {
+                let exit = code.strip_prefix("ERR_EXIT_CODE_").or_else(|| code.strip_prefix("EXIT_CODE_"))?;
+                match exit.parse::<i64>().ok()? {
+                    1 => "a general failure: run the command by hand there to see what it says",
+                    2 => "often a file that is not there or a wrong option: look at the command",
+                    5 => "access was denied: the agent's account may not do this",
+                    126 => "the script is not executable, or its interpreter may not be used",
+                    127 => "a program that the command names is not installed there",
+                    137 => "the command was killed, often because memory ran out",
+                    259 => "the command still ran when the agent stopped waiting: raise EXECUTION_TIMEOUT",
+                    1602 => "the installer was cancelled: make it silent",
+                    1603 => {
+                        "the Windows installer failed: a log (/l*v) says where; a retry helps if another one was running"
+                    }
+                    1605 => "the product that was to be changed is not installed there",
+                    1612 | 1619 | 1620 => {
+                        "the installer did not find or could not open its package: look at the file's name"
+                    }
+                    1618 => "another installation was running: retry",
+                    1625 => "a policy forbids this installation there",
+                    1633 => "the package is for another processor",
+                    1638 => "another version is installed already: remove it first or use an upgrade",
+                    _ => "the program's own documents say what its exit code means; run the command by hand there",
+                }
+            }
+        })
     }
 }
 
@@ -180,6 +248,44 @@ mod tests {
     fn text_from_the_wire_is_bounded_and_kept() {
         assert_eq!(ResultCode::from_wire(&"é".repeat(300)).as_str().chars().count(), 255);
         assert_eq!(ResultCode::from_wire("a\u{0}b\n").as_str(), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn what_is_lost_is_explained_with_what_to_do() {
+        // ocs-protocol 8, all that is an error.
+        for code in [
+            "EXIT_CODE_1603",
+            "ERR_EXIT_CODE_3",
+            "ERR_BAD_ID",
+            "ERR_DOWNLOAD_INFO",
+            "ERR_DOWNLOAD_PACK",
+            "ERR_BAD_DIGEST",
+            "ERR_BUILD",
+            "ERR_UNZIP",
+            "ERR_OUT_OF_SPACE",
+            "ERR_EXECUTE",
+            "ERR_EXECUTE_NO_EXIT_CODE",
+            "ERR_EXECUTE_TIMEOUT",
+            "ERR_EXECUTE_TOO_MANY_TRY",
+            "ERR_BAD_PARAM",
+            "ERR_ABORTED",
+            "ERR_DONE_FAILED",
+            "ERR_TIMEOUT",
+            "ERR_CLEAN",
+            "ERR_ALREADY_SETUP",
+            "ERR_ALREADY_IN_HISTORY",
+            "ERR_EXECUTE_PACK",
+            "ERR_EXECUTE_TOO_MANY_ERRORS",
+            "ERR_NO_PARAM",
+            "ERR_NO_LAUNCHER",
+            "ERR_NO_INST32_CODE",
+            "UNKNOWN_CODE",
+        ] {
+            let code = ResultCode::from_wire(code);
+            assert!(code.explanation().is_some() && code.advice().is_some(), "{code}");
+        }
+        assert_eq!(ResultCode::from_wire("SUCCESS").advice(), None);
+        assert_eq!(ResultCode::from_wire("EXIT_CODE_x").advice(), None);
     }
 
     #[test]

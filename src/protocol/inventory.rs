@@ -76,8 +76,8 @@ pub fn changes_by_itself(section: &str, field: &str) -> bool {
     }
 }
 
-/// Sections that are not compared: run-time data, and what has a place of its own.
-const NOT_COMPARED: [&str; 8] =
+/// Sections that are not compared and not searched: run-time data, and what has a place of its own.
+pub const NOT_COMPARED: [&str; 8] =
     ["ACCOUNTINFO", "DOWNLOAD", "IPDISCOVER", "JOURNALLOG", "PROCESS", "PROCESSES", "RUNNINGPROCESSES", "SOFTWARES"];
 
 /// The facts of HARDWARE and BIOS by which people search. Empty text is "not said".

@@ -30,8 +30,8 @@ pub mod xml;
 
 pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
-    AccountField, ComputerFacts, Discovered, InventoryDocument, InventoryReply, InventoryRequest, Network, Section,
-    SectionFacts, SoftwareTitle, changes_by_itself,
+    AccountField, ComputerFacts, Discovered, InventoryDocument, InventoryReply, InventoryRequest, NOT_COMPARED,
+    Network, Section, SectionFacts, SoftwareTitle, changes_by_itself,
 };
 pub use manifest::{
     InvalidFilter, Listing, Manifest, ManifestEntry, ManifestError, MirrorReport, PackageFilter, SignedManifest,

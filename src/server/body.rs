@@ -63,7 +63,8 @@ pub(super) async fn read(
     Ok(whole.freeze())
 }
 
-struct Reading {
+/// A body that is read frame by frame.
+pub(super) struct Reading {
     body: Body,
     patience: Patience,
     started: Instant,
@@ -71,11 +72,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(body: Body, patience: Patience) -> Self {
+    pub(super) fn new(body: Body, patience: Patience) -> Self {
         Self { body, patience, started: Instant::now(), received: 0 }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let earned = Duration::from_millis(self.received.saturating_mul(1000) / self.patience.rate.max(1));
             let allowed = self.patience.grace.saturating_add(earned).min(self.patience.total);

@@ -9,6 +9,7 @@
 //!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
+//!         events.rs      what is told as it happens
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //!         verbs.rs       what runs the command line's verbs for somebody elsewhere
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
@@ -20,6 +21,7 @@ mod api;
 mod body;
 mod connection;
 mod console;
+mod events;
 mod listen;
 mod manifest;
 mod meters;
@@ -28,6 +30,8 @@ mod ocs;
 mod pages;
 mod ready;
 mod reply;
+#[cfg(test)]
+mod rights;
 mod router;
 mod sendfile;
 mod tree;
@@ -39,12 +43,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::api::Growing;
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
@@ -53,11 +59,17 @@ use self::middleware::RequestIds;
 use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
+use crate::fetch::poster::Poster;
 use crate::model::UserAgents;
+use crate::service::desk::Refusal;
+use crate::service::looks::Looks;
 use crate::service::mirrors::Listings;
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
+use crate::service::webhooks;
+use crate::service::works::Works;
 use crate::service::{App, groups};
+use crate::service::{publish, uploads};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
 
@@ -65,8 +77,12 @@ use crate::tls::signing::{SigningError, SigningKey};
 const SWEEP: Duration = Duration::from_mins(1);
 /// Between two looks for cancelled jobs: so long may an agent go on after its job was cancelled.
 const STOPPED: Duration = Duration::from_secs(5);
+/// Between two looks for what webhooks are to be told.
+const TELL: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
 const RENEWAL: Duration = Duration::from_hours(24);
+/// Between two looks for abandoned uploads and withdrawn packages whose time has come.
+const EXPIRY: Duration = Duration::from_hours(1);
 /// What cut connections are given to notice.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
@@ -151,6 +167,12 @@ fn bind_sentence(listener: Listener, address: SocketAddr, error: &io::Error) -> 
 #[derive(Clone, Copy, Debug)]
 struct Remote(SocketAddr);
 
+/// Host and port by which others reach the two listeners.
+struct Authorities {
+    http: String,
+    https: String,
+}
+
 /// What handlers have.
 #[derive(Clone)]
 struct Site {
@@ -175,6 +197,27 @@ struct Site {
     readiness: Readiness,
     /// Who runs verbs for somebody elsewhere.
     verbs: Option<Arc<dyn verbs::Verbs>>,
+    /// Host and port by which others reach the two listeners.
+    authorities: Arc<Authorities>,
+    /// Builds and checks that go on in the background.
+    works: Works,
+    /// Looks into uploads.
+    looks: Looks,
+    /// Uploads that grow.
+    growing: Growing,
+    /// Who is told things as they happen.
+    audience: events::Audience,
+    /// What tells webhooks; or why it cannot.
+    poster: Arc<Result<Arc<Poster>, String>>,
+    /// May webhooks go to private addresses, too?
+    private_webhooks: bool,
+}
+
+impl Site {
+    /// What tells webhooks.
+    fn poster(&self) -> Result<Arc<Poster>, Refusal> {
+        self.poster.as_ref().as_ref().map(Arc::clone).map_err(|why| Refusal::conflict(why.clone()))
+    }
 }
 
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
@@ -226,10 +269,24 @@ impl Server {
             listings: Listings::default(),
             guesses: Arc::default(),
             user_agents: config.user_agents,
+            poster: Arc::new(
+                Poster::new(config.webhooks.ca_file.as_deref(), config.webhooks.private)
+                    .map(Arc::new)
+                    .map_err(|error| error.to_string()),
+            ),
+            private_webhooks: config.webhooks.private,
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
             meters: Arc::new(Meters::new()),
             readiness: Readiness::new(config.limits.free_space),
             verbs: None,
+            authorities: Arc::new(Authorities {
+                http: config.authority(addresses.http),
+                https: config.authority(addresses.https),
+            }),
+            works: Works::default(),
+            looks: Looks::default(),
+            growing: Growing::default(),
+            audience: events::Audience::default(),
         };
         Ok(Self { site, config, http, https, hangup: Hangup::new() })
     }
@@ -278,6 +335,7 @@ impl Server {
             () = stop => {}
             never = chores(&site, &config, hangup) => match never {},
         }
+        site.audience.dismiss();
         signal.send_modify(|signal| signal.stage = Stage::Draining);
         for accepting in loops {
             // It ends at the signal; a panic in it has been told by its hook.
@@ -324,6 +382,11 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut renewal = interval(RENEWAL);
     let mut cancelled = interval(STOPPED);
     let mut refreshed = interval(config.group_refresh);
+    let mut expiry = interval(EXPIRY);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = interval(TELL);
+    let telling = Arc::new(AtomicBool::new(false));
+    told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -339,9 +402,14 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 let (stopped, app) = (site.stopped.clone(), site.app.clone());
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
             }
+            _ = told.tick() => tell(site, &telling),
             _ = refreshed.tick() => {
                 let app = site.app.clone();
                 let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
+            }
+            _ = expiry.tick() => {
+                let app = site.app.clone();
+                let _ = tokio::task::spawn_blocking(move || expire(&app)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
@@ -378,10 +446,44 @@ fn ask_again(app: &App) {
     }
 }
 
+/// Tells webhooks in a thread of its own, one round at a time: others may be slow to answer, and the end of the server
+/// does not wait for them. What was not told is told after the next start.
+fn tell(site: &Site, telling: &Arc<AtomicBool>) {
+    let Ok(poster) = site.poster() else { return };
+    if telling.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (app, telling_there) = (site.app.clone(), Arc::clone(telling));
+    let started = std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
+        if let Err(error) = webhooks::tell(&app, &poster) {
+            tracing::error!("webhooks were not told: {:#}", anyhow::Error::from(error));
+        }
+        telling_there.store(false, Ordering::Release);
+    });
+    if let Err(error) = started {
+        tracing::error!("webhooks were not told: no thread: {error}");
+        telling.store(false, Ordering::Release);
+    }
+}
+
 /// What is known stays when the database does not answer.
 fn refresh(stopped: &Stopped, app: &App) {
     if let Err(error) = stopped.refresh(app) {
         tracing::error!("failed to look for cancelled jobs: {:#}", anyhow::Error::from(error));
+    }
+}
+
+/// Removes what nobody came back for.
+fn expire(app: &App) {
+    match uploads::expire(app) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("{count} abandoned uploads were removed"),
+        Err(error) => tracing::error!("failed to remove abandoned uploads: {:#}", anyhow::Error::from(error)),
+    }
+    match publish::forget_old(app) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("the files of {count} withdrawn packages were removed: their time was over"),
+        Err(error) => tracing::error!("failed to remove withdrawn packages: {:#}", anyhow::Error::from(error)),
     }
 }
 

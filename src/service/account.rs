@@ -115,10 +115,15 @@ fn check(value: &str) -> Result<String, AccountError> {
     Ok(value.to_owned())
 }
 
+/// A tag as it is written down; blank is that of a computer without one.
+pub(super) fn checked_tag(tag: &str) -> Result<String, AccountError> {
+    let tag = check(tag)?;
+    Ok(if tag.is_empty() { NO_TAG.to_owned() } else { tag })
+}
+
 /// Sets a computer's tag; `None` takes it back. Gives the computer as it was.
 pub fn set_tag(app: &App, computer: &str, tag: Option<&str>) -> Result<Computer, AccountError> {
-    let tag = check(tag.unwrap_or(NO_TAG))?;
-    let tag = if tag.is_empty() { NO_TAG.to_owned() } else { tag };
+    let tag = checked_tag(tag.unwrap_or(NO_TAG))?;
     let (name, now) = (computer.to_owned(), app.clock.now());
     app.store.write_now(move |conn| {
         let computer = named(conn, &name)?;

@@ -50,6 +50,28 @@ pub enum ActivateError {
     Store(#[from] StoreError),
 }
 
+/// A step of the check.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Checking {
+    /// The info file is fetched from this address.
+    Info(String),
+    /// It is the one that was built.
+    InfoFits,
+    /// A fragment is fetched from this address.
+    Fragment {
+        /// Where from.
+        url: String,
+        /// Its number.
+        number: u32,
+        /// Bytes that were fetched and fit so far.
+        done: u64,
+        /// Bytes of all fragments.
+        total: u64,
+    },
+    /// Everything fits; the activation is put in force.
+    Fits,
+}
+
 /// Puts an activation in force. With a client, info file and every fragment are fetched first, as an agent would.
 pub fn activate(
     app: &App,
@@ -59,12 +81,28 @@ pub fn activate(
     check_with: Option<&Client>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Activation, ActivateError> {
+    activate_step_by_step(app, id, info_location, fragment_location, check_with, &mut |step| {
+        if let Checking::Fragment { done, total, .. } = step {
+            progress(done, total);
+        }
+    })
+}
+
+/// The same, with every step of the check told.
+pub fn activate_step_by_step(
+    app: &App,
+    id: PackageId,
+    info_location: Location,
+    fragment_location: Location,
+    check_with: Option<&Client>,
+    told: &mut dyn FnMut(Checking),
+) -> Result<Activation, ActivateError> {
     let package = app.store.read_now(move |conn| packages::find(conn, id))?.ok_or(ActivateError::Unknown(id))?;
     if package.state != PackageState::Available {
         return Err(ActivateError::NotAvailable(id, package.state.as_str()));
     }
     if let Some(client) = check_with {
-        check(app, &package, &info_location, &fragment_location, client, progress)?;
+        check(app, &package, &info_location, &fragment_location, client, told)?;
     }
     let now = app.clock.now();
     let activation = Activation {
@@ -86,16 +124,37 @@ pub fn activate(
     Ok(activation)
 }
 
+/// Why an activation was not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DeactivateError {
+    /// There is none.
+    #[error("package {0} is not activated")]
+    NotActive(PackageId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Ends an activation: nothing of the package is offered any more until it is activated again. Open jobs wait.
+pub fn deactivate(app: &App, id: PackageId) -> Result<(), DeactivateError> {
+    if app.store.write_now(move |conn| activations::remove(conn, id))? {
+        Ok(())
+    } else {
+        Err(DeactivateError::NotActive(id))
+    }
+}
+
 fn check(
     app: &App,
     package: &Package,
     info_location: &Location,
     fragment_location: &Location,
     client: &Client,
-    progress: &mut dyn FnMut(u64, u64),
+    told: &mut dyn FnMut(Checking),
 ) -> Result<(), ActivateError> {
     let id = package.id;
     let (url, address) = address(info_location, "https", TreeKey::Info { package: id })?;
+    told(Checking::Info(url.clone()));
     let bytes = client
         .get(&address, ReplyLimits::DEFAULT.info)
         .map_err(|source| ActivateError::Fetch { url: url.clone(), source })?;
@@ -103,11 +162,14 @@ fn check(
     if (info.package, info.fragments, info.digest) != (id, package.fragments, package.md5) {
         return Err(ActivateError::Other { url });
     }
+    told(Checking::InfoFits);
     let fragments = app.store.read_now(move |conn| packages::fragments(conn, id))?;
     let mut done = 0;
     for fragment in fragments {
         let key = TreeKey::Fragment { package: id, number: fragment.number };
         let (url, address) = self::address(fragment_location, info.scheme.as_str(), key)?;
+        let number = fragment.number.number();
+        told(Checking::Fragment { url: url.clone(), number, done, total: package.size });
         let sink = Digesting { hasher: Hasher::new(DigestAlgorithm::Sha256), size: 0 };
         let (sink, _) = client
             .get_to(&address, 0, fragment.size, |_| Ok(sink))
@@ -116,8 +178,9 @@ fn check(
             return Err(ActivateError::Other { url });
         }
         done += fragment.size;
-        progress(done, package.size);
+        told(Checking::Fragment { url, number, done, total: package.size });
     }
+    told(Checking::Fits);
     Ok(())
 }
 

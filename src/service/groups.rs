@@ -170,6 +170,59 @@ pub fn preview(app: &App, name: &str, query: &str) -> Result<Preview, GroupError
     })
 }
 
+/// Who would be a member of a group that is not there yet.
+pub fn preview_new(app: &App, query: &str) -> Result<Preview, GroupError> {
+    let (text, now) = (query.to_owned(), app.clock.now());
+    app.store.read_now(move |conn| {
+        let query = read(conn, &text)?;
+        Ok(Preview { joins: search::computers(conn, &query, now, None, usize::MAX)?, leaves: Vec::new() })
+    })
+}
+
+/// One group with the number of its members.
+pub fn summary(app: &App, name: &str) -> Result<Summary, GroupError> {
+    let name = name.to_owned();
+    app.store.read_now(move |conn| {
+        let group = find(conn, &name)?;
+        let reasons = groups::reasons(conn, group.id)?;
+        let excluded = reasons.values().filter(|reason| !reason.is_member()).count();
+        Ok(Summary {
+            members: (reasons.len() - excluded) as u64,
+            excluded: excluded as u64,
+            deployments: standing(conn, group.id)?,
+            group,
+        })
+    })
+}
+
+/// Who has a place in a group, those of a query only if there is one, in order of their numbers.
+pub fn members(
+    app: &App,
+    name: &str,
+    scope: Option<Query>,
+    after: Option<ComputerId>,
+    limit: usize,
+) -> Result<Vec<Member>, GroupError> {
+    const PAGE: usize = 1000;
+    let (name, now) = (name.to_owned(), app.clock.now());
+    app.store.read_now(move |conn| {
+        let group = find(conn, &name)?;
+        let Some(scope) = scope else { return Ok(groups::members(conn, group.id, after, limit)?) };
+        let allowed = search::ids(conn, &scope, now)?;
+        let (mut found, mut after) = (Vec::new(), after);
+        loop {
+            let page = groups::members(conn, group.id, after, PAGE)?;
+            let last = page.len() < PAGE;
+            after = page.last().map(|(computer, ..)| computer.id);
+            found.extend(page.into_iter().filter(|(computer, ..)| allowed.contains(&computer.id)));
+            if last || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+        }
+    })
+}
+
 /// The group, and a query that it may have.
 fn editable(conn: &mut Conn, name: &str, text: &str) -> Result<(Group, Query), GroupError> {
     let group = find(conn, name)?;

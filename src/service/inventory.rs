@@ -4,6 +4,7 @@
 //! changed. The first two are one small write. The last compares with the stored document outside the one writer, and
 //! inside writes only the sections that are others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
@@ -15,14 +16,16 @@ use super::account::{self, Account};
 use super::changes::{self, Digests};
 use super::duplicates;
 use super::{App, Peer, ServiceError, discovery, groups};
+use crate::model::query::{is_section_name, section_key};
 use crate::model::settings::SettingsLayer;
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
 use crate::protocol::{InventoryReply, InventoryRequest, Request};
 use crate::store::computers::Contact;
 use crate::store::sections::{Change, StoredSections};
 use crate::store::software::Difference;
+use crate::store::values::InventoryValue;
 use crate::store::{
-    Conn, StoreError, computers, deployments, installations, jobs, merges, registry, sections, software,
+    Conn, StoreError, computers, deployments, installations, jobs, merges, registry, sections, software, values,
 };
 
 /// What a computer without a TAG is filed under; the stock server's word.
@@ -30,6 +33,11 @@ pub(super) const NO_TAG: &str = "NA";
 
 /// The section of what Windows agents found in their registry.
 const REGISTRY: &str = "REGISTRY";
+
+/// What can be searched of one inventory: a large one of a Windows agent says 1,000 different things.
+pub const MOST_VALUES: usize = 4000;
+/// And of one field of it. Ports and slots are some dozens.
+pub const MOST_OF_A_FIELD: usize = 250;
 
 /// How old the stored document may be while inventories differ in nothing but what changes by itself.
 const DOCUMENT_MAY_BE_OLD: i64 = 7 * DAY;
@@ -80,9 +88,9 @@ pub async fn take(
         }
         // Compressed and compared before the write: the one writer has better things to do.
         let deflated = Arc::clone(deflated.get_or_insert_with(|| deflate(&document).into()));
-        let (changes, software) = match &known {
+        let (changes, software, values) = match &known {
             Some(known) => compare(app, known.computer.id, &request, now).await?,
-            None => (Vec::new(), Difference::default()),
+            None => (Vec::new(), Difference::default(), values::Difference::default()),
         };
         let taken = Taken {
             request: Arc::clone(&request),
@@ -91,6 +99,7 @@ pub async fn take(
             deflated,
             changes,
             software,
+            values,
             compared_with: known.and_then(|known| known.sha256),
             configured: app.configured.clone(),
             contact: contact.clone(),
@@ -140,13 +149,14 @@ async fn compare(
     computer: ComputerId,
     request: &Arc<InventoryRequest>,
     now: UnixTime,
-) -> Result<(Vec<Change>, Difference), ServiceError> {
+) -> Result<(Vec<Change>, Difference, values::Difference), ServiceError> {
     let wanted = Arc::clone(request);
-    let (stored, software) = app
+    let (stored, software, values) = app
         .store
         .read(move |conn| -> Result<_, StoreError> {
             let document = computers::document(conn, computer)?;
-            Ok((document, software::difference(conn, computer, &wanted.software)?))
+            let software = software::difference(conn, computer, &wanted.software)?;
+            Ok((document, software, values::difference(conn, computer, &searchable(&wanted))?))
         })
         .await?;
     let mut document = Vec::new();
@@ -156,7 +166,29 @@ async fn compare(
         (Some(Ok(_)), Ok(Request::Inventory(old))) => changes::between(&old, request, now),
         _ => Vec::new(),
     };
-    Ok((changes, software))
+    Ok((changes, software, values))
+}
+
+/// What can be searched of the sections: every text once, and first of all which sections there are.
+fn searchable(request: &InventoryRequest) -> Vec<InventoryValue> {
+    let mut sections: BTreeSet<String> = BTreeSet::new();
+    let mut found: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for section in request.sections.iter().filter(|section| is_section_name(&section.name)) {
+        sections.insert(section.name.to_ascii_uppercase());
+        for (field, text) in section.entries.iter().flatten().filter(|(field, _)| is_section_name(field)) {
+            found.entry(section_key(&section.name, field)).or_default().insert(text);
+        }
+    }
+    let values = found.into_iter().flat_map(|((section, field), texts)| {
+        texts.into_iter().take(MOST_OF_A_FIELD).map(move |text| InventoryValue {
+            section: section.clone(),
+            field: field.clone(),
+            value: text.to_owned(),
+        })
+    });
+    let present =
+        sections.into_iter().map(|section| InventoryValue { section, field: String::new(), value: String::new() });
+    present.chain(values).take(MOST_VALUES).collect()
 }
 
 /// An inventory that changes something, ready to be written.
@@ -168,6 +200,8 @@ struct Taken {
     changes: Vec<Change>,
     /// For a computer that is known.
     software: Difference,
+    /// What can be searched of the sections, likewise.
+    values: values::Difference,
     /// The digest of the document that it was compared with.
     compared_with: Option<Vec<u8>>,
     configured: SettingsLayer,
@@ -194,6 +228,8 @@ impl Taken {
             let all = new.then(|| Difference::all(&request.software));
             software::apply(conn, computer, all.as_ref().unwrap_or(&self.software))?;
         }
+        let all = new.then(|| values::Difference::all(&searchable(request)));
+        values::apply(conn, computer, all.as_ref().unwrap_or(&self.values))?;
         if differs(REGISTRY) {
             registry::set_values(conn, computer, &discovery::registry_values(request))?;
         }

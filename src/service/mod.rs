@@ -10,12 +10,14 @@ pub mod accounts;
 pub mod activate;
 pub mod assign;
 pub mod changes;
+pub mod contents;
 pub mod deployments;
 pub mod desk;
 pub mod discovery;
 pub mod duplicates;
 pub mod groups;
 pub mod inventory;
+pub mod looks;
 pub mod mirrors;
 pub mod notify;
 pub mod prolog;
@@ -26,8 +28,12 @@ pub mod report;
 pub mod settings;
 pub mod signin;
 pub mod stopped;
+pub mod templates;
+pub mod uploads;
 pub mod verify;
+pub mod webhooks;
 pub mod why;
+pub mod works;
 
 use std::net::IpAddr;
 

@@ -8,19 +8,22 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use super::App;
+use super::contents::{Contents, Looked};
 use crate::archive::{
     ArchiveError, ArchiveFormat, PackEntry, PackError, SplitError, SplitSummary, Summary, inspect, pack, split,
 };
 use crate::disk::{LockError, PositionedReader, Spool, Staged, TreeError, checkpoint, lock};
 use crate::model::{
     Action, ByteSize, Digest, FragmentCount, FragmentPlan, InvalidFragment, InvalidPackage, OsFamily, Package,
-    PackageId, PackageState,
+    PackageId, PackageState, UnixTime,
 };
 use crate::protocol::{Info, Scheme};
 use crate::store::packages::{BuiltContent, NewPackage};
-use crate::store::{StoreError, activations, deployments, jobs, packages};
+use crate::store::withdrawals::{self, Withdrawal};
+use crate::store::{StoreError, activations, contents, deployments, jobs, packages};
 
 /// Where the content comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +34,20 @@ pub enum Source {
     Path(PathBuf),
     /// An archive on standard input.
     Stdin,
+    /// A file that stands for one of another name: an upload.
+    Named {
+        /// Where its bytes are.
+        path: PathBuf,
+        /// What it is called; the end decides whether it is an archive.
+        name: String,
+    },
+    /// One file with this text: a script that was typed.
+    Text {
+        /// What it is called.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
 }
 
 /// How the archive is cut.
@@ -45,6 +62,21 @@ pub enum Fragmenting {
 impl Fragmenting {
     /// Fragments of 1 MiB (DESIGN.md 2).
     pub const DEFAULT: Self = Self::Size(ByteSize(1 << 20));
+
+    /// What fits an archive of that size: 1 MiB up to 64 MiB, then about 64 fragments of up to 32 MiB. Agents pause after
+    /// each fragment and fetch a damaged one anew, so neither very many nor very large ones are good.
+    pub fn automatic(size: u64) -> Self {
+        const MIB: u64 = 1 << 20;
+        Self::Size(ByteSize(size.div_ceil(64).div_ceil(MIB).clamp(1, 32) * MIB))
+    }
+
+    /// How an archive of that size is cut.
+    pub fn plan(self, size: u64) -> Result<FragmentPlan, InvalidFragment> {
+        match self {
+            Self::Size(fragment) => FragmentPlan::by_size(size, fragment.0),
+            Self::Count(count) => FragmentPlan::by_count(size, count),
+        }
+    }
 }
 
 /// What shall be built.
@@ -138,13 +170,27 @@ impl PublishError {
 
 /// Builds a package and publishes its tree. Returns when both are durable.
 pub fn build(app: &App, request: &BuildRequest, progress: &mut dyn FnMut(Progress)) -> Result<Built, PublishError> {
+    build_noted(app, request, progress, |_, _| Ok(()))
+}
+
+/// The same; `note` is written together with the package's row, when its number is known.
+pub fn build_noted(
+    app: &App,
+    request: &BuildRequest,
+    progress: &mut dyn FnMut(Progress),
+    note: impl Fn(&mut crate::store::Conn, PackageId) -> Result<(), StoreError> + Send + 'static,
+) -> Result<Built, PublishError> {
     check(request)?;
     // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
     let _building = lock::shared(&app.tree.build_lock())?;
     let content = open(app, request, progress)?;
     let new = request.package.clone();
     let now = app.clock.now();
-    let id = app.store.write_now(move |conn| packages::reserve(conn, &new, now))?;
+    let id = app.store.write_now(move |conn| -> Result<_, StoreError> {
+        let id = packages::reserve(conn, &new, now)?;
+        note(conn, id)?;
+        Ok(id)
+    })?;
     checkpoint("build:reserved");
     let built = cut_and_publish(app, id, request, content.as_ref(), progress);
     if built.is_err() {
@@ -271,6 +317,19 @@ fn open(
             io::copy(&mut input, &mut spool).map_err(|source| TreeError::of(app.tree.staging(), source))?;
             Content::new(Bytes::Spooled(spool), "standard input".to_owned()).map(Some)
         }
+        Source::Named { path, name } => {
+            let input = |source| PublishError::Input { path: name.clone(), source };
+            let file = File::open(path).map_err(input)?;
+            if is_archive_name(name) {
+                return Content::new(Bytes::Named(file), name.clone()).map(Some);
+            }
+            let size = file.metadata().map_err(input)?.len();
+            pack_one(app, os, name, size, file, progress).map(Some)
+        }
+        Source::Text { name, text } => {
+            let bytes = script_bytes(os, text);
+            pack_one(app, os, name, bytes.len() as u64, bytes.as_slice(), progress).map(Some)
+        }
         Source::Path(path) => {
             let input = |source| PublishError::Input { path: path.display().to_string(), source };
             let metadata = std::fs::metadata(path).map_err(input)?;
@@ -297,10 +356,80 @@ fn spool(app: &App) -> Result<Spool, TreeError> {
     app.tree.spool().map_err(|source| TreeError::of(app.tree.staging(), source))
 }
 
+/// One file as an archive.
+fn pack_one(
+    app: &App,
+    os: OsFamily,
+    name: &str,
+    size: u64,
+    content: impl Read,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Content, PublishError> {
+    if size == 0 {
+        return Err(PublishError::Refused(format!("{name} is empty: nothing to build from")));
+    }
+    let entry = PackEntry::File { path: name.to_owned(), executable: true, size, content };
+    let output = Counting { inner: spool(app)?, done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+    let spool = pack(ArchiveFormat::for_os(os), [Ok(entry)], output)?.inner;
+    Content::new(Bytes::Spooled(spool), name.to_owned())
+}
+
+/// A script as its system's interpreters read it: browsers send CR LF whatever was typed.
+fn script_bytes(os: OsFamily, text: &str) -> Vec<u8> {
+    let text = text.replace("\r\n", "\n");
+    let text = if text.is_empty() || text.ends_with('\n') { text } else { format!("{text}\n") };
+    if os == OsFamily::Windows { text.replace('\n', "\r\n").into_bytes() } else { text.into_bytes() }
+}
+
 /// Archives are told by their name: a `.jar` is a ZIP inside, but somebody who deploys one wants the file.
 fn has_archive_name(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    path.file_name().is_some_and(|name| is_archive_name(&name.to_string_lossy()))
+}
+
+/// Is a file of this name taken as an archive?
+pub fn is_archive_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
     [".zip", ".tar.gz", ".tgz"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// What can be said of a build before it is made: the refusal that it would end in, and what the administrator should
+/// know. `found` is what is inside the archive, if that is known.
+pub fn lint(
+    request: &BuildRequest,
+    found: Option<(&str, &(ArchiveFormat, Summary))>,
+) -> (Option<PublishError>, Vec<String>) {
+    let mut warnings = warnings_before(request);
+    let mut refusal = check(request).err();
+    if let Some((name, found)) = found {
+        refusal = refusal.or_else(|| check_content(&request.package, found, name).err());
+        warnings.extend(warnings_after(&request.package, found));
+    }
+    (refusal, warnings)
+}
+
+/// What an archive of this one file is, without its bytes.
+pub fn summary_of_one(os: OsFamily, name: &str, app: &App) -> Result<(ArchiveFormat, Summary), PublishError> {
+    let entry = PackEntry::File { path: name.to_owned(), executable: true, size: 0, content: io::empty() };
+    let archive = pack(ArchiveFormat::for_os(os), [Ok(entry)], Vec::new())?;
+    let size = archive.len() as u64;
+    Ok(inspect(io::Cursor::new(archive), size, os, &app.archive_limits)?)
+}
+
+/// The info file of a package; the same for the preview and for the build.
+pub fn info_of(new: &NewPackage, id: PackageId, built: &BuiltContent, fragments: FragmentCount) -> Info {
+    Info {
+        package: id,
+        priority: new.priority,
+        action: new.action.clone(),
+        fragments,
+        digest: built.md5,
+        scheme: Scheme::Http,
+        notify: new.notify.clone(),
+        done: new.done.clone(),
+        sha256: built.sha256,
+        fragment_sha256: listed_digests(built),
+        exit_codes: new.exit_codes.clone(),
+    }
 }
 
 /// Cuts, inspects at the same time, writes the info file, publishes.
@@ -315,39 +444,26 @@ fn cut_and_publish(
     let staged = app.tree.stage(id)?;
     checkpoint("build:staged");
     let mut warnings = warnings_before(request);
-    let (summary, built) = match content {
+    let (contents, built) = match content {
         None => (None, BuiltContent { size: 0, md5: None, sha256: None, fragments: Vec::new() }),
         Some(content) => {
-            let plan = match request.fragmenting {
-                Fragmenting::Size(size) => FragmentPlan::by_size(content.size, size.0)?,
-                Fragmenting::Count(count) => FragmentPlan::by_count(content.size, count)?,
-            };
-            let (found, cut) = inspect_and_cut(app, new.os, content, &plan, &staged, progress)?;
-            check_content(new, &found, content)?;
+            let plan = request.fragmenting.plan(content.size)?;
+            let ((found, contents), cut) = inspect_and_cut(app, new.os, content, &plan, &staged, progress)?;
+            check_content(new, &found, &content.name)?;
             warnings.extend(warnings_after(new, &found));
             let built =
                 BuiltContent { size: cut.size, md5: Some(cut.md5), sha256: Some(cut.sha256), fragments: cut.fragments };
-            (Some(found), built)
+            (Some(contents.to_document()), built)
         }
     };
-    drop(summary);
     progress(Progress::Publishing);
     let fragments = FragmentCount(u32::try_from(built.fragments.len()).unwrap_or(u32::MAX));
-    let info = Info {
-        package: id,
-        priority: new.priority,
-        action: new.action.clone(),
-        fragments,
-        digest: built.md5,
-        scheme: Scheme::Http,
-        notify: new.notify.clone(),
-        done: new.done.clone(),
-        sha256: built.sha256,
-        fragment_sha256: listed_digests(&built),
-        exit_codes: crate::model::ExitCodes::default(),
-    };
+    let info = info_of(new, id, &built, fragments);
     staged.write_info(&info.to_xml())?;
-    app.store.write_now(move |conn| packages::set_content(conn, id, &built))?;
+    app.store.write_now(move |conn| -> Result<(), StoreError> {
+        packages::set_content(conn, id, &built)?;
+        contents.map_or(Ok(()), |document| contents::set(conn, id, &document))
+    })?;
     checkpoint("build:content-noted");
     staged.publish()?;
     let package = app.store.write_now(move |conn| -> Result<_, StoreError> {
@@ -381,11 +497,11 @@ fn inspect_and_cut(
     plan: &FragmentPlan,
     staged: &Staged,
     progress: &mut dyn FnMut(Progress),
-) -> Result<((ArchiveFormat, Summary), SplitSummary), PublishError> {
+) -> Result<(Looked, SplitSummary), PublishError> {
     let total = content.size;
     thread::scope(|scope| {
         let limits = &app.archive_limits;
-        let looking = scope.spawn(move || inspect(content.reader(), total, os, limits));
+        let looking = scope.spawn(move || Contents::look(content.reader(), total, os, limits, &|_| {}));
         let cut = split(
             content.reader().take(total),
             plan.fragment_size(),
@@ -411,28 +527,19 @@ fn inspect_and_cut(
 }
 
 /// What the content has to hold for the description to work.
-fn check_content(
-    new: &NewPackage,
-    (format, found): &(ArchiveFormat, Summary),
-    content: &Content,
-) -> Result<(), PublishError> {
+fn check_content(new: &NewPackage, (format, found): &(ArchiveFormat, Summary), name: &str) -> Result<(), PublishError> {
     let refuse = |text: String| Err(PublishError::Refused(text));
     if new.os == OsFamily::Windows && *format == ArchiveFormat::TarGz {
-        return refuse(format!("{} is a TAR.GZ, but Windows agents read ZIP only: pack it as a ZIP", content.name));
+        return refuse(format!("{name} is a TAR.GZ, but Windows agents read ZIP only: pack it as a ZIP"));
     }
     if new.os != OsFamily::Windows && *format == ArchiveFormat::Zip && found.entries == 1 {
         return refuse(format!(
-            "{} is a ZIP with a single member, which stock Unix agents unpack to nothing (ERR_EXECUTE): \
-             pack it as a TAR.GZ, or give the file itself",
-            content.name
+            "{name} is a ZIP with a single member, which stock Unix agents unpack to nothing (ERR_EXECUTE): \
+             pack it as a TAR.GZ, or give the file itself"
         ));
     }
     if found.files.is_empty() && !matches!(new.action, Action::Execute { .. }) {
-        return refuse(format!(
-            "{} holds no files: action {} would have nothing to do",
-            content.name,
-            new.action.as_str()
-        ));
+        return refuse(format!("{name} holds no files: action {} would have nothing to do", new.action.as_str()));
     }
     if let Action::Launch { command } = &new.action {
         let file = launched_file(command);
@@ -611,8 +718,11 @@ pub enum WithdrawError {
     Store(#[from] StoreError),
 }
 
-/// Takes a package back: nothing is offered any more, open jobs are cancelled, its tree is removed. The row, its
-/// results and its id stay.
+/// How long the files of a withdrawn package are kept.
+pub const KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// Takes a package back: nothing is offered any more, open jobs are cancelled, its tree is taken away. The row, its
+/// results and its id stay; its files stay for [`KEPT`], so that [`restore`] can undo it.
 pub fn withdraw(app: &App, id: PackageId) -> Result<Withdrawn, WithdrawError> {
     let now = app.clock.now();
     let withdrawn = app.store.write_now(move |conn| -> Result<Withdrawn, WithdrawError> {
@@ -621,6 +731,8 @@ pub fn withdraw(app: &App, id: PackageId) -> Result<Withdrawn, WithdrawError> {
             return Err(WithdrawError::Already(id));
         }
         packages::set_state(conn, id, PackageState::Withdrawn)?;
+        let activation = activations::find(conn, id)?;
+        withdrawals::add(conn, &Withdrawal { package: id, at: now, activation })?;
         activations::remove(conn, id)?;
         let cancelled_deployments = deployments::cancel_of_package(conn, id, now)?;
         let cancelled_jobs = jobs::cancel_of_package(conn, id, now)?;
@@ -628,6 +740,81 @@ pub fn withdraw(app: &App, id: PackageId) -> Result<Withdrawn, WithdrawError> {
     })?;
     checkpoint("withdraw:noted");
     // After the commit: a crash in between leaves a tree that nobody is sent to, and `reconcile` removes it.
-    app.tree.withdraw(id)?;
+    app.tree.set_aside(id)?;
     Ok(withdrawn)
+}
+
+/// Why a withdrawal could not be undone.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// No such package.
+    #[error("there is no package {0}: `dripfeed package list` shows them")]
+    Unknown(PackageId),
+    /// It was not withdrawn.
+    #[error("package {0} is {1}: only a withdrawn package can be restored")]
+    NotWithdrawn(PackageId, &'static str),
+    /// Its files are gone.
+    #[error("the files of package {0} are not kept any more: build it anew")]
+    Gone(PackageId),
+    /// The tree could not be changed.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The lock that keeps builds and clean-up apart.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Undoes a withdrawal: the same files under the same id, with the activation that they had. Jobs and deployments that it
+/// cancelled stay cancelled: computers were told so.
+pub fn restore(app: &App, id: PackageId) -> Result<Package, RestoreError> {
+    // A start in between would take the tree away again.
+    let _building = lock::shared(&app.tree.build_lock())?;
+    let found = app.store.read_now(move |conn| -> Result<_, StoreError> {
+        Ok((packages::find(conn, id)?, withdrawals::find(conn, id)?))
+    })?;
+    let (package, withdrawal) = match found {
+        (None, _) => return Err(RestoreError::Unknown(id)),
+        (Some(package), _) if package.state != PackageState::Withdrawn => {
+            return Err(RestoreError::NotWithdrawn(id, package.state.as_str()));
+        }
+        (Some(_), None) => return Err(RestoreError::Gone(id)),
+        (Some(package), Some(withdrawal)) => (package, withdrawal),
+    };
+    // The files first: the database never says "available" of what is not there.
+    if !app.tree.restore(id)? {
+        return Err(RestoreError::Gone(id));
+    }
+    app.store.write_now(move |conn| -> Result<(), StoreError> {
+        packages::set_state(conn, id, PackageState::Available)?;
+        withdrawals::remove(conn, id)?;
+        withdrawal.activation.map_or(Ok(()), |activation| activations::set(conn, &activation))
+    })?;
+    Ok(Package { state: PackageState::Available, ..package })
+}
+
+/// Removes the files of a withdrawn package: it cannot be restored any more. `false` if there were none.
+pub fn forget(app: &App, id: PackageId) -> Result<bool, RestoreError> {
+    let state = app.store.read_now(move |conn| packages::find(conn, id))?.map(|package| package.state);
+    match state {
+        None => return Err(RestoreError::Unknown(id)),
+        Some(PackageState::Withdrawn) => {}
+        Some(state) => return Err(RestoreError::NotWithdrawn(id, state.as_str())),
+    }
+    app.store.write_now(move |conn| withdrawals::remove(conn, id))?;
+    Ok(app.tree.forget_aside(id)?)
+}
+
+/// Forgets what was withdrawn long enough ago; says how many that were.
+pub fn forget_old(app: &App) -> Result<usize, RestoreError> {
+    let old = UnixTime::from_millis(
+        app.clock.now().millis().saturating_sub(i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)),
+    );
+    let gone = app.store.read_now(move |conn| withdrawals::before(conn, old, 100))?;
+    for id in &gone {
+        forget(app, *id)?;
+    }
+    Ok(gone.len())
 }

@@ -55,7 +55,7 @@ pub fn run(app: &App) -> Result<Healed, ReconcileError> {
         }
     }
     for id in in_state(PackageState::Withdrawn)? {
-        if app.tree.withdraw(id)? {
+        if app.tree.set_aside(id)? {
             healed.removed.push(id);
         }
     }

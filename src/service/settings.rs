@@ -305,6 +305,27 @@ pub fn list(app: &App) -> Result<Vec<Overview>, StoreError> {
     })
 }
 
+/// What a group says of a setting, beside what holds where no group says anything.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OfGroup {
+    /// The group's own value.
+    pub own: Option<i64>,
+    /// What holds for every computer.
+    pub server: Explanation,
+}
+
+/// Every setting that a group can have.
+pub fn of_group(app: &App, name: &str) -> Result<Vec<OfGroup>, SettingError> {
+    let (configured, name) = (app.configured.clone(), name.to_owned());
+    app.store.read_now(move |conn| {
+        let group = super::groups::find(conn, &name)?;
+        let own = settings::layer(conn, Scope::Group(group.id))?;
+        let layers = Layers::load(conn, &configured, None)?;
+        let keys = SettingKey::ALL.into_iter().filter(|key| rule(*key) != Rule::ServerAlone);
+        Ok(keys.map(|key| OfGroup { own: own.value(key), server: layers.explain(key) }).collect())
+    })
+}
+
 /// What holds for one computer and why.
 pub fn explain(app: &App, key: SettingKey, computer: &str) -> Result<(Computer, Explanation), SettingError> {
     let (configured, computer) = (app.configured.clone(), computer.to_owned());

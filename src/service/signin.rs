@@ -209,7 +209,7 @@ pub fn sign_in(
         return Err(SignInError::CodeWrong);
     }
     guesses.right(place.address);
-    let visitor = app.store.read_now(move |conn| visitor(conn, user, Some(session), Via::Console))?;
+    let visitor = app.store.read_now(move |conn| visitor_of(conn, user, Some(session), Via::Console))?;
     Ok((secret, visitor))
 }
 
@@ -225,7 +225,7 @@ pub fn by_cookie(app: &App, secret: &str) -> Result<Option<Visitor>, StoreError>
         let Some(user) = users::find(conn, &session.user)?.filter(|user| user.disabled_at.is_none()) else {
             return Ok(None);
         };
-        visitor(conn, user, Some(session), Via::Console).map(Some)
+        visitor_of(conn, user, Some(session), Via::Console).map(Some)
     })?;
     if let Some(Visitor { session: Some(session), .. }) = &found
         && now.millis() - session.seen_at.millis() > TOUCH
@@ -233,6 +233,22 @@ pub fn by_cookie(app: &App, secret: &str) -> Result<Option<Visitor>, StoreError>
         app.store.write_now(move |conn| sessions::touch(conn, &digest, now))?;
     }
     Ok(found)
+}
+
+/// May somebody who came by this visit still look? For what goes on after the request that it was asked with: a session
+/// that ended, a user who was disabled or may do less are seen here. Does not keep a session awake.
+pub fn is_still(app: &App, visitor: &Visitor) -> Result<bool, StoreError> {
+    let (known, now) = (visitor.clone(), app.clock.now());
+    app.store.read_now(move |conn| {
+        let Some(user) = users::find(conn, &known.actor.name)?.filter(|user| user.disabled_at.is_none()) else {
+            return Ok(false);
+        };
+        let Some(session) = &known.session else { return Ok(user.scope == known.actor.scope) };
+        let Some(session) = sessions::find(conn, &session.digest)? else { return Ok(false) };
+        let awake = now.millis() - session.seen_at.millis() <= millis(SESSION_IDLE) && session.expires_at > now;
+        let present = visitor_of(conn, user, Some(session), Via::Console)?.actor;
+        Ok(awake && present.rights == known.actor.rights && present.scope == known.actor.scope)
+    })
 }
 
 /// Whose token this is; `None` if it is nobody's any more.
@@ -249,7 +265,7 @@ pub fn by_token(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visit
         let Some(user) = users::find(conn, &token.user)?.filter(|user| user.disabled_at.is_none()) else {
             return Ok(None);
         };
-        let mut visitor = visitor(conn, user, None, Via::Api)?;
+        let mut visitor = visitor_of(conn, user, None, Via::Api)?;
         visitor.actor.rights = visitor.actor.rights.both(&token.rights);
         visitor.actor.token = Some(token.name.clone());
         Ok::<_, StoreError>(Some((visitor, token)))
@@ -264,7 +280,7 @@ pub fn by_token(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visit
     Ok(Some(visitor))
 }
 
-fn visitor(
+fn visitor_of(
     conn: &mut crate::store::Conn,
     user: User,
     session: Option<Session>,
@@ -300,6 +316,11 @@ pub fn form_secret(session_secret: &str) -> String {
 
 fn digest(secret: &str) -> SecretDigest {
     Sha256::digest(secret).into()
+}
+
+/// 256 random bits in hexadecimal, for what others are told.
+pub fn random_secret() -> Result<String, AccountError> {
+    new_secret()
 }
 
 fn new_secret() -> Result<String, AccountError> {

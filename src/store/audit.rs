@@ -111,6 +111,16 @@ pub fn list(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<Line>,
     Ok(q!(conn => query.select(Line::as_select()).load(conn))?)
 }
 
+/// What was done to one thing, newest first.
+pub fn of_subject(conn: &mut Conn, subject: &str, before: Option<i64>, limit: usize) -> Result<Vec<Line>, StoreError> {
+    let query = audit::table
+        .filter(audit::subject.eq(text(subject)))
+        .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
+        .order(audit::id.desc())
+        .limit(rows(limit));
+    Ok(q!(conn => query.select(Line::as_select()).load(conn))?)
+}
+
 /// A creation that was asked for under a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Claimed {

@@ -339,5 +339,6 @@ pub fn delete(conn: &mut Conn, id: ComputerId) -> Result<bool, StoreError> {
     q!(conn => diesel::delete(own_settings).execute(conn))?;
     // What it alone had leaves the dictionary.
     super::software::forget(conn, id)?;
+    super::values::forget(conn, id)?;
     Ok(q!(conn => diesel::delete(computers::table.find(id.0)).execute(conn))? > 0)
 }

@@ -1,6 +1,8 @@
 //! Deployments: what an administrator asked for.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::connection::q;
 use super::row::{At, limit as rows, text, time};
@@ -21,6 +23,7 @@ struct DeploymentRow {
     post_command: Option<String>,
     created_at: i64,
     cancelled_at: Option<i64>,
+    closed_at: Option<i64>,
     group_id: Option<i64>,
 }
 
@@ -37,6 +40,7 @@ impl TryFrom<DeploymentRow> for Deployment {
             options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
             created_at: UnixTime::from_millis(row.created_at),
             cancelled_at: time(row.cancelled_at),
+            closed_at: time(row.closed_at),
         })
     }
 }
@@ -81,6 +85,90 @@ pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Resu
         .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
         .load(conn))?;
     found.into_iter().map(line).collect()
+}
+
+/// Deployments of one package, newest first, at most `limit`.
+pub fn of_package(conn: &mut Conn, package: PackageId, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
+    let found: Vec<Found> = q!(conn => deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::package_id.eq(i64::from(package)))
+        .order(deployments::id.desc())
+        .limit(rows(limit))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+        .load(conn))?;
+    found.into_iter().map(line).collect()
+}
+
+/// Which deployments a list shows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Which {
+    /// Every one.
+    #[default]
+    All,
+    /// Not put away, and something is open or still to come.
+    Running,
+    /// The others.
+    Ended,
+}
+
+/// What a list shows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Wanted {
+    /// In which stage.
+    pub which: Which,
+    /// Of this package.
+    pub package: Option<PackageId>,
+    /// That were made for this group.
+    pub group: Option<GroupId>,
+    /// Older than this one.
+    pub before: Option<DeploymentId>,
+}
+
+const RUNNING: &str = "(deployments.closed_at IS NULL AND ((deployments.cancelled_at IS NULL \
+    AND (deployments.all_computers OR deployments.group_id IS NOT NULL)) OR EXISTS (SELECT 1 FROM jobs \
+    WHERE jobs.deployment_id = deployments.id AND jobs.state IN ('pending', 'offered', 'downloading'))))";
+const ENDED: &str = "NOT (deployments.closed_at IS NULL AND ((deployments.cancelled_at IS NULL \
+    AND (deployments.all_computers OR deployments.group_id IS NOT NULL)) OR EXISTS (SELECT 1 FROM jobs \
+    WHERE jobs.deployment_id = deployments.id AND jobs.state IN ('pending', 'offered', 'downloading'))))";
+
+/// Deployments, newest first, at most `limit`.
+pub fn some(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
+    let found: Vec<Found> = q!(conn => {
+        let mut query = deployments::table
+            .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+            .filter(deployments::id.lt(wanted.before.map_or(i64::MAX, |id| id.0)))
+            .order(deployments::id.desc())
+            .limit(rows(limit))
+            .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+            .into_boxed();
+        if let Some(package) = wanted.package {
+            query = query.filter(deployments::package_id.eq(i64::from(package)));
+        }
+        if let Some(group) = wanted.group {
+            query = query.filter(deployments::group_id.eq(group.0));
+        }
+        query = match wanted.which {
+            Which::All => query,
+            Which::Running => query.filter(sql::<Bool>(RUNNING)),
+            Which::Ended => query.filter(sql::<Bool>(ENDED)),
+        };
+        query.load(conn)
+    })?;
+    found.into_iter().map(line).collect()
+}
+
+/// Puts a deployment away, or takes it out again. True if that changed something.
+pub fn set_closed(conn: &mut Conn, id: DeploymentId, at: Option<UnixTime>) -> Result<bool, StoreError> {
+    let row = deployments::table.find(id.0);
+    let changed = match at {
+        Some(at) => q!(conn => diesel::update(row.filter(deployments::closed_at.is_null()))
+            .set(deployments::closed_at.eq(at.millis()))
+            .execute(conn))?,
+        None => q!(conn => diesel::update(row.filter(deployments::closed_at.is_not_null()))
+            .set(deployments::closed_at.eq(None::<i64>))
+            .execute(conn))?,
+    };
+    Ok(changed > 0)
 }
 
 /// Inserts a deployment. `created_by` is the administrator's name.
@@ -139,6 +227,7 @@ pub fn standing(conn: &mut Conn) -> Result<Vec<Deployment>, StoreError> {
         // As the partial index says it.
         .filter(deployments::all_computers)
         .filter(deployments::cancelled_at.is_null())
+        .filter(deployments::closed_at.is_null())
         .filter(packages::state.ne(PackageState::Withdrawn.as_str()))
         .order(deployments::id);
     q!(conn => query.select(DeploymentRow::as_select()).load(conn))?.into_iter().map(Deployment::try_from).collect()
@@ -150,6 +239,7 @@ pub fn standing_of_group(conn: &mut Conn, group: GroupId) -> Result<Vec<Deployme
         .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
         .filter(deployments::group_id.eq(group.0))
         .filter(deployments::cancelled_at.is_null())
+        .filter(deployments::closed_at.is_null())
         .filter(packages::state.ne(PackageState::Withdrawn.as_str()))
         .order(deployments::id);
     q!(conn => query.select(DeploymentRow::as_select()).load(conn))?.into_iter().map(Deployment::try_from).collect()
@@ -166,6 +256,7 @@ pub fn stands_for_more(conn: &mut Conn, package: PackageId) -> Result<bool, Stor
     let standing = deployments::table
         .filter(deployments::package_id.eq(i64::from(package)))
         .filter(deployments::cancelled_at.is_null())
+        .filter(deployments::closed_at.is_null())
         .filter(deployments::all_computers.eq(true).or(deployments::group_id.is_not_null()))
         .select(deployments::id)
         .limit(1);

@@ -6,9 +6,9 @@ use diesel::prelude::*;
 
 use super::connection::q;
 use super::row::{At, limit as rows, rows_of, text};
-use super::schema::events;
+use super::schema::{events, jobs};
 use super::{Conn, StoreError};
-use crate::model::{ComputerId, JobId, PackageId, UnixTime};
+use crate::model::{ComputerId, DeploymentId, JobId, PackageId, UnixTime};
 
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -140,6 +140,18 @@ pub fn list(
 pub fn last(conn: &mut Conn) -> Result<i64, StoreError> {
     let last: Option<i64> = q!(conn => events::table.select(diesel::dsl::max(events::id)).first(conn))?;
     Ok(last.unwrap_or(0))
+}
+
+/// The deployments that events after `after`, up to and with `upto`, are about. Reads only these events.
+pub fn deployments_between(conn: &mut Conn, after: i64, upto: i64) -> Result<Vec<DeploymentId>, StoreError> {
+    let found: Vec<i64> = q!(conn => events::table
+        .inner_join(jobs::table.on(events::job_id.eq(jobs::id.nullable())))
+        .filter(events::id.gt(after))
+        .filter(events::id.le(upto))
+        .select(jobs::deployment_id)
+        .distinct()
+        .load(conn))?;
+    Ok(found.into_iter().map(DeploymentId).collect())
 }
 
 /// Was a job taken back after that event? Reads only the events since.

@@ -138,6 +138,14 @@ pub fn list(conn: &mut Conn) -> Result<Vec<Group>, StoreError> {
     Ok(found)
 }
 
+/// The names of these groups.
+pub fn names(conn: &mut Conn, ids: &[GroupId]) -> Result<BTreeMap<GroupId, String>, StoreError> {
+    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let query = groups::table.filter(groups::id.eq_any(&numbers)).select((groups::id, groups::name));
+    let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+    Ok(found.into_iter().map(|(id, name)| (GroupId(id), name)).collect())
+}
+
 /// Changes a group's query.
 pub fn set_query(conn: &mut Conn, id: GroupId, query: Option<&str>) -> Result<(), StoreError> {
     q!(conn => diesel::update(groups::table.find(id.0)).set(groups::query.eq(query.map(text))).execute(conn))?;

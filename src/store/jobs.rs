@@ -52,7 +52,7 @@ pub struct JobLine {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = jobs)]
-struct JobRow {
+pub(super) struct JobRow {
     id: i64,
     deployment_id: i64,
     computer_id: i64,
@@ -312,6 +312,8 @@ pub struct JobOn {
     pub computer: ComputerId,
     /// The computer's wire name.
     pub device_id: String,
+    /// The result's code, if it has one.
+    pub result: Option<String>,
 }
 
 /// The table a second time, for "the newest of each". Not correlated: SQLite would go through the deployment once for
@@ -329,8 +331,9 @@ pub fn newest_of_deployment(
     deployment: DeploymentId,
     states: &[JobState],
 ) -> Result<Vec<JobOn>, StoreError> {
+    type Found = (i64, String, i64, String, Option<String>);
     let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-    let found: Vec<(i64, String, i64, String)> = q!(conn => jobs::table
+    let found: Vec<Found> = q!(conn => jobs::table
         .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
         .filter(jobs::deployment_id.eq(deployment.0))
         .filter(jobs::state.eq_any(&words))
@@ -341,11 +344,11 @@ pub fn newest_of_deployment(
                 .select(diesel::dsl::max(newest.field(jobs::id))),
         ))
         .order(jobs::id)
-        .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id))
+        .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id, jobs::result))
         .load(conn))?;
-    let parse = |(job, state, computer, device_id): (i64, String, i64, String)| {
+    let parse = |(job, state, computer, device_id, result): Found| {
         let state = At("jobs", job).check(state.parse())?;
-        Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id })
+        Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id, result })
     };
     found.into_iter().map(parse).collect()
 }
@@ -377,6 +380,13 @@ pub fn counts_of_deployments(
     let mut counts = found.into_iter().map(parse).collect::<Result<Vec<_>, StoreError>>()?;
     counts.sort_unstable();
     Ok(counts)
+}
+
+/// When a job of a deployment last changed.
+pub fn last_change(conn: &mut Conn, deployment: DeploymentId) -> Result<Option<UnixTime>, StoreError> {
+    let query = jobs::table.filter(jobs::deployment_id.eq(deployment.0)).select(diesel::dsl::max(jobs::updated_at));
+    let last: Option<i64> = q!(conn => query.first(conn))?;
+    Ok(time(last))
 }
 
 /// The jobs of a deployment, earlier attempts included, in order of their number, after `after`, at most `limit`.

@@ -45,6 +45,7 @@ mod writer;
 pub mod activations;
 pub mod audit;
 pub mod computers;
+pub mod contents;
 pub mod deployments;
 pub mod discovery;
 pub mod events;
@@ -53,17 +54,25 @@ pub mod figures;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod listing;
 pub mod memo;
 pub mod merges;
 pub mod mirrors;
+pub mod notes;
 pub mod packages;
+pub mod progress;
 pub mod registry;
 pub mod search;
 pub mod sections;
 pub mod sessions;
 pub mod settings;
 pub mod software;
+pub mod uploads;
 pub mod users;
+pub mod values;
+pub mod views;
+pub mod webhooks;
+pub mod withdrawals;
 
 pub use connection::{Conn, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::StoreError;
@@ -202,6 +211,12 @@ impl Store {
     pub fn with_first(&self, write: impl Fn(&mut Conn) -> Result<(), StoreError> + Send + Sync + 'static) -> Self {
         let first = First { outer: self.first.clone(), written: AtomicBool::new(false), write: Box::new(write) };
         Self { inner: Arc::clone(&self.inner), first: Some(Arc::new(first)) }
+    }
+
+    /// The same database through a handle that writes nothing but what it is told.
+    #[must_use]
+    pub fn without_first(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), first: None }
     }
 
     /// Has that first change been written?

@@ -8,8 +8,8 @@ use super::schema::{counters, fragments, packages};
 use super::{Conn, StoreError};
 use crate::archive::SplitFragment;
 use crate::model::{
-    Action, Digest, DigestAlgorithm, Done, FragmentCount, FragmentNumber, Notify, OsFamily, Package, PackageId,
-    PackageState, Priority, UnixTime,
+    Action, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentNumber, Notify, OsFamily, Package,
+    PackageId, PackageState, Priority, UnixTime,
 };
 
 /// What is known before the archive is cut.
@@ -31,6 +31,8 @@ pub struct NewPackage {
     pub notify: Option<Notify>,
     /// As [`Package`].
     pub done: Option<Done>,
+    /// As [`Package`].
+    pub exit_codes: ExitCodes,
 }
 
 /// What is known after it was cut.
@@ -44,6 +46,11 @@ pub struct BuiltContent {
     pub sha256: Option<Digest>,
     /// Every fragment.
     pub fragments: Vec<SplitFragment>,
+}
+
+diesel::define_sql_function! {
+    /// Both back ends have it; SQLite knows the letters of ASCII only.
+    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
 #[derive(Queryable, Selectable)]
@@ -62,6 +69,7 @@ struct PackageRow {
     notify_can_abort: bool,
     notify_can_delay: bool,
     done_text: Option<String>,
+    exit_codes: String,
     fragment_count: i64,
     size: i64,
     md5: Option<Vec<u8>>,
@@ -98,6 +106,7 @@ impl TryFrom<PackageRow> for Package {
                 can_delay: row.notify_can_delay,
             }),
             done: row.done_text.map(|text| Done { text }),
+            exit_codes: at.check(row.exit_codes.parse())?,
             fragments: FragmentCount(at.number("fragment_count", row.fragment_count)?),
             size: at.number("size", row.size)?,
             md5: digest(DigestAlgorithm::Md5, row.md5)?,
@@ -144,6 +153,7 @@ pub fn reserve(conn: &mut Conn, new: &NewPackage, now: UnixTime) -> Result<Packa
             packages::notify_can_abort.eq(notify.is_some_and(|notify| notify.can_abort)),
             packages::notify_can_delay.eq(notify.is_some_and(|notify| notify.can_delay)),
             packages::done_text.eq(new.done.as_ref().map(|done| text(&done.text))),
+            packages::exit_codes.eq(new.exit_codes.to_string()),
             packages::fragment_count.eq(0),
             packages::size.eq(0),
             packages::state.eq(PackageState::Building.as_str()),
@@ -225,6 +235,80 @@ pub fn list(conn: &mut Conn, before: Option<PackageId>, limit: usize) -> Result<
         .order(packages::id.desc())
         .limit(rows(limit));
     q!(conn => query.select(PackageRow::as_select()).load(conn))?.into_iter().map(Package::try_from).collect()
+}
+
+/// In which order packages are listed. Each is an index.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Order {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// The oldest first.
+    Oldest,
+    /// By name, versions oldest first.
+    Name,
+}
+
+/// Which packages are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Part of name, version or description; empty for any.
+    pub text: String,
+    /// Of exactly this name: the versions of a family.
+    pub name: Option<String>,
+    /// For this system.
+    pub os: Option<OsFamily>,
+    /// In one of these states; empty for any.
+    pub states: Vec<PackageState>,
+    /// In which order.
+    pub order: Order,
+    /// The package that the page before ended with.
+    pub after: Option<PackageId>,
+}
+
+/// Packages in order, at most `limit`.
+pub fn wanted(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<Package>, StoreError> {
+    let last = match wanted.after {
+        Some(id) => find(conn, id)?,
+        None => None,
+    };
+    let part = text(&wanted.text).replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let part = format!("%{}%", part.to_lowercase());
+    let found: Vec<PackageRow> = q!(conn => {
+        let mut query = packages::table.select(PackageRow::as_select()).limit(rows(limit)).into_boxed();
+        if !wanted.text.is_empty() {
+            query = query.filter(
+                lower(packages::name).like(&part).escape('\\')
+                    .or(lower(packages::version).like(&part).escape('\\'))
+                    .or(lower(packages::description).like(&part).escape('\\')),
+            );
+        }
+        if let Some(name) = &wanted.name {
+            query = query.filter(packages::name.eq(text(name)));
+        }
+        if let Some(os) = wanted.os {
+            query = query.filter(packages::os.eq(os.as_str()));
+        }
+        if !wanted.states.is_empty() {
+            query = query.filter(packages::state.eq_any(wanted.states.iter().map(|state| state.as_str())));
+        }
+        let id = last.as_ref().map(|package| i64::from(package.id));
+        query = match wanted.order {
+            Order::Newest => query.filter(packages::id.lt(id.unwrap_or(i64::MAX))).order(packages::id.desc()),
+            Order::Oldest => query.filter(packages::id.gt(id.unwrap_or(0))).order(packages::id),
+            Order::Name => {
+                if let (Some(last), Some(id)) = (&last, id) {
+                    let name = text(&last.name);
+                    query = query.filter(
+                        packages::name.gt(name.clone()).or(packages::name.eq(name).and(packages::id.gt(id))),
+                    );
+                }
+                query.order((packages::name, packages::id))
+            }
+        };
+        query.load(conn)
+    })?;
+    found.into_iter().map(Package::try_from).collect()
 }
 
 /// Every package of a state, oldest first.

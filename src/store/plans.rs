@@ -11,8 +11,8 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, merges, packages,
-    registry, search, sections, settings, software, users,
+    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, listing, merges,
+    packages, progress, registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -69,19 +69,42 @@ const COMPUTER: ComputerId = ComputerId(1);
 const GROUP: GroupId = GroupId(1);
 const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
+fn contact() -> computers::Contact {
+    computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW }
+}
+
 fn package() -> PackageId {
     PackageId::new(1).expect("1 is an id")
+}
+
+#[test]
+fn packages_and_uploads_are_listed_by_indexes() {
+    let mut plans = Plans::new();
+    for order in [packages::Order::Newest, packages::Order::Oldest, packages::Order::Name] {
+        let wanted = packages::Wanted { order, ..packages::Wanted::default() };
+        plans.of(&format!("{order:?}"), |conn| packages::wanted(conn, &wanted, 50));
+    }
+    let family = packages::Wanted { name: Some("tool".to_owned()), ..packages::Wanted::default() };
+    plans.of("family", |conn| packages::wanted(conn, &family, 50));
+    plans.of("uploads of", |conn| super::uploads::of_owner(conn, "anna", 50));
+    plans.of("idle uploads", |conn| super::uploads::idle(conn, NOW, 50));
+    plans.of("audit of", |conn| super::audit::of_subject(conn, "package 1", None, 50));
+    plans.of("deployments of", |conn| deployments::of_package(conn, package(), 50));
+    let sorts: Vec<&str> = plans.text.lines().filter(|line| line.contains("TEMP B-TREE")).collect();
+    // The versions of one family are few.
+    assert!(sorts.len() <= 1, "{}", plans.text);
+    let whole = plans.text.lines().any(|line| line.trim() == "SCAN packages" || line.trim() == "SCAN uploads");
+    assert!(!whole, "{}", plans.text);
 }
 
 #[test]
 fn a_contact_of_an_agent_reads_no_whole_table() {
     let mut plans = Plans::new();
     let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");
-    let contact = computers::Contact { peer_address: String::new(), user_agent: String::new(), at: NOW };
     plans.of("computers::find_by_device_id", |conn| computers::find_by_device_id(conn, &device_id));
-    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact));
+    plans.of("computers::touch", |conn| computers::touch(conn, COMPUTER, &contact()));
     plans.of("computers::take_facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())
     });
     plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[Network::default()]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
@@ -100,19 +123,21 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("groups::set", |conn| groups::set(conn, GROUP, &[COMPUTER], groups::Reason::Query, NOW));
     plans.of("deployments::standing_of_group", |conn| deployments::standing_of_group(conn, GROUP));
     plans.of("search::facts", |conn| {
-        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact)?;
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())?;
         search::facts(conn, COMPUTER, [])
     });
     assert!(!plans.text.lines().any(|step| step.trim_start() == "SCAN jobs" || step.contains("SCAN computers")));
-    insta::assert_snapshot!(plans.text, @r"
+    insta::assert_snapshot!(plans.text, @"
     computers::find_by_device_id
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
     computers::touch
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -200,7 +225,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
     plans.of("events::list of a package", |conn| events::list(conn, None, Some(package()), 10));
     plans.of("settings::unset", |conn| settings::unset(conn, settings::Scope::Global, SettingKey::Timeout));
     plans.of("users::find", |conn| users::find(conn, "admin"));
-    insta::assert_snapshot!(plans.text, @r"
+    insta::assert_snapshot!(plans.text, @"
     packages::list
       SEARCH packages USING INTEGER PRIMARY KEY (rowid<?)
     packages::in_state
@@ -216,9 +241,12 @@ fn lists_of_administrators_are_answered_by_an_index() {
     computers::delete
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH elections USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH registry_values USING PRIMARY KEY (computer_id=?)
+      SEARCH notes USING COVERING INDEX notes_by_computer (computer_id=?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id=?)
       SEARCH jobs USING COVERING INDEX jobs_by_computer (computer_id=?)
       SEARCH installations USING PRIMARY KEY (computer_id=?)
@@ -277,7 +305,6 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
     plans.of("deployments::list", |conn| deployments::list(conn, Some(deployment), 10));
     plans.of("deployments::cancel", |conn| deployments::cancel(conn, deployment, NOW));
     plans.of("jobs::of_deployment", |conn| jobs::of_deployment(conn, deployment, Some(JobId(1)), 10));
-    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
     plans.of("jobs::counts_of_deployments of one", |conn| jobs::counts_of_deployments(conn, Some(deployment)));
     plans.of("jobs::open_packages of one", |conn| jobs::open_packages(conn, Some(COMPUTER)));
     insta::assert_snapshot!(plans.text, @r"
@@ -293,12 +320,6 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
       SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id>?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
-    jobs::newest_of_deployment
-      SEARCH jobs USING INDEX jobs_by_deployment (deployment_id=? AND id=?)
-      LIST SUBQUERY 1
-      SEARCH newest USING INDEX jobs_by_deployment (deployment_id=?)
-      USE TEMP B-TREE FOR GROUP BY
-      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     jobs::counts_of_deployments of one
       SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
       LIST SUBQUERY 1
@@ -311,6 +332,31 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
       USE TEMP B-TREE FOR GROUP BY
       USE TEMP B-TREE FOR ORDER BY
     ");
+}
+
+#[test]
+fn whether_a_job_is_the_newest_is_asked_of_its_computer_and_not_of_the_deployment() {
+    let mut plans = Plans::new();
+    let deployment = crate::model::DeploymentId(1);
+    let any = progress::Wanted::default();
+    let failed = progress::Wanted { states: vec![JobState::Failed], ..progress::Wanted::default() };
+    let lost = progress::Wanted { states: vec![JobState::Failed, JobState::Expired], ..progress::Wanted::default() };
+    plans.of("progress::list", |conn| progress::list(conn, deployment, &any, Some(JobId(1)), 10));
+    plans.of("progress::list of a state", |conn| progress::list(conn, deployment, &failed, Some(JobId(1)), 10));
+    plans.of("progress::list of two", |conn| progress::list(conn, deployment, &lost, Some(JobId(1)), 10));
+    plans.of("progress::briefs", |conn| progress::briefs(conn, deployment));
+    plans.of("progress::codes", |conn| progress::codes(conn, &[deployment, deployment], 10));
+    plans.of("progress::slices", |conn| progress::slices(conn, deployment, NOW, 1000));
+    let asked = |text: &str| plans.text.lines().filter(|step| step.contains(text)).count();
+    let by_computer = "SEARCH newer USING INDEX jobs_by_computer (computer_id=? AND package_id=? AND id>?)";
+    assert_eq!((asked("newer"), asked(by_computer)), (8, 8), "{}", plans.text);
+    plans.of("progress::gates", |conn| progress::gates(conn, deployment, 10));
+    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
+    plans.of("deployments::some", |conn| {
+        let which = deployments::Which::Running;
+        deployments::some(conn, &deployments::Wanted { which, ..deployments::Wanted::default() }, 10)
+    });
+    assert!(!plans.text.contains("SCAN jobs") && !plans.text.contains("SCAN newest"), "{}", plans.text);
 }
 
 #[test]
@@ -395,4 +441,70 @@ fn a_field_of_ones_own_is_looked_up_for_each_computer_and_not_searched() {
         plans.text
     );
     assert!(!plans.text.contains("SCAN computer_fields") && !plans.text.contains("SCAN fields"), "{}", plans.text);
+}
+
+#[test]
+fn a_section_is_looked_up_in_the_dictionary_and_not_for_each_computer() {
+    let mut plans = Plans::new();
+    let query = "section cpus.type = xeon and section bios.ssn contains 7 and has no section printers";
+    let query = query.parse().expect("a query");
+    plans.of("search::candidates", |conn| search::candidates(conn, &query, NOW));
+    insta::assert_snapshot!(plans.text, @r"
+    search::candidates
+      SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      LIST SUBQUERY 1
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=? AND value_key=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      LIST SUBQUERY 2
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+      LIST SUBQUERY 3
+      SEARCH inventory_values USING COVERING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=?)
+      CREATE BLOOM FILTER
+    ");
+    assert!(!plans.text.contains("SCAN inventory_values") && !plans.text.contains("SCAN computer_values"));
+    assert!(!plans.text.contains("CORRELATED"), "{}", plans.text);
+
+    let mut plans = Plans::new();
+    plans.of("values::of_computer", |conn| values::of_computer(conn, COMPUTER));
+    plans.of("values::difference", |conn| values::difference(conn, COMPUTER, &[]));
+    plans.of("values::said", |conn| values::said(conn, ("CPUS", "TYPE"), (1, 2000)));
+    insta::assert_snapshot!(plans.text, @r"
+    values::of_computer
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::difference
+      SEARCH computer_values USING PRIMARY KEY (computer_id=?)
+      SEARCH inventory_values USING INTEGER PRIMARY KEY (rowid=?)
+    values::said
+      SEARCH inventory_values USING INDEX inventory_values_by_field (section=? AND field=?)
+      SEARCH computer_values USING COVERING INDEX computer_values_by_value (value_id=? AND computer_id>? AND computer_id<?)
+    ");
+}
+
+#[test]
+fn the_list_of_computers_is_read_in_the_order_of_an_index() {
+    let places = [
+        (listing::Sort::Name, listing::Place::Name("pc".to_owned(), COMPUTER), "computers_by_name"),
+        (listing::Sort::LastContact, listing::Place::LastContact(NOW, COMPUTER), "computers_by_contact"),
+    ];
+    for (sort, place, index) in places {
+        for after in [None, Some(place)] {
+            for descending in [false, true] {
+                let mut plans = Plans::new();
+                let wanted = listing::Wanted { sort, descending, after: after.clone(), ..listing::Wanted::default() };
+                plans.of("listing::page", |conn| listing::page(conn, &wanted, NOW, 50));
+                assert!(plans.text.contains(index) && !plans.text.contains("TEMP B-TREE"), "{}", plans.text);
+            }
+        }
+    }
+    let mut plans = Plans::new();
+    plans.of("listing::find", |conn| listing::find(conn, "pc", 10));
+    plans.of("listing::page by name", |conn| {
+        let queries = vec!["name = 'pc'".parse().expect("a query")];
+        listing::page(conn, &listing::Wanted { queries, ..listing::Wanted::default() }, NOW, 50)
+    });
+    assert!(!plans.text.contains("SCAN computers"), "{}", plans.text);
 }

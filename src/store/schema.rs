@@ -22,6 +22,7 @@ diesel::table! {
         notify_can_abort -> Bool,
         notify_can_delay -> Bool,
         done_text -> Nullable<Text>,
+        exit_codes -> Text,
         fragment_count -> BigInt,
         size -> BigInt,
         md5 -> Nullable<Binary>,
@@ -184,6 +185,7 @@ diesel::table! {
         created_by -> Text,
         created_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
+        closed_at -> Nullable<BigInt>,
         group_id -> Nullable<BigInt>,
     }
 }
@@ -354,7 +356,9 @@ diesel::table! {
         secret -> Text,
         enabled -> Bool,
         told_event -> BigInt,
+        told_deployment -> BigInt,
         failures -> BigInt,
+        next_attempt -> BigInt,
         last_error -> Nullable<Text>,
         last_delivery -> Nullable<BigInt>,
         created_by -> Text,
@@ -448,6 +452,81 @@ diesel::table! {
         mirror -> Text,
     }
 }
+
+diesel::table! {
+    inventory_values (id) {
+        id -> BigInt,
+        digest -> Binary,
+        section -> Text,
+        field -> Text,
+        value -> Text,
+        value_key -> Text,
+    }
+}
+
+diesel::table! {
+    computer_values (computer_id, value_id) {
+        computer_id -> BigInt,
+        value_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    uploads (id) {
+        id -> Text,
+        owner -> Text,
+        name -> Text,
+        size -> BigInt,
+        received -> BigInt,
+        sha256 -> Nullable<Binary>,
+        created_at -> BigInt,
+        changed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    package_contents (package_id) {
+        package_id -> BigInt,
+        document -> Binary,
+    }
+}
+
+diesel::table! {
+    withdrawals (package_id) {
+        package_id -> BigInt,
+        at -> BigInt,
+        info_location -> Nullable<Text>,
+        fragment_location -> Nullable<Text>,
+        activated_at -> Nullable<BigInt>,
+        checked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    webhook_progress (webhook_id, deployment_id) {
+        webhook_id -> BigInt,
+        deployment_id -> BigInt,
+        step -> BigInt,
+        failures -> BigInt,
+        ended -> Bool,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> BigInt,
+        webhook_id -> BigInt,
+        at -> BigInt,
+        event -> Text,
+        deployment_id -> Nullable<BigInt>,
+        milliseconds -> BigInt,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(events, jobs);
+
+diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
 
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);
 

@@ -21,7 +21,9 @@ use super::schema::{
     computer_fields, computer_software, computers, fields, group_members, groups, installations, networks, software,
 };
 use super::{Conn, StoreError};
-use crate::model::query::{Expr, Facts, Field, Operator, Query, Side, Software, TimeField, fold};
+use crate::model::query::{
+    Expr, Facts, Field, Operator, Query, Side, Software, TimeField, VersionTest, fold, section_key,
+};
 use crate::model::{Computer, ComputerId, UnixTime};
 
 /// Computers looked at together.
@@ -60,6 +62,7 @@ pub fn facts<'a>(
     let mut needs = Needs { macs: true, packages: true, groups: true, ..Needs::default() };
     for asked in queries.into_iter().map(Needs::of) {
         needs.fields |= asked.fields;
+        needs.sections.extend(asked.sections);
         needs.software.extend(asked.software);
     }
     Ok(with_facts(conn, vec![computer], &needs)?.pop())
@@ -67,7 +70,7 @@ pub fn facts<'a>(
 
 /// How many computers SQL leaves to be looked at.
 pub fn candidates(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<u64, StoreError> {
-    let condition = Condition::of(conn, query, now);
+    let condition = Condition::of(conn, query, now)?;
     let count: i64 = q!(conn => computers::table.filter(&condition).count().get_result(conn))?;
     Ok(count.unsigned_abs())
 }
@@ -79,7 +82,7 @@ fn each_match(
     mut after: Option<ComputerId>,
     mut go_on: impl FnMut(Computer) -> bool,
 ) -> Result<(), StoreError> {
-    let (condition, needs) = (Condition::of(conn, query, now), Needs::of(query));
+    let (condition, needs) = (Condition::of(conn, query, now)?, Needs::of(query));
     loop {
         let page = computers::table
             .filter(computers::id.gt(after.map_or(i64::MIN, |id| id.0)))
@@ -104,18 +107,33 @@ fn each_match(
 /// What a query asks for besides a computer's own row.
 #[derive(Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a table that is read or not")]
-struct Needs {
+pub(super) struct Needs {
     macs: bool,
     packages: bool,
     groups: bool,
     fields: bool,
+    /// The sections' fields that are asked for.
+    sections: BTreeSet<(String, String)>,
     /// The titles that are asked for, in lower case; no others are read.
     software: Vec<String>,
 }
 
 impl Needs {
     fn of(query: &Query) -> Self {
+        Self::of_all(std::slice::from_ref(query))
+    }
+
+    pub(super) fn of_all(queries: &[Query]) -> Self {
         let mut needs = Self::default();
+        for query in queries {
+            needs.add(query);
+        }
+        needs
+    }
+
+    fn add(&mut self, query: &Query) {
+        let needs = self;
+        needs.sections.extend(query.sections());
         query.visit(&mut |expr| match expr {
             Expr::Compare { field: Field::Mac, .. } | Expr::Between { field: Field::Mac, .. } => needs.macs = true,
             Expr::HasPackage(_) => needs.packages = true,
@@ -124,43 +142,53 @@ impl Needs {
             Expr::HasSoftware { name, .. } => needs.software.push(fold(name)),
             _ => {}
         });
-        needs
     }
 }
 
-/// `page` is in order of its numbers.
-fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec<Facts>, StoreError> {
-    let (Some(first), Some(last)) = (page.first().map(|c| c.id.0), page.last().map(|c| c.id.0)) else {
-        return Ok(Vec::new());
-    };
+/// `page` is in any order; what is asked of it is read from its lowest number to its highest, unless it is short.
+pub(super) fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec<Facts>, StoreError> {
+    let numbers = || page.iter().map(|computer| computer.id.0);
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Ok(Vec::new()) };
+    // A page in order of numbers is a range; one in another order is named one by one.
+    let dense = last - first < 4 * i64::try_from(page.len()).unwrap_or(i64::MAX / 8);
+    let ids: Vec<i64> = numbers().collect();
+    macro_rules! of_page {
+        ($query:expr, $column:expr) => {
+            q!(conn => {
+                let query = $query.into_boxed();
+                let query =
+                    if dense { query.filter($column.between(first, last)) } else { query.filter($column.eq_any(&ids)) };
+                query.load(conn)
+            })?
+        };
+    }
     let mut macs: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     let mut packages: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
     let mut member_of: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
     if needs.macs {
-        let query = networks::table
-            .filter(networks::computer_id.between(first, last))
-            .select((networks::computer_id, networks::mac));
-        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String)> =
+            of_page!(networks::table.select((networks::computer_id, networks::mac)), networks::computer_id);
         for (id, mac) in found {
             macs.entry(id).or_default().push(mac);
         }
     }
     if needs.packages {
-        let query = installations::table
-            .filter(installations::computer_id.between(first, last))
-            .select((installations::computer_id, installations::package_id));
-        let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, i64)> = of_page!(
+            installations::table.select((installations::computer_id, installations::package_id)),
+            installations::computer_id
+        );
         for (id, package) in found {
             packages.entry(id).or_default().extend(u32::try_from(package).ok());
         }
     }
     if needs.groups {
-        let query = group_members::table
-            .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
-            .filter(group_members::computer_id.between(first, last))
-            .filter(group_members::reason.ne(EXCLUDED))
-            .select((group_members::computer_id, groups::name_key));
-        let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String)> = of_page!(
+            group_members::table
+                .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
+                .filter(group_members::reason.ne(EXCLUDED))
+                .select((group_members::computer_id, groups::name_key)),
+            group_members::computer_id
+        );
         for (id, name) in found {
             member_of.entry(id).or_default().insert(name);
         }
@@ -176,14 +204,16 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             own.entry(id).or_default().insert(name, value);
         }
     }
+    let mut said = sections_of((first, last), &needs.sections, conn)?;
     let mut titles: BTreeMap<i64, Vec<Software>> = BTreeMap::new();
     if !needs.software.is_empty() {
-        let query = software::table
-            .inner_join(computer_software::table.on(computer_software::software_id.eq(software::id)))
-            .filter(software::name_key.eq_any(&needs.software))
-            .filter(computer_software::computer_id.between(first, last))
-            .select((computer_software::computer_id, software::name, software::version));
-        let found: Vec<(i64, String, String)> = q!(conn => query.load(conn))?;
+        let found: Vec<(i64, String, String)> = of_page!(
+            software::table
+                .inner_join(computer_software::table.on(computer_software::software_id.eq(software::id)))
+                .filter(software::name_key.eq_any(&needs.software))
+                .select((computer_software::computer_id, software::name, software::version)),
+            computer_software::computer_id
+        );
         for (id, name, version) in found {
             titles.entry(id).or_default().push(Software { name, version });
         }
@@ -196,18 +226,46 @@ fn with_facts(conn: &mut Conn, page: Vec<Computer>, needs: &Needs) -> Result<Vec
             packages: packages.remove(&id).unwrap_or_default(),
             groups: member_of.remove(&id).unwrap_or_default(),
             fields: own.remove(&id).unwrap_or_default(),
+            sections: said.remove(&id).unwrap_or_default(),
             software: Some(titles.remove(&id).unwrap_or_default()),
         }
     });
     Ok(facts.collect())
 }
 
+/// What a computer says of the sections' fields that are asked for.
+type Said = BTreeMap<(String, String), Vec<String>>;
+
+fn sections_of(
+    (first, last): (i64, i64),
+    asked: &BTreeSet<(String, String)>,
+    conn: &mut Conn,
+) -> Result<BTreeMap<i64, Said>, StoreError> {
+    let mut said: BTreeMap<i64, Said> = BTreeMap::new();
+    // Of one computer all it says is less than all that is said of a field; of many it is the other way round.
+    if first == last && !asked.is_empty() {
+        for one in super::values::of_computer(conn, ComputerId(first))? {
+            let key = (one.section, one.field);
+            if asked.contains(&key) {
+                said.entry(first).or_default().entry(key).or_default().push(one.value);
+            }
+        }
+        return Ok(said);
+    }
+    for key in asked {
+        for (id, value) in super::values::said(conn, (&key.0, &key.1), (first, last))? {
+            said.entry(id).or_default().entry(key.clone()).or_default().push(value);
+        }
+    }
+    Ok(said)
+}
+
 /// A condition on a row of `computers`: texts of ours, and values that are bound.
 #[derive(Debug)]
-struct Condition(Vec<Piece>);
+pub(super) struct Condition(Vec<Piece>);
 
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     Sql(&'static str),
     Text(String),
     Number(i64),
@@ -231,23 +289,64 @@ impl Bound {
     }
 }
 
+/// A program, a test of its version, and the titles that pass it: no database compares versions.
+type TitlesOf = (String, VersionTest, Vec<i64>);
+
+/// The titles that are meant where versions are asked for. A program with more of them than a statement takes is not one.
+fn titles_of(conn: &mut Conn, queries: &[Query]) -> Result<Vec<TitlesOf>, StoreError> {
+    let mut asked: Vec<(String, VersionTest)> = Vec::new();
+    for query in queries {
+        query.visit(&mut |expr| {
+            if let Expr::HasSoftware { name, version: Some(test) } = expr {
+                asked.push((name.clone(), test.clone()));
+            }
+        });
+    }
+    let mut found = Vec::with_capacity(asked.len());
+    for (name, test) in asked {
+        let query =
+            software::table.filter(software::name_key.eq(fold(&name))).select((software::id, software::version));
+        let all: Vec<(i64, String)> = q!(conn => query.load(conn))?;
+        let ids = all.into_iter().filter(|(_, version)| test.holds(version)).map(|(id, _)| id).collect();
+        found.push((name, test, ids));
+    }
+    Ok(found)
+}
+
 impl Condition {
-    fn of(conn: &Conn, query: &Query, now: UnixTime) -> Self {
+    fn of(conn: &mut Conn, query: &Query, now: UnixTime) -> Result<Self, StoreError> {
+        Self::of_all(conn, std::slice::from_ref(query), now)
+    }
+
+    /// All of these queries, and what else a list asks for.
+    pub(super) fn of_all(conn: &mut Conn, queries: &[Query], now: UnixTime) -> Result<Self, StoreError> {
+        let titles = titles_of(conn, queries)?;
         // Letters beyond ASCII, and of Turkish, are nobody's business here: such rows are always looked at.
         let lower = match conn.0 {
             Backend::Sqlite(_) => "",
             Backend::Postgres(_) => " COLLATE \"C\"",
         };
-        let mut builder = Builder { pieces: Vec::new(), collate: lower, now };
-        builder.sql("(");
-        builder.expr(query.expr(), Bound::May);
+        let mut builder = Builder { pieces: Vec::new(), titles, collate: lower, now };
+        builder.sql("(1 = 1");
+        for query in queries {
+            builder.sql(" AND ");
+            builder.expr(query.expr(), Bound::May);
+        }
         builder.sql(")");
-        Self(builder.pieces)
+        Ok(Self(builder.pieces))
+    }
+
+    /// More of it.
+    pub(super) fn also(&mut self, pieces: impl IntoIterator<Item = Piece>) {
+        self.0.insert(0, Piece::Sql("("));
+        self.0.extend(pieces);
+        self.0.push(Piece::Sql(")"));
     }
 }
 
 struct Builder {
     pieces: Vec<Piece>,
+    titles: Vec<TitlesOf>,
     collate: &'static str,
     now: UnixTime,
 }
@@ -311,8 +410,73 @@ impl Builder {
                 self.text(&fold(name));
                 self.sql(")");
             }
-            Expr::InNetwork { .. } | Expr::HasSoftware { .. } => self.undecided(bound),
+            Expr::Section { section, field, operator: Operator::Eq, value } if value.is_empty() => {
+                self.not(bound, |builder, bound| builder.said(section, field, None, bound));
+            }
+            Expr::Section { section, field, operator: Operator::Ne, value } if value.is_empty() => {
+                self.said(section, field, None, bound);
+            }
+            Expr::Section { section, field, operator: Operator::Ne, value } => {
+                self.not(bound, |builder, bound| builder.said(section, field, Some((Operator::Eq, value)), bound));
+            }
+            Expr::Section { section, field, operator, value } => {
+                self.said(section, field, Some((*operator, value)), bound);
+            }
+            Expr::SectionBetween { section, field, low, .. } => {
+                self.said(section, field, Some((Operator::Ge, low)), bound);
+            }
+            Expr::HasSection(section) => self.said(section, "", None, bound),
+            Expr::HasSoftware { name, version: Some(test) } => {
+                let known = self.titles.iter().find(|(title, of, _)| title == name && of == test);
+                let Some((_, _, ids)) = known.filter(|(_, _, ids)| !ids.is_empty()) else { return self.sql("1 = 0") };
+                let ids = ids.clone();
+                self.sql(
+                    "computers.id IN (SELECT computer_software.computer_id FROM computer_software \
+                     WHERE computer_software.software_id IN (",
+                );
+                for (at, id) in ids.into_iter().enumerate() {
+                    if at > 0 {
+                        self.sql(", ");
+                    }
+                    self.pieces.push(Piece::Number(id));
+                }
+                self.sql("))");
+            }
+            Expr::HasSoftware { name, version: None } => {
+                // Not EXISTS: that would look at every title of every computer. This is read once, from the title.
+                self.sql(
+                    "computers.id IN (SELECT computer_software.computer_id FROM software INNER JOIN computer_software \
+                     ON computer_software.software_id = software.id WHERE software.name_key = ",
+                );
+                self.text(&fold(name));
+                self.sql(")");
+            }
+            Expr::InNetwork { .. } => self.undecided(bound),
         }
+    }
+
+    /// The inventory says something of the field, or something that passes the test. Keys are folded by us, so SQL is
+    /// exact on them; the order of versions it does not know.
+    fn said(&mut self, section: &str, field: &str, test: Option<(Operator, &str)>, bound: Bound) {
+        let ordered = test.is_some_and(|(operator, _)| operator.is_order());
+        if ordered && matches!(bound, Bound::Must) {
+            return self.undecided(bound);
+        }
+        let (section, field) = section_key(section, field);
+        // Not EXISTS: the dictionary is searched once, not for each computer.
+        self.sql(
+            "computers.id IN (SELECT computer_values.computer_id FROM inventory_values \
+             INNER JOIN computer_values ON computer_values.value_id = inventory_values.id \
+             WHERE inventory_values.section = ",
+        );
+        self.text(&section);
+        self.sql(" AND inventory_values.field = ");
+        self.text(&field);
+        if let Some((operator, value)) = test.filter(|_| !ordered) {
+            self.sql(" AND inventory_values.value_key");
+            self.test(operator, &fold(value));
+        }
+        self.sql(")");
     }
 
     fn join(&mut self, parts: &[Expr], word: &'static str, bound: Bound) {
@@ -336,6 +500,11 @@ impl Builder {
     fn compare(&mut self, field: Field, tests: &[(Operator, &str)], bound: Bound) {
         if field.is_version() && tests.iter().any(|(operator, _)| operator.is_order() || *operator == Operator::Eq) {
             return self.undecided(bound);
+        }
+        if let (Field::Name, [(Operator::Eq, value)]) = (field, tests) {
+            // The key is made as the comparison is, so this decides; and it has an index.
+            self.sql("computers.name_key = ");
+            return self.text(&fold(value));
         }
         let column = Fact::Column(column(field));
         if field == Field::Mac {

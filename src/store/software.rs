@@ -3,6 +3,7 @@
 //! A title goes when the last computer that had it lets go of it, so the dictionary is never larger than what there is.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
@@ -217,6 +218,127 @@ pub fn named(conn: &mut Conn, name: &str, limit: usize) -> Result<Vec<TitleOn>, 
         device_id,
     };
     Ok(found.into_iter().map(line).collect())
+}
+
+/// A program: titles of one name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Program {
+    /// Its name as one of its titles writes it.
+    pub name: String,
+    /// By which the list goes on.
+    pub key: String,
+    /// The publisher that one of its titles names.
+    pub publisher: String,
+    /// How many versions and publishers there are.
+    pub titles: u64,
+    /// Installations on computers that are not archived: one that has two versions counts twice.
+    pub installations: u64,
+    /// Are there more? A title is counted up to a thousand.
+    pub more: bool,
+}
+
+/// Computers of a title that a list counts.
+const COUNTED: i64 = 1000;
+
+/// Programs whose name has `part` in it, letters compared without case, in order of their names after `after`, at most
+/// `limit`. Reads the titles of those programs and no others from the index.
+pub fn programs(conn: &mut Conn, part: &str, after: Option<&str>, limit: usize) -> Result<Vec<Program>, StoreError> {
+    let pattern = format!("%{}%", escape(&text(part).to_lowercase()));
+    let after = after.unwrap_or_default();
+    let query = software::table
+        .filter(software::name_key.like(pattern).escape('\\'))
+        .filter(software::name_key.gt(after))
+        .group_by(software::name_key)
+        .order(software::name_key)
+        .limit(rows(limit))
+        .select((
+            software::name_key,
+            diesel::dsl::min(software::name),
+            diesel::dsl::max(software::publisher),
+            diesel::dsl::count_star(),
+        ));
+    type Found = (String, Option<String>, Option<String>, i64);
+    let found: Vec<Found> = q!(conn => query.load(conn))?;
+    let keys: Vec<&str> = found.iter().map(|(key, ..)| key.as_str()).collect();
+    let titles: Vec<(i64, String)> = q!(conn => software::table
+        .filter(software::name_key.eq_any(&keys))
+        .select((software::id, software::name_key))
+        .load(conn))?;
+    let ids: Vec<i64> = titles.iter().map(|(id, _)| *id).collect();
+    let mut few = Vec::new();
+    let mut many = BTreeSet::new();
+    for id in ids {
+        let beyond = computer_software::table
+            .filter(computer_software::software_id.eq(id))
+            .order(computer_software::computer_id)
+            .offset(COUNTED)
+            .limit(1)
+            .select(computer_software::computer_id);
+        let beyond: Option<i64> = q!(conn => beyond.first(conn).optional())?;
+        if beyond.is_some() {
+            many.insert(id);
+        } else {
+            few.push(id);
+        }
+    }
+    let counts = counts(conn, &few)?;
+    let count =
+        |id: &i64| if many.contains(id) { COUNTED.unsigned_abs() } else { counts.get(id).copied().unwrap_or(0) };
+    Ok(found
+        .into_iter()
+        .map(|(key, name, publisher, versions)| {
+            let own = || titles.iter().filter(|(_, other)| *other == key).map(|(id, _)| id);
+            Program {
+                installations: own().map(count).sum(),
+                more: own().any(|id| many.contains(id)),
+                name: name.unwrap_or_default(),
+                publisher: publisher.unwrap_or_default(),
+                titles: versions.unsigned_abs(),
+                key,
+            }
+        })
+        .collect())
+}
+
+/// Every title of that name, letters compared without case, with its computers; those that most have first.
+pub fn versions(conn: &mut Conn, name: &str) -> Result<Vec<TitleCount>, StoreError> {
+    let found: Vec<(i64, Columns)> = q!(conn => software::table
+        .filter(software::name_key.eq(text(name).to_lowercase()))
+        .order(software::id)
+        .limit(2000)
+        .select((software::id, (software::name, software::publisher, software::version)))
+        .load(conn))?;
+    let ids: Vec<i64> = found.iter().map(|(id, _)| *id).collect();
+    let counts = counts(conn, &ids)?;
+    let line = |(id, columns)| TitleCount { title: title(columns), computers: counts.get(&id).copied().unwrap_or(0) };
+    let mut lines: Vec<TitleCount> = found.into_iter().map(line).collect();
+    lines.sort_by(|a, b| b.computers.cmp(&a.computers).then_with(|| a.title.cmp(&b.title)));
+    Ok(lines)
+}
+
+/// How many computers that are not archived have each of these titles: all of them, less the few that are archived, so
+/// that both are read from indexes alone.
+fn counts(conn: &mut Conn, ids: &[i64]) -> Result<BTreeMap<i64, u64>, StoreError> {
+    let mut counts = BTreeMap::new();
+    for chunk in ids.chunks(rows_of(2)) {
+        let all: Vec<(i64, i64)> = q!(conn => computer_software::table
+            .filter(computer_software::software_id.eq_any(chunk))
+            .group_by(computer_software::software_id)
+            .select((computer_software::software_id, diesel::dsl::count_star()))
+            .load(conn))?;
+        counts.extend(all.into_iter().map(|(id, count)| (id, count.unsigned_abs())));
+        let archived: Vec<(i64, i64)> = q!(conn => computers::table
+            .inner_join(computer_software::table.on(computer_software::computer_id.eq(computers::id)))
+            .filter(computers::archived_at.is_not_null())
+            .filter(computer_software::software_id.eq_any(chunk))
+            .group_by(computer_software::software_id)
+            .select((computer_software::software_id, diesel::dsl::count_star()))
+            .load(conn))?;
+        for (id, count) in archived {
+            counts.entry(id).and_modify(|all: &mut u64| *all = all.saturating_sub(count.unsigned_abs()));
+        }
+    }
+    Ok(counts)
 }
 
 /// Lets go of everything that a computer has.

@@ -27,6 +27,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -341,7 +342,57 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
+/// What people want to know of a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFacts {
+    /// Whose it is, as it calls itself.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// The names and addresses that it stands for; none for an authority.
+    pub names: Vec<String>,
+    /// From when it holds.
+    pub begins: UnixTime,
+    /// Until when it holds.
+    pub ends: UnixTime,
+    /// SHA-256 of its bytes.
+    pub fingerprint: [u8; 32],
+    /// May it sign others?
+    pub is_authority: bool,
+}
+
+fn facts(path: &Path, der: &CertificateDer<'_>) -> Result<CertificateFacts, TlsError> {
+    let certificate = parsed(path, der)?;
+    let validity = certificate.validity();
+    Ok(CertificateFacts {
+        subject: certificate.subject().to_string(),
+        issuer: certificate.issuer().to_string(),
+        names: covered(path, der)?.into_iter().collect(),
+        begins: UnixTime::from_seconds(validity.not_before.timestamp()),
+        ends: UnixTime::from_seconds(validity.not_after.timestamp()),
+        fingerprint: Sha256::digest(der).into(),
+        is_authority: certificate.is_ca(),
+    })
+}
+
 impl ServerTls {
+    /// The certificates that are shown now, the server's own first.
+    pub fn shown(&self) -> Result<Vec<CertificateFacts>, TlsError> {
+        let shown = Arc::clone(&self.0.resolver.0.read().unwrap_or_else(PoisonError::into_inner));
+        shown.cert.iter().map(|der| facts(&self.0.chain, der)).collect()
+    }
+
+    /// The authority's certificate, if it is ours.
+    pub fn authority_facts(&self) -> Result<Option<CertificateFacts>, TlsError> {
+        let (Some(pem), Some(path)) = (self.authority(), self.authority_file()) else { return Ok(None) };
+        certificates(&path, &pem)?.first().map(|der| facts(&path, der)).transpose()
+    }
+
+    /// The file that the certificate is read from.
+    pub fn chain_file(&self) -> &Path {
+        &self.0.chain
+    }
+
     /// Shows the administrator's certificate. One that has expired is shown all the same, and complained about: plain
     /// HTTP still serves fragments, and a server that is down tells nobody why.
     pub fn from_files(chain: &Path, key: &Path, now: UnixTime) -> Result<Self, TlsError> {
@@ -391,6 +442,12 @@ impl ServerTls {
     /// Where the authority's certificate is, if it is ours.
     pub fn authority_file(&self) -> Option<PathBuf> {
         self.0.directory.as_ref().map(|directory| Files::of(directory).authority)
+    }
+
+    /// When the certificate that is shown ends.
+    pub fn ends_at(&self) -> Result<UnixTime, TlsError> {
+        let shown = Arc::clone(&self.0.resolver.0.read().unwrap_or_else(PoisonError::into_inner));
+        expiry(&self.0.chain, &shown.cert[0])
     }
 
     /// Reads the files again. What cannot be used, or has expired, leaves the present certificate in place.

@@ -66,7 +66,7 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     assert_eq!(addresses(&site.data()), (served.http, served.https));
     let authority = std::fs::read(site.data().join("certs/ca.pem")).expect("an authority");
     assert_eq!(served.plain().get("/ca.pem").body, authority);
-    assert_eq!(served.secure().get("/").status, 200);
+    assert_eq!(served.secure().get("/sign-in").status, 200);
 
     // The line that starts an agent starts one.
     let told = greeting.split_once("Start an agent with").and_then(|(_, rest)| rest.split_once("and see it with"));
@@ -88,7 +88,7 @@ fn the_first_start_makes_everything_and_the_second_reuses_it() {
     let served = site.serve();
     assert!(!served.greeting().contains("one-time"), "{}", served.greeting());
     assert_eq!(std::fs::read(site.data().join("certs/ca.pem")).expect("an authority"), authority);
-    assert_eq!(served.secure().get("/").status, 200);
+    assert_eq!(served.secure().get("/sign-in").status, 200);
     let users = site.json("user list");
     assert_eq!((users.as_array().map(Vec::len), users[0]["must_change_password"].as_bool()), (Some(1), Some(true)));
     assert_eq!(site.json("computer list").as_array().map(Vec::len), Some(1));
@@ -1068,14 +1068,24 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
     insta::assert_snapshot!(redacted(&site.json("user list")), @r#"
     [
       {
+        "codes": false,
+        "computers": null,
         "created_at": "TIME",
+        "disabled": false,
+        "families": [],
         "must_change_password": true,
-        "name": "admin"
+        "name": "admin",
+        "role": "administrator"
       },
       {
+        "codes": false,
+        "computers": null,
         "created_at": "TIME",
+        "disabled": false,
+        "families": [],
         "must_change_password": false,
-        "name": "grace"
+        "name": "grace",
+        "role": "administrator"
       }
     ]
     "#);
@@ -1098,4 +1108,30 @@ fn a_reader_that_has_read_enough_is_no_failure() {
         let output = output.expect("it ends");
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{verb}");
     }
+}
+
+#[test]
+fn what_an_exit_code_means_is_the_packages_own_affair() {
+    let site = Site::new();
+    site.configure(
+        "[settings]\nDOWNLOAD_FRAG_LATENCY = 0\nDOWNLOAD_CYCLE_LATENCY = 0\nDOWNLOAD_PERIOD_LATENCY = 0\nFREQUENCY = 0\n",
+    );
+    let served = site.serve();
+    site.agent(&served, &["-q", "once"]).status().expect("the agent");
+    let base = ["package", "build", "--name", "tool", "--version", "1", "--os", "linux", "--action", "execute"];
+    let wrong = site.run(&[&base[..], &["--command", "exit 9", "--exit-codes", "9"]].concat());
+    assert_eq!(wrong.code(), Some(2), "{wrong:?}");
+    let mut ids = Vec::new();
+    for (command, codes) in [("exit 9", "9=success"), ("exit 94", "94=reboot"), ("exit 0", "0=failure"), ("exit 9", "")]
+    {
+        let id = site.run(&[&base[..], &["--command", command, "--exit-codes", codes]].concat()).ok().trim().to_owned();
+        site.say(&format!("activate {id}")).ok();
+        site.say(&format!("assign {id} --all")).ok();
+        ids.push(id);
+    }
+    assert!(site.say(&format!("package show {}", ids[1])).ok().contains("94=reboot"));
+    site.agent(&served, &["-q", "once"]).status().expect("the agent");
+    let told: Vec<serde_json::Value> =
+        ids.iter().map(|id| site.json(&format!("status {id}"))["jobs"][0]["code"].clone()).collect();
+    assert_eq!(told, ["SUCCESS_9", "SUCCESS_REBOOT_REQUIRED", "ERR_EXIT_CODE_0", "ERR_EXIT_CODE_9"]);
 }

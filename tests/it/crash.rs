@@ -82,8 +82,10 @@ fn sound(site: &Site, after: &str) {
     assert_eq!(of("available"), whole_packages(&site.data()), "after {after}");
     assert_eq!(of("building"), BTreeSet::new(), "after {after}");
     let staging = std::fs::read_dir(site.data().join("staging")).expect("staging");
-    let left: Vec<_> =
-        staging.map(|entry| entry.expect("an entry").file_name()).filter(|n| n != "build.lock").collect();
+    let left: Vec<_> = staging
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter(|n| n != "build.lock" && n != "withdrawn")
+        .collect();
     assert!(left.is_empty(), "after {after}: {left:?}");
     let verified = site.json("package verify");
     assert_eq!(verified["problems"], serde_json::json!([]), "after {after}");

@@ -179,6 +179,35 @@ fn captured_requests_are_answered_as_by_the_stock_server_on_both_listeners() {
     }
 }
 
+/// Captured exchanges of which only heads are worth anything: what was asked for, and the stock servers' status.
+const WITHOUT_BODY: [(&str, &str, &str, u16); 6] = [
+    ("info-get", "GET", "/download/{id}/info", 200),
+    ("info-missing", "GET", "/download/1795164409/info", 404),
+    ("fragment-get", "GET", "/download/{id}/{id}-1", 200),
+    ("fragment-missing", "GET", "/download/{id}/{id}-99", 404),
+    ("wire-error-get", "GET", "/ocsinventory", 400),
+    ("wire-error-put", "PUT", "/ocsinventory", 403),
+];
+
+#[test]
+fn every_captured_exchange_is_replayed() {
+    // As many as the lab has; one that is added to it has to be added here, too.
+    let mut names: BTreeSet<String> = exchanges().into_iter().map(|exchange| exchange.name).collect();
+    names.extend(WITHOUT_BODY.map(|(name, ..)| name.to_owned()));
+    assert_eq!(names.len(), 51);
+
+    let site = Site::new();
+    let served = site.serve();
+    let id = site.package();
+    for (name, method, path, status) in WITHOUT_BODY {
+        let path = path.replace("{id}", &id);
+        let body: Vec<u8> = if method == "PUT" { zlib(&prolog(DEVICE)) } else { Vec::new() };
+        let answer = served.secure().request(method, &path, "TE: deflate,gzip;q=0.3\r\n", &body).expect("an answer");
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+    }
+    served.stop();
+}
+
 const DEVICE: &str = "ws042-2026-01-02-03-04-05";
 
 fn prolog(device: &str) -> String {
@@ -278,6 +307,103 @@ fn what_no_agent_should_send_gets_a_status_and_a_sentence() {
     "#);
     // It is none the worse for it.
     assert_eq!(served.plain().post(&zlib(&prolog(DEVICE))).status, 200);
+    assert!(!served.log().contains("panicked"), "{}", served.log());
+    served.stop();
+}
+
+/// The most memory that the server has ever had, in KiB.
+#[cfg(target_os = "linux")]
+fn peak(served: &Served) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", served.pid().as_raw_nonzero())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// What is sent to make a server grow or stall. Each body is made while it is sent.
+#[cfg(target_os = "linux")]
+#[test]
+fn hostile_bodies_are_answered_within_bounds_while_inventories_are_taken() {
+    use flate2::{Compress, FlushCompress};
+
+    let site = Site::new();
+    let served = site.serve();
+    let inventory = |n: usize| {
+        let device = format!("ws{n}-2026-01-02-03-04-05");
+        zlib(&document(&device, &format!("<HARDWARE><NAME>ws{n}</NAME></HARDWARE><BIOS><SSN>S{n}</SSN></BIOS>")))
+    };
+    assert_eq!(served.plain().post(&inventory(0)).status, 200);
+
+    let zeros = {
+        let mut deflater = Compress::new(Compression::best(), true);
+        let mut block = || {
+            let mut packed = Vec::with_capacity(1 << 16);
+            deflater.compress_vec(&vec![0; 1 << 20], &mut packed, FlushCompress::Full).expect("room enough");
+            packed
+        };
+        (block(), block())
+    };
+    let entities: String = (1..10).fold(String::new(), |mut text, n| {
+        let _ = write!(text, "<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10));
+        text
+    });
+    let laughs = format!(
+        "<?xml version='1.0'?><!DOCTYPE l [<!ENTITY l0 'lol'>{entities}]><REQUEST><QUERY>&l9;</QUERY></REQUEST>"
+    );
+    let attributes = |distinct: bool| {
+        let more = (0..800_000).fold(String::new(), |mut text, n| {
+            let _ = if distinct { write!(text, " a{n}=''") } else { write!(text, " again=''") };
+            text
+        });
+        format!("<REQUEST{more}/>")
+    };
+    let whole = |text: &str| (zlib(text), Vec::new(), 0);
+    let long = "x".repeat(12 << 20);
+    // The first piece, the one that is repeated, and how often.
+    let bodies: [(&str, (Vec<u8>, Vec<u8>, usize)); 9] = [
+        ("10 GB of zeros", (zeros.0, zeros.1, 10 * 1024 - 1)),
+        ("a billion laughs", whole(&laughs)),
+        ("800,000 attributes", whole(&attributes(true))),
+        ("800,000 times one attribute", whole(&attributes(false))),
+        ("deep nesting", whole(&"<a>".repeat(4_000_000))),
+        ("deep nesting of DEVICEID", whole(&prolog(&"<DEVICEID>".repeat(100_000)))),
+        ("a DEVICEID of 12 MiB", whole(&prolog(&format!("{long}-2026-01-02-03-04-05")))),
+        ("comments without end", whole(&format!("<REQUEST>{}", "<!-- ".repeat(1_000_000)))),
+        ("references without end", whole(&format!("<REQUEST>{}", "&#x".repeat(4_000_000)))),
+    ];
+    let before = peak(&served);
+    let mut story = String::new();
+    for (at, (what, (first, again, times))) in bodies.iter().enumerate() {
+        let mut line = served.plain();
+        let length = first.len() + again.len() * times;
+        assert!(length < 16 << 20, "{what}: {length} bytes would not be read at all");
+        let head = format!("POST /ocsinventory HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        line.send(head.as_bytes()).and_then(|()| line.send(first)).expect("sent");
+        // In between, others are answered.
+        assert_eq!(served.secure().post(&inventory(at + 1)).status, 200, "{what}");
+        for _ in 0..*times {
+            line.send(again).expect("sent");
+        }
+        let answer = line.answer().expect("an answer");
+        let text: String = answer.text().trim_end().chars().take(120).collect();
+        writeln!(story, "{what}: {} {text}", answer.status).expect("a string");
+    }
+    insta::assert_snapshot!(story, @r#"
+    10 GB of zeros: 400 the body inflates to more than 67108864 bytes
+    a billion laughs: 400 the document has a DOCTYPE, which is never accepted
+    800,000 attributes: 400 the document has more than 256 attributes in one element
+    800,000 times one attribute: 400 not well-formed XML: in <REQUEST>: position 17: duplicated attribute, previous declaration at position 8 (at byte 0)
+    deep nesting: 400 the document has more than 16 levels of elements
+    deep nesting of DEVICEID: 400 the document has more than 16 levels of elements
+    a DEVICEID of 12 MiB: 400 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is not a device id: expected NAME-YYY
+    comments without end: 400 not well-formed XML: comment not closed: `-->` not found before end of input (at byte 9)
+    references without end: 400 not well-formed XML: entity or character reference not closed: `;` not found before end of input (at byte 9)
+    "#);
+    // The body and what it inflates to at its bound, twice because of how vectors grow, and room for the allocator.
+    let grown = (peak(&served) - before) / 1024;
+    println!("the server's peak grew by {grown} MiB");
+    assert!(grown < 16 + 2 * 64 + 64, "{grown} MiB");
+    let computers = site.json("computer list");
+    assert_eq!(computers.as_array().map(Vec::len), Some(bodies.len() + 1), "nothing that was answered 200 is lost");
     assert!(!served.log().contains("panicked"), "{}", served.log());
     served.stop();
 }
@@ -439,6 +565,11 @@ fn hostile_values_come_back_unchanged_and_move_no_terminal() {
         assert_eq!(shown["networks"][0]["mac"].as_str(), Some(&*column));
         let kept = site.say(&format!("computer show {device} --inventory")).ok();
         assert_eq!(kept, document, "{hostile:?}");
+        // What a section says is found by it, and by nothing that it would mean to a database.
+        let quoted = column.replace('\\', "\\\\").replace('\'', "\\'");
+        let found = site.run(&["computer", "list", "--json", "--where", &format!("section BIOS.SMODEL = '{quoted}'")]);
+        let found: serde_json::Value = serde_json::from_str(&found.ok()).expect("JSON");
+        assert_eq!((found.as_array().map(Vec::len), found[0]["device_id"].as_str()), (Some(1), Some(&*device)));
     }
     // For people: every verb that shows them, and a sentence that names them.
     let mut texts = vec![site.say("computer list").ok(), served.log()];

@@ -2,7 +2,7 @@
 //!
 //! A finding is one line, `file:line: what: why`. The rules are those of `docs/architecture.md`.
 
-mod source;
+pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

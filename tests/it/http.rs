@@ -883,19 +883,31 @@ fn http_leads_people_to_https() {
 }
 
 #[test]
-fn the_landing_page_runs_no_script_and_says_what_is_true() {
+fn the_console_is_for_whoever_is_signed_in_and_runs_no_script_but_its_own() {
     let server = TestServer::start(&[]);
     let mut client = server.https(&rustls::version::TLS13);
-    let page = client.get("/", "");
+    for (page, sign_in) in [("/", "/sign-in"), ("/packages?after=7", "/sign-in?next=%2Fpackages%3Fafter%3D7")] {
+        let answer = client.get(page, "");
+        assert_eq!((answer.status, answer.header("location")), (303, Some(sign_in)));
+    }
+    let page = client.get("/sign-in", "");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").expect("a policy");
-    assert!(policy.starts_with("default-src 'none'; style-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self';"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    let text = page.text();
-    assert!(text.contains("There is no web console yet") && text.contains(env!("CARGO_PKG_VERSION")));
-    assert!(text.contains(&format!("https://localhost:{}/ocsinventory", server.addresses.https.port())));
-    assert!(!text.contains("{{"));
-    assert_eq!(client.get("/style.css", "").header("content-type"), Some("text/css; charset=utf-8"));
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert!(page.text().contains(env!("CARGO_PKG_VERSION")) && !page.text().contains("{{"));
+    for (asset, kind) in [
+        ("/assets/console.css", "text/css; charset=utf-8"),
+        ("/assets/console.js", "text/javascript; charset=utf-8"),
+        ("/assets/icons.svg", "image/svg+xml"),
+    ] {
+        assert_eq!(client.get(asset, "").header("content-type"), Some(kind), "{asset}");
+    }
+    let plain = server.http().get("/packages", "");
+    let target = format!("https://localhost:{}/packages", server.addresses.https.port());
+    assert_eq!((plain.status, plain.header("location")), (308, Some(target.as_str())));
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 mod agent;
 mod api_document;
+mod api_packages;
 mod backends;
 mod cli;
+mod console_computers;
+mod console_deployments;
+mod console_server;
 mod crash;
 mod deployments;
 mod discovery;
@@ -16,6 +20,8 @@ mod groups;
 mod http;
 mod inventory;
 mod jobs;
+mod linear;
+mod markup;
 mod memo;
 mod mirror;
 mod publish;

@@ -139,6 +139,8 @@ fn a_withdrawn_package_leaves_the_tree_but_not_the_records() {
     let test = TestApp::new();
     let id = test.package(b"x", 1000).id;
     publish::withdraw(&test.app, id).expect("withdrawn");
+    assert!(!test.listing().contains("download/"), "{}", test.listing());
+    assert!(publish::forget(&test.app, id).expect("forgotten"));
     assert_eq!(test.listing(), "");
     let package = test.app.store.read_now(move |conn| packages::find(conn, id)).expect("read").expect("still there");
     assert_eq!(package.state, PackageState::Withdrawn);

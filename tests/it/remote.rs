@@ -138,7 +138,24 @@ const TABLE: &[&str] = &[
     "mirror key",
     "user add user-a",
     "user password user-a",
+    "user access user-a --role viewer --families tool",
+    "user access user-a --role nothing",
+    "user disable user-a",
+    "user enable user-a",
+    "user no-codes user-a",
     "user list",
+    "user delete user-a",
+    "user delete nobody",
+    "role set role-a packages.see",
+    "role set viewer packages.see",
+    "role list",
+    "role delete role-a",
+    "role delete nothing",
+    "role rights",
+    "token list",
+    "token delete 77",
+    "audit list --action nothing",
+    "audit list --limit 5",
     "computer delete A",
     "package withdraw PKG",
     "package withdraw 17",
@@ -153,7 +170,7 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
     let is_secret = |word: &str| word.trim_matches('"').len() >= 12 && !word.contains('/');
     let is_time = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        word.len() >= 8
+        word.len() >= 5
             && word.contains([':', '-'])
             && word.chars().all(|c| c.is_ascii_digit() || [':', '-', 'T', 'Z'].contains(&c))
     };
@@ -185,8 +202,12 @@ fn every_verb_says_the_same_from_elsewhere() {
     }
     let mut seen = BTreeSet::new();
     for line in TABLE {
-        let verbs: Vec<&str> =
-            line.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+        let verbs: Vec<&str> = line
+            .split(' ')
+            .take_while(|word| {
+                word.starts_with(char::is_alphabetic) && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            })
+            .collect();
         seen.insert(verbs.into_iter().take(2).collect::<Vec<_>>().join(" "));
         let secret = line.starts_with("user ") || line.starts_with("mirror ");
         let changes = line.contains("A") || line.contains("-a") || line.contains("PKG");
@@ -241,7 +262,10 @@ fn every_verb_says_the_same_from_elsewhere() {
         document.lines().filter_map(|line| line.strip_prefix("### `dripfeed ")?.strip_suffix('`')).collect();
     let ends = all.iter().filter(|verb| !all.iter().any(|other| other.starts_with(&format!("{verb} "))));
     let missing: Vec<&&str> = ends
-        .filter(|verb| !["serve", "demo", "check-config", "package build"].contains(*verb) && !seen.contains(**verb))
+        .filter(|verb| {
+            !["serve", "demo", "check-config", "package build", "token create"].contains(*verb)
+                && !seen.contains(**verb)
+        })
         .collect();
     assert!(missing.is_empty(), "add a line to TABLE for {missing:?}");
 }
@@ -249,7 +273,7 @@ fn every_verb_says_the_same_from_elsewhere() {
 #[test]
 fn what_makes_sense_there_only_is_refused_with_a_sentence() {
     let far = Far::new();
-    for line in ["serve", "demo", "check-config --print"] {
+    for line in ["serve", "demo", "check-config --print", "token create x --user boss --rights packages.see"] {
         let sentence = far.say(line).refused();
         assert!(sentence.contains("leave --server (DRIPFEED_SERVER) away"), "{line}: {sentence}");
     }
@@ -272,6 +296,52 @@ fn nothing_of_the_servers_disk_is_read_for_somebody_elsewhere() {
     let answer = far.served.secure().request("POST", "/api/v1/verbs", &headers, body.as_bytes()).expect("an answer");
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(answer.text().contains("nothing of the server's own disk is read"), "{}", answer.text());
+}
+
+#[test]
+fn a_file_goes_along_and_becomes_the_package_that_it_becomes_here() {
+    let far = Far::new();
+    // More than one piece of an upload.
+    let mut state = 1_u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_le_bytes()[7]
+    })
+    .take(9 << 20)
+    .collect();
+    let file = far.site.input("tool.bin", &bytes);
+    let line = format!(
+        "package build {file} --name tool --version 1 --os linux --action store --path /opt/tool --fragments 3 --json"
+    );
+    let (near, there) = (far.site.say(&line), far.say(&line));
+    let (near, there) = (near.ok(), there.ok());
+    let read = |text: &str| -> serde_json::Value {
+        let mut view: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        // The archive holds when the file was written, so its size may differ by a byte or two.
+        assert!(view["size"].as_u64() > Some(9 << 20), "{view}");
+        for differs in ["id", "created_at", "md5", "sha256", "size"] {
+            assert!(!view[differs].is_null(), "{differs}: {view}");
+            view[differs] = serde_json::Value::Null;
+        }
+        view
+    };
+    assert_eq!(read(&near), read(&there));
+    let built: serde_json::Value = serde_json::from_str(&there).expect("JSON");
+    far.say(&format!("package verify {}", built["id"])).ok();
+
+    // Nothing of it is left, and the log has who it was.
+    let ran = far.say("audit list --action build --json");
+    let lines: serde_json::Value = serde_json::from_str(&ran.ok()).expect("JSON");
+    assert_eq!((&lines[0]["action"], &lines[0]["actor"]), (&"package build".into(), &"boss (token ci)".into()));
+    let headers = format!("Authorization: Bearer {}\r\n", far.token);
+    let answer = far.served.secure().request("GET", "/api/v1/uploads", &headers, b"").expect("an answer");
+    assert!(!answer.text().contains("tool.bin"), "{}", answer.text());
+
+    // What is refused there is refused here, and leaves nothing behind, either.
+    let wrong = format!("{line} --command true");
+    assert_eq!(far.say(&wrong).refused(), far.site.say(&wrong).refused());
+    let answer = far.served.secure().request("GET", "/api/v1/uploads", &headers, b"").expect("an answer");
+    assert!(answer.status == 200 && !answer.text().contains("tool.bin"), "{}", answer.text());
 }
 
 #[test]

@@ -311,6 +311,47 @@ fn the_other_messages_of_a_windows_agent_are_taken() {
     served.stop();
 }
 
+#[test]
+fn a_reply_with_every_option_is_one_that_both_agents_read() {
+    let site = Site::new();
+    site.configure("[settings]\nIPDISCOVER = 2\nIPDISCOVER_LATENCY = 150\nFREQUENCY = 0\n");
+    let served = site.serve();
+    let mut line = served.secure();
+    say(&mut line, &inventory("win", "")).expect("a reply");
+    site.run(&["registry", "add", "Proxy <&>", "--key", "SOFTWARE\\A & B \"C\"", "--value", "Server"]).ok();
+    site.run(&["registry", "add", "All", "--tree", "HKCU", "--key", "Software\\Grüße"]).ok();
+    site.run(&["setting", "set", "IPDISCOVER_SWITCH", "2", "--computer", "win"]).ok();
+    let file = site.input("setup.cmd", "exit 0\r\n");
+    let build =
+        format!("package build {file} --name tool --version 1 --os windows --action execute --command setup.cmd");
+    let id = site.say(&build).ok().trim().to_owned();
+    site.say(&format!("activate {id} --no-check")).ok();
+    site.say(&format!("assign {id} --all")).ok();
+    // What both demand, `say` has looked at; here is that nothing is missing, and that saying it again says the same.
+    let reply = say(&mut line, &prolog("win")).expect("a reply");
+    let names: Vec<&str> = reply.children_named("OPTION").filter_map(|option| option.value("NAME")).collect();
+    assert_eq!(names, ["REGISTRY", "IPDISCOVER", "DOWNLOAD"]);
+    let params = |name: &str| option(&reply, name).expect(name).children_named("PARAM").cloned().collect::<Vec<_>>();
+    let mut asked: Vec<[String; 4]> = params("REGISTRY")
+        .iter()
+        .map(|param| {
+            let value = |name: &str| param.value(name).unwrap_or_default().to_owned();
+            [value("NAME"), value("REGTREE"), value("REGKEY"), param.text.clone()]
+        })
+        .collect();
+    asked.sort();
+    let row = |row: [&str; 4]| row.map(str::to_owned);
+    assert_eq!(
+        asked,
+        [row(["All", "1", "Software\\Grüße", "*"]), row(["Proxy <&>", "2", "SOFTWARE\\A & B \"C\"", "Server"]),]
+    );
+    let network = params("IPDISCOVER");
+    assert_eq!((network[0].text.as_str(), network[0].value("IPDISC_LAT")), ("10.1.2.0", Some("150")));
+    assert_eq!(params("DOWNLOAD").len(), 2, "the settings and the package");
+    assert_eq!(say(&mut line, &prolog("win")).expect("a reply"), reply, "in the same order");
+    served.stop();
+}
+
 /// Every row of ocs-protocol 1.4 with our answer. Where it is another one than the stock server's, the reason is there.
 #[test]
 fn every_row_of_the_table_of_status_codes() {

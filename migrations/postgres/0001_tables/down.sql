@@ -1,3 +1,10 @@
+DROP TABLE webhook_deliveries;
+DROP TABLE webhook_progress;
+DROP TABLE withdrawals;
+DROP TABLE package_contents;
+DROP TABLE uploads;
+DROP TABLE computer_values;
+DROP TABLE inventory_values;
 DROP TABLE site_mirrors;
 DROP TABLE site_ranges;
 DROP TABLE sites;

@@ -23,6 +23,7 @@ CREATE TABLE packages (
     notify_can_abort BOOLEAN NOT NULL,
     notify_can_delay BOOLEAN NOT NULL,
     done_text TEXT,
+    exit_codes TEXT NOT NULL,
     fragment_count BIGINT NOT NULL CHECK (fragment_count >= 0),
     size BIGINT NOT NULL CHECK (size >= 0),
     md5 BYTEA CHECK (length(md5) = 16),
@@ -32,6 +33,7 @@ CREATE TABLE packages (
 );
 
 CREATE INDEX packages_by_state ON packages (state, id);
+CREATE INDEX packages_by_name ON packages (name, id);
 
 CREATE TABLE fragments (
     package_id BIGINT NOT NULL REFERENCES packages (id) ON DELETE CASCADE,
@@ -76,6 +78,12 @@ CREATE TABLE computers (
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
+CREATE INDEX computers_by_contact ON computers (last_contact, id);
+-- So few that the rest are counted by taking them off.
+CREATE INDEX computers_archived ON computers (id) WHERE archived_at IS NOT NULL;
+-- What people type whole.
+CREATE INDEX computers_by_ip ON computers (ip_address);
+CREATE INDEX computers_by_user ON computers (user_name);
 -- What a computer is known again by.
 CREATE INDEX computers_by_serial ON computers (serial);
 CREATE INDEX computers_by_uuid ON computers (uuid);
@@ -189,7 +197,9 @@ CREATE TABLE deployments (
     post_command TEXT,
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    cancelled_at BIGINT
+    cancelled_at BIGINT,
+    -- When somebody put it away: its results stay, nobody else gets it.
+    closed_at BIGINT
 );
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
@@ -219,6 +229,7 @@ CREATE INDEX jobs_by_computer ON jobs (computer_id, package_id, id);
 CREATE INDEX jobs_by_package ON jobs (package_id, id);
 CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
+CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
 
 -- No references: what was said stays as it was said when computer, package and job are gone.
 CREATE TABLE events (
@@ -378,7 +389,9 @@ CREATE TABLE webhooks (
     secret TEXT NOT NULL,
     enabled BOOLEAN NOT NULL,
     told_event BIGINT NOT NULL,
+    told_deployment BIGINT NOT NULL,
     failures BIGINT NOT NULL,
+    next_attempt BIGINT NOT NULL,
     last_error TEXT,
     last_delivery BIGINT,
     created_by TEXT NOT NULL,
@@ -468,3 +481,77 @@ CREATE TABLE site_mirrors (
     mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
     PRIMARY KEY (site, "position")
 );
+
+-- What inventories say in their sections, every text once; a section as such has an empty field and an empty value.
+CREATE TABLE inventory_values (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 16),
+    section TEXT NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    value_key TEXT NOT NULL
+);
+
+CREATE INDEX inventory_values_by_field ON inventory_values (section, field, value_key, id);
+
+CREATE TABLE computer_values (
+    computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    value_id BIGINT NOT NULL REFERENCES inventory_values (id),
+    PRIMARY KEY (computer_id, value_id)
+);
+
+CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);
+
+-- Files on their way to the server. received: how many bytes are durable in the file of that name below staging/uploads.
+CREATE TABLE uploads (
+    id TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    size BIGINT NOT NULL CHECK (size >= 0),
+    received BIGINT NOT NULL CHECK (received BETWEEN 0 AND size),
+    sha256 BYTEA CHECK (length(sha256) = 32),
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+
+CREATE INDEX uploads_by_owner ON uploads (owner, changed_at);
+CREATE INDEX uploads_by_change ON uploads (changed_at);
+
+-- What is inside a package's archive: a compressed document. Apart from packages, so that a list of these does not read it.
+CREATE TABLE package_contents (
+    package_id BIGINT NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    document BYTEA NOT NULL
+);
+
+-- Packages that were taken back, and the activation that they had: what an undo needs besides the files.
+CREATE TABLE withdrawals (
+    package_id BIGINT NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    info_location TEXT,
+    fragment_location TEXT,
+    activated_at BIGINT,
+    checked_at BIGINT
+);
+
+-- What a webhook was told of a deployment: tenths that are done, failures, and whether its end was told.
+CREATE TABLE webhook_progress (
+    webhook_id BIGINT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    deployment_id BIGINT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    step BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    ended BOOLEAN NOT NULL,
+    PRIMARY KEY (webhook_id, deployment_id)
+);
+
+-- The last attempts of each webhook.
+CREATE TABLE webhook_deliveries (
+    id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    webhook_id BIGINT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    event TEXT NOT NULL,
+    deployment_id BIGINT,
+    milliseconds BIGINT NOT NULL,
+    error TEXT
+);
+
+CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);

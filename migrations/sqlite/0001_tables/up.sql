@@ -23,6 +23,7 @@ CREATE TABLE packages (
     notify_can_abort INTEGER NOT NULL CHECK (notify_can_abort IN (0, 1)),
     notify_can_delay INTEGER NOT NULL CHECK (notify_can_delay IN (0, 1)),
     done_text TEXT,
+    exit_codes TEXT NOT NULL,
     fragment_count INTEGER NOT NULL CHECK (fragment_count >= 0),
     size INTEGER NOT NULL CHECK (size >= 0),
     md5 BLOB CHECK (length(md5) = 16),
@@ -32,6 +33,7 @@ CREATE TABLE packages (
 ) STRICT;
 
 CREATE INDEX packages_by_state ON packages (state, id);
+CREATE INDEX packages_by_name ON packages (name, id);
 
 CREATE TABLE fragments (
     package_id INTEGER NOT NULL REFERENCES packages (id) ON DELETE CASCADE,
@@ -76,6 +78,12 @@ CREATE TABLE computers (
 ) STRICT;
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
+CREATE INDEX computers_by_contact ON computers (last_contact, id);
+-- So few that the rest are counted by taking them off.
+CREATE INDEX computers_archived ON computers (id) WHERE archived_at IS NOT NULL;
+-- What people type whole.
+CREATE INDEX computers_by_ip ON computers (ip_address);
+CREATE INDEX computers_by_user ON computers (user_name);
 -- What a computer is known again by.
 CREATE INDEX computers_by_serial ON computers (serial);
 CREATE INDEX computers_by_uuid ON computers (uuid);
@@ -189,7 +197,9 @@ CREATE TABLE deployments (
     post_command TEXT,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    cancelled_at INTEGER
+    cancelled_at INTEGER,
+    -- When somebody put it away: its results stay, nobody else gets it.
+    closed_at INTEGER
 ) STRICT;
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
@@ -219,6 +229,7 @@ CREATE INDEX jobs_by_computer ON jobs (computer_id, package_id, id);
 CREATE INDEX jobs_by_package ON jobs (package_id, id);
 CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
+CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
 
 -- No references: what was said stays as it was said when computer, package and job are gone.
 CREATE TABLE events (
@@ -378,7 +389,9 @@ CREATE TABLE webhooks (
     secret TEXT NOT NULL,
     enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     told_event INTEGER NOT NULL,
+    told_deployment INTEGER NOT NULL,
     failures INTEGER NOT NULL,
+    next_attempt INTEGER NOT NULL,
     last_error TEXT,
     last_delivery INTEGER,
     created_by TEXT NOT NULL,
@@ -468,3 +481,77 @@ CREATE TABLE site_mirrors (
     mirror TEXT NOT NULL REFERENCES mirrors (name) ON DELETE CASCADE,
     PRIMARY KEY (site, position)
 ) STRICT, WITHOUT ROWID;
+
+-- What inventories say in their sections, every text once; a section as such has an empty field and an empty value.
+CREATE TABLE inventory_values (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 16),
+    section TEXT NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    value_key TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX inventory_values_by_field ON inventory_values (section, field, value_key, id);
+
+CREATE TABLE computer_values (
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    value_id INTEGER NOT NULL REFERENCES inventory_values (id),
+    PRIMARY KEY (computer_id, value_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);
+
+-- Files on their way to the server. received: how many bytes are durable in the file of that name below staging/uploads.
+CREATE TABLE uploads (
+    id TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL CHECK (size >= 0),
+    received INTEGER NOT NULL CHECK (received BETWEEN 0 AND size),
+    sha256 BLOB CHECK (length(sha256) = 32),
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX uploads_by_owner ON uploads (owner, changed_at);
+CREATE INDEX uploads_by_change ON uploads (changed_at);
+
+-- What is inside a package's archive: a compressed document. Apart from packages, so that a list of these does not read it.
+CREATE TABLE package_contents (
+    package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    document BLOB NOT NULL
+) STRICT;
+
+-- Packages that were taken back, and the activation that they had: what an undo needs besides the files.
+CREATE TABLE withdrawals (
+    package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    info_location TEXT,
+    fragment_location TEXT,
+    activated_at INTEGER,
+    checked_at INTEGER
+) STRICT;
+
+-- What a webhook was told of a deployment: tenths that are done, failures, and whether its end was told.
+CREATE TABLE webhook_progress (
+    webhook_id INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
+    PRIMARY KEY (webhook_id, deployment_id)
+) STRICT, WITHOUT ROWID;
+
+-- The last attempts of each webhook.
+CREATE TABLE webhook_deliveries (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    webhook_id INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    deployment_id INTEGER,
+    milliseconds INTEGER NOT NULL,
+    error TEXT
+) STRICT;
+
+CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);

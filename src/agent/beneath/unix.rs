@@ -134,6 +134,10 @@ impl Directory {
     }
 
     /// Waits until everything below is on the disk.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature as on Linux")
+    )]
     pub(crate) fn sync(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&self.0)?;

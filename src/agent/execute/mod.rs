@@ -6,18 +6,20 @@
 //! | EXECUTE | the shell runs the command in the archive's directory | its exit code |
 //! | STORE | everything in the archive is copied to the path | `SUCCESS`, or why not |
 //!
-//! Exit code 0 is `SUCCESS`, n is `ERR_EXIT_CODE_n`; a program that a signal ended says `ERR_EXIT_CODE_<128 + signal>`,
+//! Exit code 0 is `SUCCESS`, 1641, 3010 and 3011 are a success that wants a restart, any other n is `ERR_EXIT_CODE_n`; a program that a signal ended says `ERR_EXIT_CODE_<128 + signal>`,
 //! as shells do, and is never a success. What runs too long is ended with everything that it started.
 //!
 //! Commands run as whoever runs the agent, without standard input; what they print goes to a file, bounded. They see
 //! the agent's environment without the agent's own settings, a `PATH`, `DRIPFEED_PACKAGE_ID` and `DRIPFEED_ACTION`.
 
 mod capture;
+#[cfg(windows)]
+mod job;
 mod post;
 mod store;
 #[cfg(unix)]
 mod unix;
-#[cfg(not(unix))]
+#[cfg(windows)]
 mod windows;
 mod words;
 
@@ -32,7 +34,7 @@ use self::capture::Capture;
 pub(crate) use self::post::run_post_command;
 #[cfg(unix)]
 use self::unix as system;
-#[cfg(not(unix))]
+#[cfg(windows)]
 use self::windows as system;
 use super::beneath::is_out_of_space;
 use crate::model::{Action, PackageId, ResultCode};
@@ -155,6 +157,16 @@ enum Ending {
     Stopped,
 }
 
+/// Whose end is the command's end. Unix has daemons, which outlive it in either case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Until {
+    /// That of the process that was started.
+    Leader,
+    /// That of everything it started: installers for Windows unpack themselves, start what they unpacked and end
+    /// (ocs-protocol 9).
+    Everything,
+}
+
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
@@ -185,6 +197,8 @@ fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> boo
     let text = substitute(request.action.text(), request.install_path)?;
     let command = match request.action {
         Action::Store { .. } => {
+            #[cfg(windows)]
+            let text = words::expand(&text, |name| std::env::var_os(name)?.into_string().ok());
             let path = store_path(&text)?;
             store::store(request.directory, &path, request.package, stop)?;
             return Ok(ResultCode::success());
@@ -194,7 +208,8 @@ fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> boo
         Action::Execute { .. } => system::shell(&text),
     };
     let patience = Patience { timeout: request.timeout, grace };
-    let mut command = Prepared { command, text };
+    let until = if matches!(request.action, Action::Launch { .. }) { Until::Everything } else { Until::Leader };
+    let mut command = Prepared { command, text, until };
     command.command.env("DRIPFEED_PACKAGE_ID", request.package.to_string());
     command.command.env("DRIPFEED_ACTION", request.action.wire_name());
     let mut capture = Capture::default();
@@ -210,6 +225,7 @@ fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> boo
 struct Prepared {
     command: Command,
     text: String,
+    until: Until,
 }
 
 impl Prepared {
@@ -224,7 +240,7 @@ impl Prepared {
         self.command.current_dir(directory).stdin(Stdio::null());
         let command = words::shorten(&self.text);
         debug!("running \"{command}\"");
-        match system::supervise(self.command, patience, stop, capture) {
+        match system::supervise(self.command, self.until, patience, stop, capture) {
             Ok(Ending::Exited(status)) => Ok(system::result_code(status)),
             Ok(Ending::TimedOut) => Err(ExecuteError::TimedOut { command, timeout: patience.timeout }),
             Ok(Ending::Stopped) => Err(ExecuteError::Stopped { command }),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Capture, ExecuteError, GRACE, Patience, Prepared, system, words};
+use super::{Capture, ExecuteError, GRACE, Patience, Prepared, Until, system, words};
 use crate::model::{PostCommand, ResultCode};
 
 /// How a system is restarted and switched off: the first command that can be started and ends well counts.
@@ -55,7 +55,8 @@ fn run_with(
             return Err(ExecuteError::NoCommand { command: text.clone() });
         }
         PostCommand::Run(text) => {
-            return run_one(Prepared { command: system::shell(text), text: text.clone() }, directory, patience);
+            let command = Prepared { command: system::shell(text), text: text.clone(), until: Until::Leader };
+            return run_one(command, directory, patience);
         }
     };
     let mut result = Err(ExecuteError::NoCommand { command: post.as_str().to_owned() });
@@ -63,7 +64,7 @@ fn run_with(
         let Some((program, arguments)) = words.split_first() else { continue };
         let mut command = Command::new(program);
         command.args(arguments);
-        result = run_one(Prepared { command, text: words.join(" ") }, directory, patience);
+        result = run_one(Prepared { command, text: words.join(" "), until: Until::Leader }, directory, patience);
         if result.is_ok() {
             break;
         }

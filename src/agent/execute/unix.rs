@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal};
 
-use super::{Capture, Ending, Patience, words};
+use super::{Capture, Ending, Patience, Until, words};
 use crate::disk;
 use crate::model::ResultCode;
 
@@ -65,9 +65,10 @@ pub(super) fn result_code(status: ExitStatus) -> ResultCode {
     }
 }
 
-/// Runs a command to its end, or ends it.
+/// Runs a command to its end, or ends it. The end of the process that was started counts: what is left is a daemon.
 pub(super) fn supervise(
     command: Command,
+    _until: Until,
     patience: Patience,
     stop: &dyn Fn() -> bool,
     capture: &mut Capture,

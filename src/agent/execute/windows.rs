@@ -1,16 +1,19 @@
-//! Running and ending commands on Windows: always by the command interpreter, as the stock agent does.
+//! Running and ending commands on Windows: always by the command interpreter, as the stock agent does, without a window,
+//! and in a [`Job`] that nothing leaves (decision 0231).
 //!
-//! A tree is ended with `taskkill /T`, which follows parents; what has lost its parents escapes. (A job object would
-//! hold it, and needs code outside the safe standard library.)
+//! There is no polite way to end a program without a window, so a tree is ended at once. What a command asks a service of
+//! the system to do (an installation by Windows Installer, a scheduled task) is not its own and goes on.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
+use std::os::windows::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Capture, Ending, Patience};
+use super::job::Job;
+use super::{Capture, Ending, Patience, Until};
 use crate::model::ResultCode;
 
 /// How often the agent looks whether the command ended, and whether it is to stop.
@@ -23,16 +26,14 @@ const LATE_OUTPUT: Duration = Duration::from_millis(500);
 pub(super) fn shell(text: &str) -> Command {
     let interpreter = std::env::var_os("COMSPEC").unwrap_or_else(|| OsString::from("cmd.exe"));
     let mut command = Command::new(interpreter);
-    #[cfg(windows)]
-    std::os::windows::process::CommandExt::raw_arg(&mut command, format!("/d /s /c \"{text}\""));
-    #[cfg(not(windows))]
-    command.args(["/d", "/s", "/c", text]);
+    command.raw_arg(format!("/d /s /c \"{text}\""));
     command
 }
 
-/// `"program" arguments`, in the directory of the package.
+/// `".\program" arguments`: a program of that name in PATH, or none in the present directory by order of
+/// `NoDefaultCurrentDirectoryInExePath`, makes no difference.
 pub(super) fn launch(program: &Path, arguments: &str) -> Command {
-    shell(&format!("\"{}\"{arguments}", program.display()))
+    shell(&format!("\".\\{}\"{arguments}", program.display()))
 }
 
 /// Names decide what may run.
@@ -49,17 +50,20 @@ pub(super) fn result_code(status: ExitStatus) -> ResultCode {
 /// Runs a command to its end, or ends it.
 pub(super) fn supervise(
     mut command: Command,
+    until: Until,
     patience: Patience,
     stop: &dyn Fn() -> bool,
     capture: &mut Capture,
 ) -> io::Result<Ending> {
+    let job = Job::new()?;
     let (output, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn()?;
+    let mut child = job.spawn(&mut command)?;
     // The command holds our ends of the pipe.
     drop(command);
     let output = read_along(output)?;
     let started = Instant::now();
+    let mut ended = None;
     loop {
         let left = patience.timeout.saturating_sub(started.elapsed());
         match output.recv_timeout(left.min(LOOK)) {
@@ -67,13 +71,14 @@ pub(super) fn supervise(
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(LOOK)),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Some(status) = child.try_wait()? {
-            while let Ok(bytes) = output.recv_timeout(LATE_OUTPUT.saturating_sub(LOOK)) {
-                capture.push(&bytes);
-                if started.elapsed() > patience.timeout {
-                    break;
-                }
-            }
+        if ended.is_none() {
+            ended = child.try_wait()?;
+        }
+        if let Some(status) = ended
+            && (until == Until::Leader || !job.is_alive()?)
+        {
+            take_late(&output, capture);
+            job.let_go();
             return Ok(Ending::Exited(status));
         }
         let ending = if stop() {
@@ -83,8 +88,25 @@ pub(super) fn supervise(
         } else {
             continue;
         };
-        end_tree(&mut child, patience.grace);
+        job.end()?;
+        let asked = Instant::now();
+        while job.is_alive().unwrap_or(false) && asked.elapsed() < patience.grace {
+            std::thread::sleep(LOOK);
+        }
+        let _ = child.try_wait();
+        take_late(&output, capture);
         return Ok(ending);
+    }
+}
+
+/// What was printed before the end and has not been read. Somebody left behind may print for ever: bounded.
+fn take_late(output: &Receiver<Vec<u8>>, capture: &mut Capture) {
+    let began = Instant::now();
+    while let Some(left) = LATE_OUTPUT.checked_sub(began.elapsed()) {
+        match output.recv_timeout(left) {
+            Ok(bytes) => capture.push(&bytes),
+            Err(_) => return,
+        }
     }
 }
 
@@ -101,26 +123,45 @@ fn read_along(mut output: PipeReader) -> io::Result<Receiver<Vec<u8>>> {
     Ok(receiver)
 }
 
-fn end_tree(child: &mut Child, grace: Duration) {
-    let taskkill = |force: bool| {
-        let mut command = Command::new("taskkill");
-        command.args(["/T", "/PID", &child.id().to_string()]);
-        if force {
-            command.arg("/F");
-        }
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    };
-    taskkill(false);
-    let started = Instant::now();
-    while started.elapsed() < grace {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        std::thread::sleep(LOOK);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { timeout: Duration::from_mins(1), grace: Duration::from_secs(5) };
+
+    fn run(text: &str, until: Until, patience: Patience) -> (Ending, String) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut capture = Capture::default();
+        let mut command = shell(text);
+        command.current_dir(directory.path()).stdin(std::process::Stdio::null());
+        let ending = supervise(command, until, patience, &|| false, &mut capture).expect("started");
+        let kept = directory.path().join("kept");
+        capture.write(&kept).expect("kept");
+        (ending, std::fs::read_to_string(kept).expect("text"))
     }
-    let mut command = Command::new("taskkill");
-    command.args(["/F", "/T", "/PID", &child.id().to_string()]);
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let _ = child.kill();
-    let _ = child.try_wait();
+
+    #[test]
+    fn output_and_exit_code_are_those_of_the_command() {
+        let (ending, text) = run("echo out& echo err>&2& exit 3010", Until::Leader, PATIENCE);
+        let Ending::Exited(status) = ending else { panic!("{ending:?}") };
+        assert_eq!(result_code(status).as_str(), "SUCCESS_REBOOT_REQUIRED");
+        assert!(text.contains("out") && text.contains("err"), "{text:?}");
+    }
+
+    #[test]
+    fn what_the_command_left_behind_is_waited_for_only_if_asked() {
+        let left = "start /b cmd /d /c \"ping -n 4 127.0.0.1 >nul\"";
+        let began = Instant::now();
+        assert!(matches!(run(left, Until::Everything, PATIENCE).0, Ending::Exited(_)));
+        assert!(began.elapsed() > Duration::from_secs(2), "not waited for");
+    }
+
+    #[test]
+    fn a_time_out_ends_the_whole_tree() {
+        let began = Instant::now();
+        let patience = Patience { timeout: Duration::from_millis(500), ..PATIENCE };
+        let (ending, _) = run("cmd /d /c \"ping -n 60 127.0.0.1 >nul\"", Until::Leader, patience);
+        assert!(matches!(ending, Ending::TimedOut));
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
 }

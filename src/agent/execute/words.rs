@@ -24,15 +24,36 @@ pub(super) fn first_word(command: &str) -> Option<(String, &str)> {
 }
 
 /// Does only a shell understand these arguments? (The characters that make Perl's `system` call one, and `#`.)
-#[cfg_attr(not(unix), expect(dead_code, reason = "Windows always asks the shell"))]
+#[cfg(any(unix, test))] // Windows always asks the shell
 pub(super) fn needs_shell(arguments: &str) -> bool {
     arguments.contains(|c| "$&*(){}[]'\";\\|?<>~`\n#".contains(c))
 }
 
 /// A word that the shell takes as it is.
-#[cfg_attr(not(unix), expect(dead_code, reason = "for /bin/sh"))]
+#[cfg(any(unix, test))]
 pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Puts the values of variables where a path says `%NAME%`, as the interpreter of Windows does; a name that has no value
+/// stays as it stands.
+#[cfg(any(windows, test))]
+pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('%') {
+        expanded.push_str(before);
+        let named =
+            behind.split_once('%').and_then(|(name, after)| Some((value(name).filter(|_| !name.is_empty())?, after)));
+        if let Some((value, after)) = named {
+            expanded.push_str(&value);
+            rest = after;
+        } else {
+            expanded.push('%');
+            rest = behind;
+        }
+    }
+    expanded + rest
 }
 
 /// As much of a command as fits in a sentence.
@@ -82,6 +103,26 @@ mod tests {
         assert!(!needs_shell(" --prefix=/opt/x -y 3,4 a@b"));
         for arguments in [" $HOME", " > log", " 'a b'", " \"a\"", " a;b", " a # b", " a\nb"] {
             assert!(needs_shell(arguments), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn variables_of_a_path_are_replaced_once_and_unknown_ones_stay() {
+        let value = |name: &str| match name {
+            "ProgramFiles" => Some(r"C:\Program Files".to_owned()),
+            "TWICE" => Some("%ProgramFiles%".to_owned()),
+            _ => None,
+        };
+        for (text, expanded) in [
+            (r"%ProgramFiles%\x", r"C:\Program Files\x"),
+            (r"D:\100%\%ProgramFiles%", r"D:\100%\C:\Program Files"),
+            ("%TWICE%", "%ProgramFiles%"),
+            ("%nobody%%ProgramFiles%", r"%nobody%C:\Program Files"),
+            ("%%", "%%"),
+            ("50%", "50%"),
+            ("", ""),
+        ] {
+            assert_eq!(expand(text, value), expanded, "{text}");
         }
     }
 

@@ -2,20 +2,28 @@
 //!
 //! Facts are read where the kernel and the package manager keep them; a fact that cannot be read is left out, never
 //! guessed. Nothing in an unchanged computer's inventory changes by itself but free space, so that a server can tell "the
-//! same as yesterday" (no uptime, no load, no time of collection). On systems other than Linux only what the standard
-//! library knows is said.
+//! same as yesterday" (no uptime, no load, no time of collection). On systems other than Linux and Windows
+//! only what the standard library knows is said.
 
 mod accepted;
+#[cfg(any(target_os = "linux", windows))]
+mod board;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(any(target_os = "linux", windows))]
+mod smbios;
+#[cfg(windows)]
+mod windows;
 
 use std::fmt::Write as _;
 
 pub(crate) use self::accepted::Accepted;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 use self::fallback as platform;
 #[cfg(target_os = "linux")]
 use self::linux as platform;
+#[cfg(windows)]
+use self::windows as platform;
 use crate::model::{DeviceId, PackageId};
 use crate::protocol::{AccountField, InventoryDocument, Section};
 
@@ -109,7 +117,7 @@ fn architecture() -> &'static str {
 }
 
 /// What the standard library knows of a system without a collector of its own.
-#[cfg(any(test, not(target_os = "linux")))]
+#[cfg(any(test, not(any(target_os = "linux", windows))))]
 mod fallback {
     use super::{Leaves, Section, architecture};
 
@@ -118,11 +126,7 @@ mod fallback {
 
     pub(super) fn sections() -> Vec<Section> {
         let name = ["COMPUTERNAME", "HOSTNAME"].iter().find_map(std::env::var_os).unwrap_or_default();
-        let os = match std::env::consts::OS {
-            "windows" => "Microsoft Windows",
-            "macos" => "macOS",
-            other => other,
-        };
+        let os = if cfg!(target_os = "macos") { "macOS" } else { std::env::consts::OS };
         let user = ["USERNAME", "USER"].iter().find_map(std::env::var_os).unwrap_or_default();
         let processors = std::thread::available_parallelism().ok().map(|count| count.get() as u64);
         let hardware = Leaves::of("HARDWARE")

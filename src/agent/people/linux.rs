@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{Answer, DEFAULT_COUNTDOWN, LONGEST_WAIT, MESSAGE_TIME, People, Question};
+use super::{Answer, DEFAULT_COUNTDOWN, MESSAGE_TIME, People, Question};
 
 const SESSIONS: &str = "/run/systemd/sessions";
 const TITLE: &str = "Software installation";
@@ -302,7 +302,7 @@ impl People for Desktop {
             return Answer::Nobody;
         }
         let began = Instant::now();
-        let time = question.countdown.unwrap_or(LONGEST_WAIT);
+        let time = question.patience();
         let mut buttons = vec![GO_ON];
         buttons.extend(question.can_delay.then_some(DELAY));
         buttons.extend(question.can_abort.then_some(ABORT));

@@ -47,6 +47,14 @@ pub struct Question {
     pub can_delay: bool,
 }
 
+impl Question {
+    /// How long an answer may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.countdown.unwrap_or(LONGEST_WAIT)
+    }
+}
+
 impl From<&Notify> for Question {
     fn from(notify: &Notify) -> Self {
         let countdown = match notify.countdown_seconds {

@@ -236,6 +236,9 @@ impl Parser<'_> {
             };
             return Ok(Expr::Custom { name, operator, value: self.value()? });
         }
+        if self.takes("section") {
+            return self.section();
+        }
         let Some(Token { kind: Kind::Word(word), .. }) = self.peek() else {
             return self
                 .fail("expected a condition, such as name = 'ws042', has package 1795170000 or in group 'Paris'");
@@ -289,7 +292,29 @@ impl Parser<'_> {
             };
             return Ok(Expr::HasSoftware { name, version });
         }
-        self.fail("expected \"package\" and its id, or \"software\" and its name")
+        if self.takes("section") {
+            return Ok(Expr::HasSection(self.value()?));
+        }
+        self.fail("expected \"package\" and its id, \"software\" and its name, or \"section\" and its name")
+    }
+
+    /// After `section`: its name and its field, and what is asked of it.
+    fn section(&mut self) -> Result<Expr, QueryError> {
+        let at = self.place();
+        let name = self.value()?;
+        let Some((section, field)) = name.split_once('.') else {
+            return Err(QueryError::at("expected a section and its field, as in CPUS.TYPE", self.text, at));
+        };
+        let (section, field) = (section.to_owned(), field.to_owned());
+        if self.takes("between") {
+            let low = self.value()?;
+            self.expect("and")?;
+            return Ok(Expr::SectionBetween { section, field, low, high: self.value()? });
+        }
+        let Some(operator) = self.operator()? else {
+            return self.fail("expected =, !=, <, <=, >, >=, contains, starts with, ends with or between");
+        };
+        Ok(Expr::Section { section, field, operator, value: self.value()? })
     }
 
     fn moment(&mut self, field: TimeField) -> Result<Expr, QueryError> {

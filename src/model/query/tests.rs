@@ -31,6 +31,14 @@ fn facts() -> Facts {
         macs: vec!["00:11:22:33:44:55".to_owned(), "66:77:88:99:AA:BB".to_owned()],
         packages: BTreeSet::from([1_795_000_000]),
         fields: BTreeMap::from([("cost centre".to_owned(), "4711".to_owned())]),
+        sections: BTreeMap::from([
+            (section_key("CPUS", ""), vec![String::new()]),
+            (
+                section_key("CPUS", "TYPE"),
+                vec!["Intel(R) Xeon(R) W-2133".to_owned(), "Intel(R) Xeon(R) W-2135".to_owned()],
+            ),
+            (section_key("MEMORIES", "CAPACITY"), vec!["8192".to_owned(), "16384".to_owned()]),
+        ]),
         groups: BTreeSet::from(["standorte süd".to_owned()]),
         software: Some(vec![Software { name: "Firefox".to_owned(), version: "128.0".to_owned() }]),
     }
@@ -78,6 +86,16 @@ fn what_holds_holds_and_its_opposite_does_not() {
         "has software 'firefox' >= 127.5",
         "has no software 'firefox' > 128.0",
         "has no software thunderbird",
+        "section CPUS.TYPE contains xeon",
+        "section cpus.type ends with 'w-2135' and section Cpus.Type ends with 'w-2133'",
+        "section cpus.type != 'Intel(R) Xeon(R)'",
+        "section memories.capacity > 9000",
+        "section memories.capacity between 16000 and 17000",
+        "section memories.capacity < 16384 and not section memories.capacity < 8192",
+        "section memories.capacity != ''",
+        "section memories.type = '' and section printers.name = ''",
+        "section memories.type != DDR4 and not section memories.type contains ''",
+        "has section cpus and has no section PRINTERS",
         "last_contact older than 1 day",
         "last_contact older than 48 hours",
         "last_contact newer than 3 days",
@@ -103,6 +121,11 @@ fn what_does_not_hold_does_not() {
         "last_inventory newer than 10000 weeks",
         "(tag = berlin or tag = paris) and name = ws043",
         "has software firefox < 100",
+        "section cpus.type != 'intel(r) xeon(r) w-2133'",
+        "section memories.capacity between 9000 and 16000",
+        "section memories.capacity = ''",
+        "section printers.name < z",
+        "section printers.name between a and z",
     ] {
         assert!(!says(text), "{text}");
     }
@@ -197,7 +220,7 @@ fn a_mistake_is_shown_at_its_place() {
     "0" is not a package id: expected a decimal number from 1 to 2147483647, as `dripfeed package list` shows it
       has package 0
                   ^
-    expected "package" and its id, or "software" and its name
+    expected "package" and its id, "software" and its name, or "section" and its name
       has cake
           ^
     expected a number, as in 30 days
@@ -254,6 +277,7 @@ fn json_is_another_way_to_write_it() {
 
 fn any_leaf() -> impl Strategy<Value = Expr> {
     let text = prop_oneof!["[a-cA-C0-9.]{0,3}", "\\PC{0,4}"];
+    let name = prop_oneof![4 => "[A-Za-z_]{1,6}", 1 => "\\PC{0,4}"];
     let field = prop::sample::select(Field::ALL);
     let operator = prop::sample::select(Operator::ALL);
     let moment = (prop::sample::select(TimeField::ALL), prop::sample::select(Side::ALL), 0..=MAX_AGE);
@@ -274,6 +298,11 @@ fn any_leaf() -> impl Strategy<Value = Expr> {
             age: Age { count, unit }
         }),
         (1..=2_147_483_647_u32).prop_map(Expr::HasPackage),
+        (name.clone(), name.clone(), prop::sample::select(Operator::ALL), text.clone())
+            .prop_map(|(section, field, operator, value)| Expr::Section { section, field, operator, value }),
+        (name.clone(), name.clone(), text.clone(), text.clone())
+            .prop_map(|(section, field, low, high)| Expr::SectionBetween { section, field, low, high }),
+        name.prop_map(Expr::HasSection),
         (text.clone(), prop::option::of((prop::sample::select(Operator::ALL), text.clone()))).prop_map(
             |(name, test)| Expr::HasSoftware {
                 name,
@@ -348,4 +377,44 @@ fn a_field_of_ones_own_has_a_text_and_a_json_form() {
 fn only_an_age_depends_on_the_time() {
     assert!(query("name = a or not (tag = b and last_contact older than 3 days)").depends_on_time());
     assert!(!query("name = a and in group g and has package 7").depends_on_time());
+}
+
+#[test]
+fn a_section_has_a_text_and_a_json_form() {
+    let asked =
+        query("SECTION cpus.TYPE contains 'xeon' or has no section Printers and section DRIVES.TOTAL between 1 and 5");
+    assert_eq!(
+        asked.to_string(),
+        "section cpus.TYPE contains 'xeon' or not has section Printers and section DRIVES.TOTAL between '1' and '5'"
+    );
+    let key = |section: &str, field: &str| (section.to_owned(), field.to_owned());
+    assert_eq!(
+        asked.sections().into_iter().collect::<Vec<_>>(),
+        [key("CPUS", "TYPE"), key("DRIVES", "TOTAL"), key("PRINTERS", "")]
+    );
+    #[cfg(feature = "fetch")]
+    {
+        let json = serde_json::to_value(&asked).expect("JSON");
+        assert_eq!(
+            json["any"][0],
+            serde_json::json!({"section": {"section": "cpus", "field": "TYPE", "operator": "contains", "value": "xeon"}})
+        );
+        assert_eq!(json["any"][1]["all"][0]["not"], serde_json::json!({"has_section": "Printers"}));
+        assert_eq!(serde_json::from_value::<Query>(json).expect("a query"), asked);
+        assert!(serde_json::from_str::<Query>(r#"{"has_section":"a b"}"#).is_err());
+    }
+    for (text, problem) in [
+        ("section CPUS = x", "expected a section and its field, as in CPUS.TYPE"),
+        ("section CPUS. = x", "\"\" names no section"),
+        ("section 'CPU S.TYPE' = x", "\"CPU S\" names no section"),
+        ("section CPUS.TYPE.X = x", "\"TYPE.X\" names no section"),
+        (
+            "section CPUS.TYPE older than 3 days",
+            "expected =, !=, <, <=, >, >=, contains, starts with, ends with or between",
+        ),
+        ("has section ''", "\"\" names no section"),
+    ] {
+        let error = text.parse::<Query>().expect_err(text).to_string();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
 }

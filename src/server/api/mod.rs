@@ -8,29 +8,62 @@
 //! serve.rs      who asks, If-Match, Idempotency-Key          openapi.rs  the document (OpenAPI 3.1)
 //! ```
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "every operation is one function of what was asked, whether it keeps it and can refuse or not"
+)]
+
+mod audit;
+mod computers;
+mod deployments;
+mod groups;
 mod mirrors;
 mod networks;
 mod openapi;
 mod operation;
-mod packages;
+pub(super) mod packages;
+mod people;
 mod problem;
 mod serve;
+mod settings;
+mod software;
 mod status;
+mod uploads;
 mod verbs;
+mod views;
+mod webhooks;
 
 use axum::Router;
 
 use self::operation::Operation;
 pub(super) use self::problem::status;
 pub(super) use self::serve::guarded;
+pub(super) use self::uploads::Growing;
 use super::Site;
 
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
-    [mirrors::operations(), networks::operations(), packages::operations(), status::operations(), verbs::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        audit::operations(),
+        computers::operations(),
+        deployments::operations(),
+        groups::operations(),
+        mirrors::operations(),
+        networks::operations(),
+        packages::operations(),
+        people::operations(),
+        settings::operations(),
+        software::operations(),
+        status::operations(),
+        uploads::operations(),
+        verbs::operations(),
+        views::operations(),
+        webhooks::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes.

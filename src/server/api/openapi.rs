@@ -1,4 +1,4 @@
-//! The document of the API, made of its operations (OpenAPI 3.1).
+//! The document of the API, made of its operations (`OpenAPI` 3.1).
 
 use http::Method;
 use schemars::generate::SchemaSettings;
@@ -18,13 +18,21 @@ pub(super) fn document(operations: &[Operation]) -> String {
     let mut paths: Map<String, Value> = Map::new();
     let mut tags: Vec<&str> = Vec::new();
     for operation in operations {
-        let tag = tag(operation);
-        if !tags.contains(&tag) {
-            tags.push(tag);
+        let area = tag(operation);
+        if !tags.contains(&area) {
+            tags.push(area);
         }
+        // What cannot be read has no ETag that could be another one.
+        let is_read = |other: &Operation| {
+            other.method == Method::GET && other.path == operation.path && matches!(other.does, Does::Call(_))
+        };
+        let tagged = matches!(operation.does, Does::Call(_)) && operations.iter().any(is_read);
         let entry = paths.entry(format!("/api/v1{}", operation.path)).or_insert_with(|| json!({}));
         if let Some(entry) = entry.as_object_mut() {
-            entry.insert(operation.method.as_str().to_lowercase(), describe(operation, &mut generator, &problem));
+            entry.insert(
+                operation.method.as_str().to_lowercase(),
+                describe(operation, tagged, &mut generator, &problem),
+            );
         }
     }
     let document = json!({
@@ -82,6 +90,7 @@ fn meaning(tag: &str) -> &'static str {
         "networks" => "Networks, and who was seen in them.",
         "notes" => "Notes of administrators.",
         "package-templates" | "templates" => "Kinds of packages, for which the command is known.",
+        "overview" => "What wants attention, at a glance.",
         "packages" => "Packages, from build to withdrawal.",
         "registry-questions" => "What Windows computers are asked of their registry, and what they found.",
         "rights" => "What there is to have a right to.",
@@ -104,7 +113,7 @@ fn meaning(tag: &str) -> &'static str {
     }
 }
 
-fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
+fn describe(operation: &Operation, tagged: bool, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
     let mut parameters = Vec::new();
     if let Some(schema) = operation.path_schema {
         parameters.extend(named(schema(generator), "path"));
@@ -112,8 +121,8 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
     if let Some(schema) = operation.query_schema {
         parameters.extend(named(schema(generator), "query"));
     }
-    let changes = operation.method != Method::GET;
-    if changes && operation.path_schema.is_some() {
+    let changes = !matches!(operation.method, Method::GET | Method::HEAD);
+    if tagged && changes && operation.path_schema.is_some() {
         parameters.push(header("If-Match", "The ETag of what was read: 412 if it has changed since."));
     }
     if operation.success == http::StatusCode::CREATED {

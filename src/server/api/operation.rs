@@ -105,15 +105,15 @@ type Describe = fn(&mut SchemaGenerator) -> Schema;
 /// An operation.
 pub(in crate::server) struct Operation {
     /// GET, POST, PUT, PATCH, DELETE.
-    pub(super) method: Method,
+    pub(in crate::server) method: Method,
     /// Below `/api/v1`, parameters in braces.
-    pub(super) path: &'static str,
+    pub(in crate::server) path: &'static str,
     /// Its name in the document: `list_packages`.
     pub(super) id: &'static str,
     /// One line.
     pub(super) summary: &'static str,
     /// The right that it needs; `None` for what everybody who is signed in may.
-    pub(super) right: Option<Right>,
+    pub(in crate::server) right: Option<Right>,
     /// The status of success.
     pub(super) success: StatusCode,
     pub(super) path_schema: Option<Describe>,
@@ -140,7 +140,7 @@ pub(super) enum Does {
 }
 
 fn schema<T: JsonSchema + 'static>() -> Option<Describe> {
-    (TypeId::of::<T>() != TypeId::of::<Nothing>()).then_some(|generator| generator.subschema_for::<T>())
+    (TypeId::of::<T>() != TypeId::of::<Nothing>()).then_some(SchemaGenerator::subschema_for::<T>)
 }
 
 fn inline<T: JsonSchema + 'static>() -> Option<Describe> {
@@ -226,6 +226,13 @@ impl Operation {
         }
     }
 
+    /// The status of success, if it is another.
+    #[must_use]
+    pub(super) fn succeeds_with(mut self, status: StatusCode) -> Self {
+        self.success = status;
+        self
+    }
+
     /// What a streamed operation takes.
     #[must_use]
     pub(super) fn takes(mut self, media: &'static str) -> Self {
@@ -249,5 +256,5 @@ fn read_query<Q: DeserializeOwned>(query: &str) -> Result<Q, Refusal> {
         .map_err(|error| Refusal::invalid(format!("the part after the question mark cannot be read: {error}")))?;
     axum::extract::Query::<Q>::try_from_uri(&uri)
         .map(|query| query.0)
-        .map_err(|error| Refusal::invalid(format!("{}", error.body_text())))
+        .map_err(|error| Refusal::invalid(error.body_text()))
 }

@@ -18,11 +18,11 @@ use crate::service::desk::{Desk, Refusal};
 /// A page: where it is, who may see it, what it does.
 pub(in crate::server) struct Page {
     /// GET or POST.
-    pub(super) method: Method,
+    pub(in crate::server) method: Method,
     /// Its address, parameters in braces.
-    pub(super) path: &'static str,
+    pub(in crate::server) path: &'static str,
     /// The right that it needs; `None` for everybody who is signed in.
-    pub(super) right: Option<Right>,
+    pub(in crate::server) right: Option<Right>,
     /// What it does. Runs beside the workers: it may block.
     pub(super) run: fn(&Call) -> Result<View, Refusal>,
 }

@@ -12,12 +12,26 @@
 
 mod account;
 mod assets;
+mod audit;
+mod build;
 mod call;
+mod certificates;
+mod charts;
+mod computer;
+pub(in crate::server) mod computers;
+mod deployments;
+mod groups;
+mod home;
 mod packages;
+mod search;
 mod serve;
+mod settings;
 mod shell;
 mod show;
 mod signin;
+mod software;
+mod users;
+mod webhooks;
 
 use axum::Router;
 
@@ -26,7 +40,26 @@ use super::Site;
 
 /// Every page, by room.
 pub(super) fn pages() -> Vec<Page> {
-    [account::pages(), packages::pages()].into_iter().flatten().collect()
+    [
+        account::pages(),
+        audit::pages(),
+        build::pages(),
+        certificates::pages(),
+        computer::pages(),
+        computers::pages(),
+        deployments::pages(),
+        groups::pages(),
+        home::pages(),
+        packages::pages(),
+        search::pages(),
+        settings::pages(),
+        software::pages(),
+        users::pages(),
+        webhooks::pages(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The routes.

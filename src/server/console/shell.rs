@@ -27,6 +27,8 @@ pub(super) struct Shell {
     pub(super) initials: String,
     pub(super) role_note: String,
     pub(super) csrf: String,
+    /// The page's own address, for what comes back to it.
+    pub(super) address: String,
     pub(super) theme: Option<&'static str>,
     pub(super) toast: Option<String>,
     pub(super) groups: Vec<PlaceGroup>,
@@ -87,6 +89,12 @@ impl Shell {
             initials: letters.take(2).flat_map(char::to_uppercase).collect(),
             role_note: if actor.scope.is_limited() { "limited to a scope".to_owned() } else { String::new() },
             csrf: call.visit.csrf.clone(),
+            address: match call.query_text.as_str() {
+                // What answers a form may have no page of its own.
+                _ if !call.form.0.is_empty() => "/".to_owned(),
+                "" => call.address.clone(),
+                query => format!("{}?{query}", call.address),
+            },
             theme: call.theme,
             toast: call.toast.clone(),
             groups: groups.filter(|group| !group.places.is_empty()).collect(),

@@ -75,6 +75,31 @@ pub(super) fn count(number_of: impl Borrow<u64>, thing: &str) -> String {
     format!("{} {thing}{plural}", number(number_of))
 }
 
+/// A refusal's or a warning's text as a sentence: with a capital letter and a full stop.
+pub(super) fn sentence(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What [`hex`] wrote, read again.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len() / 2).map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+}
+
 /// A state's class and icon: its word, with a dash for a space.
 pub(super) fn slug(word: &str) -> String {
     word.replace(' ', "-")
@@ -200,6 +225,14 @@ mod tests {
             assert_eq!(number(value), text);
         }
         assert_eq!((count(1, "package"), count(2, "package")), ("1 package".to_owned(), "2 packages".to_owned()));
+    }
+
+    #[test]
+    fn hexadecimal_reads_back() {
+        assert_eq!(unhex(&hex([0, 1, 0xfe])), Some(vec![0, 1, 0xfe]));
+        for wrong in ["0", "0x", "é1", "zz"] {
+            assert_eq!(unhex(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -154,7 +154,7 @@ async fn leave(State(site): State<Site>, Extension(listener): Extension<Listener
 }
 
 /// Only an address of this server: `//elsewhere` and `https://elsewhere` are not.
-fn own_address(next: &str) -> String {
+pub(super) fn own_address(next: &str) -> String {
     let own = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if own { next.to_owned() } else { "/".to_owned() }
 }

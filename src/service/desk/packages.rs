@@ -1,14 +1,31 @@
-//! Packages: look, activate, take back.
+//! Packages: look, compare, activate, take back, bring back.
+
+use std::fs::File;
+use std::io;
 
 use serde_json::json;
 
-use super::super::activate::activate;
+use super::super::activate::{self, Checking, activate, activate_step_by_step};
+use super::super::contents::{self, Contents};
 use super::super::publish::{self, Withdrawn};
+use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
+use super::builds::Comparison;
 use super::{Change, Desk, Refusal};
-use crate::fetch::Client;
+use crate::archive::SplitFragment;
+use crate::fetch::{Client, ClientOptions};
 use crate::model::access::Right;
-use crate::model::{Activation, JobState, Location, Package, PackageId};
-use crate::store::{StoreError, activations, jobs, packages};
+use crate::model::{Activation, JobState, Location, Package, PackageId, PackageState, TreeKey, UnixTime};
+use crate::store::audit;
+use crate::store::deployments::{self, DeploymentLine};
+use crate::store::packages::Wanted;
+use crate::store::withdrawals::Withdrawal;
+use crate::store::{StoreError, activations, jobs, packages, withdrawals};
+
+/// The steps of an activation, as they are watched.
+const STEPS: [&str; 3] =
+    ["Fetch the info file as an agent does", "Fetch and compare every fragment", "Put it in force"];
+/// Rows of the lists beside a package.
+const BESIDE: usize = 100;
 
 /// A package with what became of it.
 #[derive(Clone, Debug)]
@@ -19,6 +36,13 @@ pub struct PackageLine {
     pub activation: Option<Activation>,
     /// How many jobs are in which state.
     pub counts: Vec<(JobState, u64)>,
+}
+
+impl PackageLine {
+    /// Computers that still wait for it: a withdrawal takes it from them.
+    pub fn open_jobs(&self) -> u64 {
+        self.counts.iter().filter(|(state, _)| state.is_open()).map(|(_, count)| count).sum()
+    }
 }
 
 impl Desk {
@@ -63,15 +87,212 @@ impl Desk {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Activation, Refusal> {
         let before = self.package(id)?;
-        let change = Change::new("activate", format!("package {id}"))
-            .before(before.activation.map_or(json!(null), |activation| locations(&activation)))
+        let app = self.activating(&before, &info_location, &fragment_location, check_with.is_some())?;
+        Ok(activate(&app, id, info_location, fragment_location, check_with, progress)?)
+    }
+
+    /// The same in the background, every step told; gives the number of the work.
+    pub fn start_activation(
+        &self,
+        works: &Works,
+        id: PackageId,
+        info_location: Location,
+        fragment_location: Location,
+        check_with: Option<ClientOptions>,
+    ) -> Result<u64, Refusal> {
+        self.allow(Right::ActivatePackages)?;
+        let before = self.package(id)?;
+        if before.package.state != PackageState::Available {
+            let state = before.package.state.as_str();
+            return Err(Refusal::conflict(format!(
+                "package {id} is {state}: only an available package can be activated"
+            )));
+        }
+        let desk = self.clone();
+        let title = format!("{} {}", before.package.name, before.package.version);
+        let begun =
+            works.start(&self.actor.name, WorkKind::Activation, title, self.app.clock.now(), &STEPS, move |teller| {
+                match desk.activation_work(teller, &before, info_location, fragment_location, check_with.as_ref()) {
+                    Ok(()) => Outcome::Done { package: id, warnings: Vec::new() },
+                    Err(refusal) => Outcome::Failed(refusal.for_people().to_owned()),
+                }
+            });
+        begun.ok_or_else(|| {
+            Refusal::new(super::Kind::Later, "too many works wait already: try again when some are done")
+        })
+    }
+
+    fn activation_work(
+        &self,
+        teller: &Teller,
+        before: &PackageLine,
+        info_location: Location,
+        fragment_location: Location,
+        check_with: Option<&ClientOptions>,
+    ) -> Result<(), Refusal> {
+        let id = before.package.id;
+        let client = check_with.map(Client::new).transpose().map_err(|error| Refusal::conflict(error.to_string()))?;
+        let app = self.activating(before, &info_location, &fragment_location, client.is_some())?;
+        if client.is_none() {
+            teller.note(0, "not asked for");
+            teller.note(1, "not asked for");
+            teller.step(2, 0, 0);
+        }
+        activate_step_by_step(&app, id, info_location, fragment_location, client.as_ref(), &mut |step| match step {
+            Checking::Info(url) => {
+                teller.step(0, 0, 0);
+                teller.note(0, url);
+            }
+            Checking::InfoFits => teller.step(1, 0, before.package.size),
+            Checking::Fragment { url, number, done, total } => {
+                teller.step(1, done, total);
+                teller.note(1, format!("{number} of {}: {url}", before.package.fragments));
+            }
+            Checking::Fits => teller.step(2, 0, 0),
+        })?;
+        Ok(())
+    }
+
+    fn activating(
+        &self,
+        before: &PackageLine,
+        info_location: &Location,
+        fragment_location: &Location,
+        checked: bool,
+    ) -> Result<super::App, Refusal> {
+        let change = Change::new("activate", format!("package {}", before.package.id))
+            .before(before.activation.as_ref().map_or(json!(null), locations))
             .after(json!({
                 "info_location": info_location.to_string(),
                 "fragment_location": fragment_location.to_string(),
-                "checked": check_with.is_some(),
+                "checked": checked,
             }));
+        self.changing(Right::ActivatePackages, change)
+    }
+
+    /// Ends an activation: nothing more is offered, open jobs wait.
+    pub fn deactivate(&self, id: PackageId) -> Result<(), Refusal> {
+        let before = self.package(id)?;
+        let change = Change::new("deactivate", format!("package {id}"))
+            .before(before.activation.as_ref().map_or(json!(null), locations))
+            .after(json!(null));
         let app = self.changing(Right::ActivatePackages, change)?;
-        Ok(activate(&app, id, info_location, fragment_location, check_with, progress)?)
+        Ok(activate::deactivate(&app, id)?)
+    }
+
+    /// Packages of the actor's scope, as they are wanted.
+    pub fn wanted_packages(&self, wanted: &Wanted, limit: usize) -> Result<Vec<PackageLine>, Refusal> {
+        let app = self.reading(Right::SeePackages)?;
+        let (scope, mut wanted) = (self.actor.scope.clone(), wanted.clone());
+        Ok(app.store.read_now(move |conn| {
+            let (mut found, step) = (Vec::new(), limit.max(100));
+            loop {
+                let page = packages::wanted(conn, &wanted, step)?;
+                let last = page.len() < step;
+                wanted.after = page.last().map(|package| package.id);
+                found.extend(page.into_iter().filter(|package| scope.has_family(&package.name)));
+                if last || found.len() >= limit {
+                    break;
+                }
+            }
+            found.truncate(limit);
+            found.into_iter().map(|package| line(conn, package)).collect::<Result<Vec<_>, StoreError>>()
+        })?)
+    }
+
+    /// The fragments of a package.
+    pub fn fragments(&self, id: PackageId) -> Result<Vec<SplitFragment>, Refusal> {
+        self.package(id)?;
+        Ok(self.app.store.read_now(move |conn| packages::fragments(conn, id))?)
+    }
+
+    /// What is inside a package's archive, if it was listed.
+    pub fn contents(&self, id: PackageId) -> Result<Option<Contents>, Refusal> {
+        self.package(id)?;
+        Ok(contents::of_package(&self.app, id)?)
+    }
+
+    /// The info file as it is published, or was.
+    pub fn info(&self, id: PackageId) -> Result<String, Refusal> {
+        use std::io::Read as _;
+        let mut text = String::new();
+        let file = self.file(TreeKey::Info { package: id })?;
+        file.take(1 << 20).read_to_string(&mut text).map_err(Refusal::failed)?;
+        Ok(text)
+    }
+
+    /// A file of a package: of the tree, or of one that was withdrawn and is kept.
+    pub fn file(&self, key: TreeKey) -> Result<File, Refusal> {
+        self.package(key.package())?;
+        let opened = self.app.tree.open_file(key).or_else(|_| self.app.tree.open_aside(key));
+        opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Refusal::not_found(format!("the files of package {} are not there any more", key.package()))
+            }
+            _ => Refusal::failed(error),
+        })
+    }
+
+    /// The versions of a package's family, newest first, and its deployments.
+    pub fn beside(&self, package: &Package) -> Result<(Vec<Package>, Vec<DeploymentLine>), Refusal> {
+        self.allow_package(package)?;
+        let (id, name) = (package.id, package.name.clone());
+        let sees = self.may(Right::SeeDeployments);
+        Ok(self.reading(Right::SeePackages)?.store.read_now(move |conn| -> Result<_, StoreError> {
+            let wanted = Wanted { name: Some(name), ..Wanted::default() };
+            let deployments = if sees { deployments::of_package(conn, id, BESIDE)? } else { Vec::new() };
+            Ok((packages::wanted(conn, &wanted, BESIDE)?, deployments))
+        })?)
+    }
+
+    /// What was done to a package, newest first.
+    pub fn audit_of_package(&self, id: PackageId) -> Result<Vec<audit::Line>, Refusal> {
+        self.package(id)?;
+        let app = self.reading(Right::SeeAudit)?;
+        let subject = format!("package {id}");
+        Ok(app.store.read_now(move |conn| audit::of_subject(conn, &subject, None, BESIDE))?)
+    }
+
+    /// Two packages, side by side; the older one first.
+    pub fn compare(&self, one: PackageId, other: PackageId) -> Result<Comparison, Refusal> {
+        let (old, new) = (one.min(other), one.max(other));
+        if old == new {
+            return Err(Refusal::invalid("a package is the same as itself: choose two"));
+        }
+        Ok(Comparison {
+            old: self.package(old)?.package,
+            new: self.package(new)?.package,
+            contents: (self.contents(old)?, self.contents(new)?),
+        })
+    }
+
+    /// When a withdrawn package was withdrawn, and until when it can be restored.
+    pub fn withdrawal(&self, id: PackageId) -> Result<Option<(UnixTime, UnixTime)>, Refusal> {
+        self.package(id)?;
+        let found: Option<Withdrawal> = self.app.store.read_now(move |conn| withdrawals::find(conn, id))?;
+        let kept = found.filter(|_| self.app.tree.is_aside(id));
+        Ok(kept.map(|withdrawal| (withdrawal.at, withdrawal.at.plus(publish::KEPT))))
+    }
+
+    /// Undoes a withdrawal.
+    pub fn restore(&self, id: PackageId) -> Result<Package, Refusal> {
+        let before = self.package(id)?;
+        let change = Change::new("package restore", format!("package {id}"))
+            .before(json!({ "state": before.package.state.as_str() }))
+            .after(json!({ "state": "available" }));
+        let app = self.changing(Right::WithdrawPackages, change)?;
+        Ok(publish::restore(&app, id)?)
+    }
+
+    /// Removes the files of a withdrawn package for good.
+    pub fn forget(&self, id: PackageId) -> Result<(), Refusal> {
+        self.package(id)?;
+        let change = Change::new("package forget", format!("package {id}"))
+            .before(json!({ "files": "kept" }))
+            .after(json!({ "files": "removed" }));
+        let app = self.changing(Right::WithdrawPackages, change)?;
+        publish::forget(&app, id)?;
+        Ok(())
     }
 
     /// Takes a package back.

@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::super::accounts::{self, AccountError};
+use super::super::query::{self, AskError};
 use super::super::signin;
-use super::{Change, Desk, Refusal};
+use super::{Change, Desk, Refusal, Via};
 use crate::model::UnixTime;
 use crate::model::access::{BUILT_IN_ROLES, Right, Rights, Scope};
 use crate::store::sessions::{self, SecretDigest, Session, Token};
 use crate::store::users::{self, Role, User};
-use crate::store::{Conn, StoreError};
+use crate::store::{Conn, StoreError, search};
 
 /// Tokens of one user.
 const MOST_TOKENS: usize = 100;
@@ -25,6 +26,22 @@ pub struct RoleLine {
     pub rights: Rights,
     /// Does it come with the program?
     pub built_in: bool,
+}
+
+/// What a scope would hold.
+#[derive(Clone, Debug)]
+pub struct ScopePreview {
+    /// How many computers, at most [`ScopePreview::MOST`].
+    pub count: usize,
+    /// Are there more?
+    pub more: bool,
+    /// The names of the first of them.
+    pub first: Vec<String>,
+}
+
+impl ScopePreview {
+    /// Counted no further than this.
+    pub const MOST: usize = 1000;
 }
 
 impl Desk {
@@ -68,6 +85,7 @@ impl Desk {
     /// Gives a user another role and scope. Somebody who can manage users remains.
     pub fn set_access(&self, name: &str, role: &str, scope: Scope) -> Result<(), Refusal> {
         let user = self.user(name)?;
+        self.may_touch(&user)?;
         self.may_give(role, &scope)?;
         let change = Change::new("user access", format!("user {name}"))
             .before(access(&user.role, &user.scope))
@@ -86,9 +104,11 @@ impl Desk {
     /// Locks a user out at once, everywhere, or lets them in again.
     pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Refusal> {
         let user = self.user(name)?;
+        self.may_touch(&user)?;
         let now = self.app.clock.now();
         let change = Change::new(if disabled { "user disable" } else { "user enable" }, format!("user {name}"))
-            .before(json!({ "disabled": user.disabled_at.is_some() }));
+            .before(json!({ "disabled": user.disabled_at.is_some() }))
+            .after(json!({ "disabled": disabled }));
         let app = self.changing(Right::EditUsers, change)?;
         let name = name.to_owned();
         Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
@@ -103,6 +123,7 @@ impl Desk {
     /// Deletes a user with sessions and tokens.
     pub fn delete_user(&self, name: &str) -> Result<(), Refusal> {
         let user = self.user(name)?;
+        self.may_touch(&user)?;
         let change = Change::new("user delete", format!("user {name}")).before(access(&user.role, &user.scope));
         let app = self.changing(Right::EditUsers, change)?;
         let name = name.to_owned();
@@ -114,17 +135,25 @@ impl Desk {
 
     /// Sets somebody's password for one sign-in, and signs them out.
     pub fn reset_password(&self, name: &str) -> Result<String, Refusal> {
-        self.user(name)?;
         let password = accounts::random_password()?;
-        let app = self.changing(Right::EditUsers, Change::new("user password", format!("user {name}")))?;
-        accounts::set_password(&app, name, &password, true)?;
+        self.set_password(name, &password, true)?;
+        Ok(password)
+    }
+
+    /// Sets somebody's password, and signs them out. With `must_change` it is for one sign-in.
+    pub fn set_password(&self, name: &str, password: &str, must_change: bool) -> Result<(), Refusal> {
+        self.may_touch(&self.user(name)?)?;
+        let change = Change::new("user password", format!("user {name}")).after(json!({ "one_time": must_change }));
+        let app = self.changing(Right::EditUsers, change)?;
+        accounts::set_password(&app, name, password, must_change)?;
         let name = name.to_owned();
         app.store.write_now(move |conn| sessions::close_all(conn, &name, None))?;
-        Ok(password)
+        Ok(())
     }
 
     /// Changes the actor's own password, and signs them out everywhere else.
     pub fn change_my_password(&self, old: &str, new: &str, session: Option<&SecretDigest>) -> Result<(), Refusal> {
+        self.in_person()?;
         if !accounts::verify(&self.app, &self.actor.name, old)? {
             return Err(Refusal::invalid("the present password is wrong").about("old"));
         }
@@ -141,6 +170,7 @@ impl Desk {
 
     /// Asks the actor for one-time codes from now on. `code` proves that an authenticator has the secret.
     pub fn set_my_codes(&self, secret: &[u8], code: &str) -> Result<(), Refusal> {
+        self.in_person()?;
         if signin::one_time_step(secret, code.trim(), self.app.clock.now()).is_none() {
             return Err(Refusal::invalid("this code does not fit: type the one that is shown now").about("code"));
         }
@@ -152,13 +182,14 @@ impl Desk {
 
     /// Asks a user for no more codes: the actor themselves (with the password), or anybody for whoever manages users.
     pub fn unset_codes(&self, name: &str, password: Option<&str>) -> Result<(), Refusal> {
-        if name == self.actor.name {
+        if name == self.actor.name && self.actor.via != Via::CommandLine {
+            self.in_person()?;
             let right = password.map(|password| accounts::verify(&self.app, name, password)).transpose()?;
             if right != Some(true) {
                 return Err(Refusal::invalid("the password is wrong").about("password"));
             }
         } else {
-            self.user(name)?;
+            self.may_touch(&self.user(name)?)?;
         }
         let app = self.recorded(Change::new("user codes off", format!("user {name}")));
         let name = name.to_owned();
@@ -176,8 +207,24 @@ impl Desk {
         Ok(all)
     }
 
+    /// Where the actor is signed in, the newest first.
+    pub fn my_sessions(&self) -> Result<Vec<Session>, Refusal> {
+        let mut all = self.sessions()?;
+        all.retain(|session| session.user == self.actor.name);
+        Ok(all)
+    }
+
+    /// Ends every session of the actor but one. Gives how many there were.
+    pub fn end_my_other_sessions(&self, but: Option<&SecretDigest>) -> Result<usize, Refusal> {
+        self.in_person()?;
+        let app = self.recorded(Change::new("sign out everywhere else", format!("user {}", self.actor.name)));
+        let (name, but) = (self.actor.name.clone(), but.copied());
+        Ok(app.store.write_now(move |conn| sessions::close_all(conn, &name, but.as_ref()))?)
+    }
+
     /// Ends a session: one's own, or anybody's for whoever manages users.
     pub fn end_session(&self, digest: SecretDigest) -> Result<(), Refusal> {
+        self.in_person()?;
         let found = self.sessions()?.into_iter().find(|session| session.digest == digest);
         let session = found.ok_or_else(|| Refusal::not_found("this session has ended"))?;
         let app = self.recorded(Change::new("sign out", format!("user {}", session.user)));
@@ -198,13 +245,42 @@ impl Desk {
         rights: Rights,
         expires_at: Option<UnixTime>,
     ) -> Result<(i64, String), Refusal> {
+        self.in_person()?;
+        self.create_token_of(&self.actor.name, &self.actor.rights, name, rights, expires_at)
+    }
+
+    /// Makes a token of a user's: only on the machine itself, where whoever asks could read the database anyway.
+    pub fn create_token_for(
+        &self,
+        owner: &str,
+        name: &str,
+        rights: Rights,
+        expires_at: Option<UnixTime>,
+    ) -> Result<(i64, String), Refusal> {
+        if self.actor.via != Via::CommandLine {
+            return Err(Refusal::forbidden("a token is made by its owner, or on the server itself"));
+        }
+        let user = self.user(owner)?;
+        let role = user.role.clone();
+        let most = self.app.store.read_now(move |conn| accounts::rights_of(conn, &role))?.unwrap_or_default();
+        self.create_token_of(&user.name, &most, name, rights, expires_at)
+    }
+
+    fn create_token_of(
+        &self,
+        owner: &str,
+        most: &Rights,
+        name: &str,
+        rights: Rights,
+        expires_at: Option<UnixTime>,
+    ) -> Result<(i64, String), Refusal> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > 60 || name.contains(char::is_control) {
             return Err(
                 Refusal::invalid("the name of a token is 1 to 60 characters that say what it is for").about("name")
             );
         }
-        if let Some(right) = rights.exceed(&self.actor.rights) {
+        if let Some(right) = rights.exceed(most) {
             return Err(Refusal::forbidden(format!("a token cannot hold {right}, which its owner does not have"))
                 .about("rights"));
         }
@@ -212,17 +288,19 @@ impl Desk {
         if expires_at.is_some_and(|end| end <= now) {
             return Err(Refusal::invalid("the token would have ended already").about("expires"));
         }
-        if self.tokens()?.iter().filter(|token| token.user == self.actor.name).count() >= MOST_TOKENS {
+        let wanted = owner.to_owned();
+        let present = self.app.store.read_now(move |conn| sessions::list_tokens(conn, Some(&wanted)))?;
+        if present.len() >= MOST_TOKENS {
             return Err(Refusal::conflict(format!("there are {MOST_TOKENS} tokens already: take some back first")));
         }
-        let change = Change::new("token create", format!("token {name}")).after(json!({
+        let change = Change::new("token create", format!("token {name} of {owner}")).after(json!({
             "rights": rights.to_string(),
             "expires_at": expires_at.map(crate::clock::utc_text),
         }));
         let token = Token {
             id: 0,
             name: name.to_owned(),
-            user: self.actor.name.clone(),
+            user: owner.to_owned(),
             rights,
             created_at: now,
             expires_at,
@@ -234,11 +312,28 @@ impl Desk {
 
     /// Takes a token back at once.
     pub fn delete_token(&self, id: i64) -> Result<(), Refusal> {
+        self.in_person()?;
         let found = self.tokens()?.into_iter().find(|token| token.id == id);
         let token = found.ok_or_else(|| Refusal::not_found(format!("there is no token {id}")))?;
         let app = self.recorded(Change::new("token delete", format!("token {} of {}", token.name, token.user)));
         app.store.write_now(move |conn| sessions::delete_token(conn, id))?;
         Ok(())
+    }
+
+    /// The computers that a scope would hold, as far as it is quickly told.
+    pub fn preview_scope(&self, computers: &str) -> Result<ScopePreview, Refusal> {
+        let app = self.reading(Right::EditUsers)?;
+        let (computers, now) = (computers.to_owned(), app.clock.now());
+        let found = app.store.read_now(move |conn| -> Result<Vec<String>, AskError> {
+            let query = query::read(conn, &computers)?;
+            let found = search::computers(conn, &query, now, None, ScopePreview::MOST + 1)?;
+            Ok(found.into_iter().map(|computer| computer.name).collect())
+        })?;
+        Ok(ScopePreview {
+            count: found.len().min(ScopePreview::MOST),
+            more: found.len() > ScopePreview::MOST,
+            first: found.into_iter().take(5).collect(),
+        })
     }
 
     /// Every role.
@@ -268,6 +363,9 @@ impl Desk {
             return Err(Refusal::forbidden(format!("you cannot give {right}, which you do not have")).about("rights"));
         }
         let before = self.roles()?.into_iter().find(|role| role.name == name);
+        if let Some(right) = before.as_ref().and_then(|role| role.rights.exceed(&self.actor.rights)) {
+            return Err(Refusal::forbidden(format!("the role {name} holds {right}, which you do not have")));
+        }
         let change = Change::new("role set", format!("role {name}"))
             .before(before.map_or(json!(null), |role| json!({ "rights": role.rights.to_string() })))
             .after(json!({ "rights": rights.to_string() }));
@@ -296,6 +394,33 @@ impl Desk {
             if users::delete_role(conn, &owned)? { Ok(()) } else { Err(None) }
         });
         deleted.map_err(|error| error.map_or(unknown, Refusal::from))
+    }
+
+    /// What concerns a person's own account is not for a token: whoever found one would keep it for ever. A token that
+    /// may manage users may.
+    fn in_person(&self) -> Result<(), Refusal> {
+        if self.actor.token.is_none() || self.may(Right::EditUsers) {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(format!(
+            "{} is a token without the right {}: passwords, sessions and tokens are their owner's own business",
+            self.actor.label(),
+            Right::EditUsers
+        )))
+    }
+
+    /// Nobody changes the account of somebody who may more than they: with its password they would be that somebody.
+    fn may_touch(&self, user: &User) -> Result<(), Refusal> {
+        self.allow(Right::EditUsers)?;
+        let role = user.role.clone();
+        let rights = self.app.store.read_now(move |conn| accounts::rights_of(conn, &role))?.unwrap_or_default();
+        if let Some(right) = rights.exceed(&self.actor.rights) {
+            return Err(Refusal::forbidden(format!("{} may {}, and you may not", user.name, right.does())));
+        }
+        if self.actor.scope.is_limited() && user.scope != self.actor.scope {
+            return Err(Refusal::forbidden(format!("the scope of {} is not yours", user.name)));
+        }
+        Ok(())
     }
 
     /// Nobody gives more than they have: neither rights nor scope.

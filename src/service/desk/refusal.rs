@@ -4,18 +4,21 @@ use std::fmt;
 
 use super::super::account::AccountError as FieldError;
 use super::super::accounts::AccountError;
-use super::super::activate::ActivateError;
+use super::super::activate::{ActivateError, DeactivateError};
 use super::super::assign::AssignError;
 use super::super::deployments::DeploymentError;
 use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
 use super::super::groups::GroupError;
 use super::super::mirrors::MirrorError;
-use super::super::publish::{PublishError, WithdrawError};
+use super::super::publish::{PublishError, RestoreError, WithdrawError};
 use super::super::query::AskError;
 use super::super::settings::SettingError;
 use super::super::signin::SignInError;
+use super::super::templates::FillError;
+use super::super::uploads::UploadError;
 use super::super::why::WhyError;
+use crate::disk::TreeError;
 use crate::model::InvalidRegistryQuery;
 use crate::model::access::InvalidAccess;
 use crate::store::StoreError;
@@ -85,9 +88,10 @@ impl Refusal {
         self
     }
 
-    /// The sentence without what only helps at a terminal (": `dripfeed …` shows them").
+    /// The sentence without what only helps at a terminal (": `dripfeed …` shows them", ": --option").
     pub fn for_people(&self) -> &str {
-        self.sentence.split(": `dripfeed").next().unwrap_or_default()
+        let sentence = self.sentence.split(": `dripfeed").next().unwrap_or_default();
+        sentence.split(": --").next().unwrap_or_default()
     }
 }
 
@@ -183,6 +187,23 @@ refusals! {
         DiscoveryError::Store(_) => Kind::Failed,
     };
     InvalidRegistryQuery => |_| Kind::Invalid;
+    RestoreError => |error| match error {
+        RestoreError::Unknown(_) => Kind::NotFound,
+        RestoreError::NotWithdrawn(..) | RestoreError::Gone(_) => Kind::Conflict,
+        RestoreError::Tree(_) | RestoreError::Lock(_) | RestoreError::Store(_) => Kind::Failed,
+    };
+    DeactivateError => |error| match error {
+        DeactivateError::NotActive(_) => Kind::Conflict,
+        DeactivateError::Store(_) => Kind::Failed,
+    };
+    FillError => |_| Kind::Invalid;
+    UploadError => |error| match error {
+        UploadError::Unknown => Kind::NotFound,
+        UploadError::Offset { .. } | UploadError::TooMany | UploadError::Incomplete(_) => Kind::Conflict,
+        UploadError::Disk(TreeError::Full { .. }) => Kind::Invalid,
+        UploadError::Disk(_) | UploadError::Store(_) | UploadError::Random(_) => Kind::Failed,
+        _ => Kind::Invalid,
+    };
     AccountError => account;
     SignInError => |error| match error {
         SignInError::Wrong | SignInError::CodeNeeded | SignInError::CodeWrong => Kind::Forbidden,

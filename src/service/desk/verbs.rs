@@ -7,15 +7,6 @@ use crate::model::PackageId;
 use crate::model::access::Right;
 use crate::store::{StoreError, packages};
 
-/// What somebody needs for a verb.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Needs {
-    /// Each of these rights.
-    Rights(&'static [Right]),
-    /// All there are, for everything: it could give them.
-    Everything,
-}
-
 /// The packages that a verb shows or changes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Packages {
@@ -51,17 +42,9 @@ pub struct Reach {
 }
 
 impl Desk {
-    /// The application for a verb: rights and scope are checked, and its first change is recorded.
-    pub fn verb(&self, needs: Needs, reach: &Reach, change: Change) -> Result<App, Refusal> {
-        match needs {
-            Needs::Rights(rights) => rights.iter().try_for_each(|right| self.allow(*right))?,
-            Needs::Everything => {
-                Right::ALL.iter().try_for_each(|right| self.allow(*right))?;
-                if self.actor.scope.is_limited() {
-                    return Err(self.too_far("everything"));
-                }
-            }
-        }
+    /// The application for a verb: each of the rights and the scope are checked, and its first change is recorded.
+    pub fn verb(&self, rights: &[Right], reach: &Reach, change: Change) -> Result<App, Refusal> {
+        rights.iter().try_for_each(|right| self.allow(*right))?;
         self.reaches_packages(&reach.packages)?;
         self.reaches_computers(&reach.computers)?;
         Ok(self.recorded(change))

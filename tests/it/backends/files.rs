@@ -104,7 +104,11 @@ fn a_write_waits_for_another_program_and_reads_do_not() {
     let database = Database::sqlite();
     let store = database.open();
     let mut other = database.raw_sqlite();
-    other.batch_execute("BEGIN IMMEDIATE; INSERT INTO users VALUES ('other', '', 0, 0)").expect("a lock");
+    other
+        .batch_execute(
+            "BEGIN IMMEDIATE; INSERT INTO users VALUES ('other', '', 0, 'viewer', NULL, NULL, NULL, 0, NULL, NULL, 0)",
+        )
+        .expect("a lock");
     let writer = store.clone();
     let waiting = std::thread::spawn(move || write(&writer, |conn| users::create(conn, &user("ours"))));
     assert_eq!(read(&store, users::list).len(), 0);

@@ -66,6 +66,7 @@ pub(super) fn new_package(name: &str) -> NewPackage {
         priority: Priority::DEFAULT,
         notify: None,
         done: None,
+        exit_codes: dripfeed::model::ExitCodes::default(),
     }
 }
 
@@ -124,6 +125,7 @@ fn add_deployment(conn: &mut Conn, package: PackageId, options: &JobOptions) -> 
         options: options.clone(),
         created_at: NOW,
         cancelled_at: None,
+        closed_at: None,
     })
 }
 
@@ -184,6 +186,7 @@ fn a_package_keeps_every_word(database: &Database) {
             can_delay: false,
         }),
         done: Some(Done { text: "done".to_owned() }),
+        exit_codes: "3=success 194=reboot".parse().expect("a list"),
     };
     let expected = new.clone();
     let (found, fragments) = write(&store, move |conn| {
@@ -203,6 +206,7 @@ fn a_package_keeps_every_word(database: &Database) {
         priority: expected.priority,
         notify: expected.notify,
         done: expected.done,
+        exit_codes: expected.exit_codes,
         fragments: FragmentCount(3),
         size: 3000,
         md5: content(3).md5,

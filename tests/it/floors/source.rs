@@ -52,13 +52,13 @@ pub(super) fn rust_files(package: &Path, directory: &str) -> Vec<Source> {
 }
 
 /// A path as the package's files name it.
-pub(super) fn relative(package: &Path, path: &Path) -> String {
+pub(crate) fn relative(package: &Path, path: &Path) -> String {
     let inner = path.strip_prefix(package).expect("below the package");
     inner.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Every file below a directory, in the order of their paths; none if there is no such directory.
-pub(super) fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut files = Vec::new();
     for entry in entries {

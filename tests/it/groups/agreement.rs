@@ -9,6 +9,7 @@ use dripfeed::protocol::{ComputerFacts, Network};
 use dripfeed::store::computers::Contact;
 use dripfeed::store::groups::Reason;
 use dripfeed::store::settings::{self, Scope};
+use dripfeed::store::values::{self, InventoryValue};
 use dripfeed::store::{Conn, StoreError, computers, fields, groups, installations, search};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -67,6 +68,17 @@ fn fill(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
         if n % 3 == 0 {
             fields::set(conn, id, cost, &word(n * 7))?;
         }
+        let said = |field: &str, value: &str| InventoryValue {
+            section: "CPUS".to_owned(),
+            field: field.to_owned(),
+            value: value.to_owned(),
+        };
+        if n % 5 != 0 {
+            let mut values = vec![said("", ""), said("TYPE", VERSIONS[n % VERSIONS.len()])];
+            values.extend((0..n % 3).map(|m| said("SERIAL", &word(n + m))).filter(|value| !value.value.is_empty()));
+            values.retain(|value| value.field != "TYPE" || !value.value.is_empty());
+            values::apply(conn, id, &values::Difference::all(&values))?;
+        }
         if n % 4 == 0 {
             installations::record_job(conn, id, package(9), NOW)?;
         }
@@ -101,6 +113,16 @@ fn any_leaf(plain: bool) -> BoxedStrategy<Expr> {
         .prop_map(|(field, operator, value)| Expr::Compare { field, operator, value });
     let custom = (select(vec!["CÖST CENTRE", "none"]), select(Operator::ALL), word.clone())
         .prop_map(|(name, operator, value)| Expr::Custom { name: name.to_owned(), operator, value });
+    // Order of what sections say is left to the query.
+    let operators: Vec<Operator> =
+        Operator::ALL.iter().copied().filter(|operator| !plain || !operator.is_order()).collect();
+    let section = || select(vec!["cpus", "CPUS", "none"]).prop_map(str::to_owned);
+    let leaf = || select(vec!["type", "SERIAL", "none"]).prop_map(str::to_owned);
+    let said = (section(), leaf(), select(operators), word.clone())
+        .prop_map(|(section, field, operator, value)| Expr::Section { section, field, operator, value });
+    let lies = (section(), leaf(), word.clone(), word.clone())
+        .prop_map(|(section, field, low, high)| Expr::SectionBetween { section, field, low, high });
+    let has = section().prop_map(Expr::HasSection);
     let between =
         (select(fields), word.clone(), word).prop_map(|(field, low, high)| Expr::Between { field, low, high });
     let package = select(vec![1_u32, 2, 9, 77]).prop_map(Expr::HasPackage);
@@ -109,8 +131,8 @@ fn any_leaf(plain: bool) -> BoxedStrategy<Expr> {
         field,
         network: network.parse::<Addresses>().expect("a network"),
     });
-    let common = prop_oneof![4 => compare, 2 => custom, 1 => between, 1 => package, 1 => group, 1 => moment];
-    if plain { common.boxed() } else { prop_oneof![8 => common, 1 => network].boxed() }
+    let common = prop_oneof![4 => compare, 2 => custom, 1 => between, 1 => package, 1 => group, 1 => moment, 3 => said, 1 => has];
+    if plain { common.boxed() } else { prop_oneof![8 => common, 1 => network, 1 => lies].boxed() }
 }
 
 fn any_query(plain: bool) -> impl Strategy<Value = Query> {
@@ -133,8 +155,10 @@ fn the_database_and_the_query_agree(database: &Database) {
     let store = database.open();
     let all = write(&store, fill);
     let everybody = read(&store, move |conn| {
-        // Fields of one's own are read only where a query asks for one.
-        let asked: Query = "field x = y".parse().expect("a query");
+        // Fields of one's own, and of sections, are read only where a query asks for one.
+        let asked: Query = "field x = y or has section cpus or section cpus.type = x or section cpus.serial = x"
+            .parse()
+            .expect("a query");
         let facts = all.into_iter().map(|id| Ok(search::facts(conn, id, [&asked])?.expect("a computer")));
         facts.collect::<Result<Vec<_>, StoreError>>()
     });

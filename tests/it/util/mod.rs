@@ -116,6 +116,7 @@ pub(crate) fn request(source: Source, action: &str, text: &str) -> BuildRequest 
             priority: Priority::from_number(1),
             notify: None,
             done: None,
+            exit_codes: dripfeed::model::ExitCodes::default(),
         },
         source,
         fragmenting: Fragmenting::DEFAULT,

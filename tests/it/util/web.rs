@@ -74,6 +74,11 @@ impl Line {
         self.0.get_mut().flush()
     }
 
+    /// Reads what goes on, a line at a time; 0 at its end.
+    pub(crate) fn read_line(&mut self, text: &mut String) -> io::Result<usize> {
+        self.0.read_line(text)
+    }
+
     /// Reads the head of an answer, and its body unless it has none.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let mut head = String::new();

@@ -1,11 +1,9 @@
 //! The collector for Linux: one file a subject, all over one [`Machine`], which in tests is a directory.
 
 mod accounts;
-mod board;
 mod bus;
 mod cpu;
 mod inputs;
-mod memory;
 mod monitors;
 mod network;
 mod power;
@@ -21,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use self::network::Address;
 use self::storage::Space;
-use super::{Leaves, Section, clean};
+use super::{Leaves, Section, board, clean, smbios};
 
 /// Bits of the sections that this collector fills, whether or not there is something in them: a server that sees the
 /// bit removes what is gone (ocs-protocol 2.4).
@@ -48,6 +46,10 @@ const CHECKSUM: u64 = 1
 
 /// Bytes of a file in /proc or /sys: `cpuinfo` of a machine with a thousand processors is the largest.
 const SMALL: u64 = 4 << 20;
+
+/// The firmware's table, readable by root only, and more bytes than any has; its length field is 32 bits wide.
+const FIRMWARE: &str = "/sys/firmware/dmi/tables/DMI";
+const FIRMWARE_LIMIT: u64 = 1 << 20;
 
 /// Names of one directory: packages apart, no machine has that many of anything.
 const NAMES: usize = 4096;
@@ -80,8 +82,9 @@ impl Machine<'_> {
         let cpus = cpu::read(self);
         let mut sections = vec![system::hardware(self, &cpus), system::bios(self)];
         sections.extend(cpus.iter().map(cpu::Cpu::section));
-        sections.extend(memory::sections(self));
-        sections.extend(board::sections(self));
+        let table = self.bytes(FIRMWARE, FIRMWARE_LIMIT);
+        sections.extend(smbios::memories(&table));
+        sections.extend(board::sections(&table));
         sections.extend(bus::pci(self));
         sections.extend(bus::usb(self));
         sections.extend(monitors::sections(self));

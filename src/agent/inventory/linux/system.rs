@@ -2,7 +2,7 @@
 
 use super::cpu::Cpu;
 use super::{CHECKSUM, Leaves, Machine, Section, accounts, network, value_of};
-use crate::agent::inventory::architecture;
+use crate::agent::inventory::{architecture, smbios};
 use crate::model::{DigestAlgorithm, Hasher};
 
 /// Where firmware's words are.
@@ -54,7 +54,7 @@ pub(super) fn bios(machine: &Machine<'_>) -> Section {
     // Boards without such firmware describe themselves in a device tree, with a NUL at the end.
     let tree = |name: &str| machine.line(&format!("/proc/device-tree/{name}"));
     let or = |first: String, second: String| if first.is_empty() { second } else { first };
-    let chassis = machine.number(&format!("{DMI}/chassis_type")).and_then(|number| usize::try_from(number).ok());
+    let chassis = machine.number(&format!("{DMI}/chassis_type")).and_then(|number| u8::try_from(number).ok());
     Leaves::of("BIOS")
         .with("ASSETTAG", said("chassis_asset_tag"))
         .with("BDATE", said("bios_date"))
@@ -66,50 +66,9 @@ pub(super) fn bios(machine: &Machine<'_>) -> Section {
         .with("SMANUFACTURER", said("sys_vendor"))
         .with("SMODEL", or(said("product_name"), tree("model")))
         .with("SSN", or(said("product_serial"), tree("serial-number")))
-        .with("TYPE", chassis.and_then(|number| CHASSIS.get(number)).copied().unwrap_or_default())
+        .with("TYPE", chassis.map(smbios::chassis).unwrap_or_default())
         .done()
 }
-
-/// Chassis types of the SMBIOS specification, 7.4.1.
-const CHASSIS: [&str; 37] = [
-    "",
-    "Other",
-    "Unknown",
-    "Desktop",
-    "Low Profile Desktop",
-    "Pizza Box",
-    "Mini Tower",
-    "Tower",
-    "Portable",
-    "Laptop",
-    "Notebook",
-    "Hand Held",
-    "Docking Station",
-    "All in One",
-    "Sub Notebook",
-    "Space-saving",
-    "Lunch Box",
-    "Main Server Chassis",
-    "Expansion Chassis",
-    "Sub Chassis",
-    "Bus Expansion Chassis",
-    "Peripheral Chassis",
-    "RAID Chassis",
-    "Rack Mount Chassis",
-    "Sealed-case PC",
-    "Multi-system",
-    "CompactPCI",
-    "AdvancedTCA",
-    "Blade",
-    "Blade Enclosing",
-    "Tablet",
-    "Convertible",
-    "Detachable",
-    "IoT Gateway",
-    "Embedded PC",
-    "Mini PC",
-    "Stick PC",
-];
 
 /// A value of os-release is quoted like a word of the shell.
 fn unquote(value: &str) -> String {

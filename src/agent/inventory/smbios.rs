@@ -1,4 +1,5 @@
-//! MEMORIES: the memory slots, from the firmware's table (SMBIOS specification, type 17), readable by root only.
+//! What the firmware says of a computer, in its own table (SMBIOS specification): MEMORIES everywhere, BIOS where the system
+//! does not take the table apart itself.
 //!
 //! ```text
 //! structure: type 1 byte, length 1, handle 2, fields up to length; then its strings, each ended by a NUL, and a NUL more
@@ -6,26 +7,84 @@
 //!            0x1C extended size u32
 //! ```
 
-use super::{Leaves, Machine, Section};
-
-const TABLE: &str = "/sys/firmware/dmi/tables/DMI";
-
-/// More than any firmware has; the table's length field is 32 bits wide.
-const LIMIT: u64 = 1 << 20;
+use super::{Leaves, Section};
 
 const MEMORY_DEVICE: u8 = 17;
 const END_OF_TABLE: u8 = 127;
 
-pub(super) fn sections(machine: &Machine<'_>) -> Vec<Section> {
-    let table = table(machine);
-    let devices = structures(&table).filter(|structure| structure.kind == MEMORY_DEVICE);
+/// The memory slots.
+pub(super) fn memories(table: &[u8]) -> Vec<Section> {
+    let devices = structures(table).filter(|structure| structure.kind == MEMORY_DEVICE);
     devices.zip(1..=1024).map(|(device, number)| device.memory(number)).collect()
 }
 
-/// The firmware's table; empty for whoever may not read it.
-pub(super) fn table(machine: &Machine<'_>) -> Vec<u8> {
-    machine.bytes(TABLE, LIMIT)
+/// BIOS, and the computer's UUID.
+#[cfg(any(windows, test))]
+pub(super) fn bios(table: &[u8]) -> (Section, String) {
+    const NOBODY: Structure<'_> = Structure { kind: 0, fields: &[], strings: Vec::new() };
+    let first = |kind| structures(table).find(|structure| structure.kind == kind).unwrap_or(NOBODY);
+    let (firmware, system, board, case) = (first(0), first(1), first(2), first(3));
+    let section = Leaves::of("BIOS")
+        .with("ASSETTAG", case.string(0x08))
+        .with("BDATE", firmware.string(0x08))
+        .with("BMANUFACTURER", firmware.string(0x04))
+        .with("BVERSION", firmware.string(0x05))
+        .with("MMANUFACTURER", board.string(0x04))
+        .with("MMODEL", board.string(0x05))
+        .with("MSN", board.string(0x07))
+        .with("SMANUFACTURER", system.string(0x04))
+        .with("SMODEL", system.string(0x05))
+        .with("SSN", system.string(0x07))
+        // The highest bit tells of a lock.
+        .with("TYPE", chassis(case.byte(0x05) & 0x7f))
+        .done();
+    (section, system.uuid())
 }
+
+/// Chassis types, 7.4.1; nothing for a number that nobody has defined.
+pub(super) fn chassis(number: u8) -> &'static str {
+    CHASSIS.get(usize::from(number)).copied().unwrap_or_default()
+}
+
+const CHASSIS: [&str; 37] = [
+    "",
+    "Other",
+    "Unknown",
+    "Desktop",
+    "Low Profile Desktop",
+    "Pizza Box",
+    "Mini Tower",
+    "Tower",
+    "Portable",
+    "Laptop",
+    "Notebook",
+    "Hand Held",
+    "Docking Station",
+    "All in One",
+    "Sub Notebook",
+    "Space-saving",
+    "Lunch Box",
+    "Main Server Chassis",
+    "Expansion Chassis",
+    "Sub Chassis",
+    "Bus Expansion Chassis",
+    "Peripheral Chassis",
+    "RAID Chassis",
+    "Rack Mount Chassis",
+    "Sealed-case PC",
+    "Multi-system",
+    "CompactPCI",
+    "AdvancedTCA",
+    "Blade",
+    "Blade Enclosing",
+    "Tablet",
+    "Convertible",
+    "Detachable",
+    "IoT Gateway",
+    "Embedded PC",
+    "Mini PC",
+    "Stick PC",
+];
 
 /// One structure of the table.
 pub(super) struct Structure<'a> {
@@ -65,6 +124,20 @@ impl Structure<'_> {
         String::from_utf8_lossy(string).into_owned()
     }
 
+    /// 7.2.1: the first three parts are little-endian. All bits alike mean that there is none.
+    #[cfg(any(windows, test))]
+    fn uuid(&self) -> String {
+        let Some(b) = self.fields.get(0x08..0x18) else { return String::new() };
+        if b.iter().all(|byte| *byte == 0) || b.iter().all(|byte| *byte == 0xff) {
+            return String::new();
+        }
+        let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+        order.iter().enumerate().fold(String::with_capacity(36), |text, (at, index)| {
+            let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+            format!("{text}{dash}{:02X}", b[*index])
+        })
+    }
+
     fn memory(&self, number: u64) -> Section {
         // In MiB; the highest bit says KiB, all bits but that one say "look at the extended size".
         let mebibytes = match self.word(0x0c) {
@@ -89,7 +162,8 @@ impl Structure<'_> {
     }
 }
 
-fn named(names: &[(u8, &'static str)], number: u8) -> &'static str {
+/// What a number of the specification stands for; nothing for one that is not known here.
+pub(super) fn named(names: &[(u8, &'static str)], number: u8) -> &'static str {
     names.iter().find(|(known, _)| *known == number).map_or("", |(_, name)| name)
 }
 
@@ -131,9 +205,26 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_firmware_names_the_computer() {
+        let mut table = vec![1, 27, 1, 0, 1, 2, 0, 3];
+        table.extend(0..16);
+        table.extend([6, 0, 0]);
+        table.extend(b"Maker\0Model\0Serial\0\0");
+        table.extend([3, 9, 2, 0, 0, 0x8a, 0, 0, 1]);
+        table.extend(b"Tag\0\0");
+        let (section, uuid) = bios(&table);
+        assert_eq!(uuid, "03020100-0504-0706-0809-0A0B0C0D0E0F");
+        let fields: Vec<_> = section.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(fields.join(" "), "ASSETTAG=Tag SMANUFACTURER=Maker SMODEL=Model SSN=Serial TYPE=Notebook");
+        assert_eq!(bios(&[]).1, "");
+        assert!(bios(&[]).0.fields.is_empty());
+    }
+
     proptest! {
         #[test]
         fn no_table_makes_the_reader_panic_or_run_on(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            bios(&bytes);
             let found = structures(&bytes).map(|structure| structure.memory(1)).collect::<Vec<_>>().len();
             prop_assert!(found <= bytes.len() / 4);
         }

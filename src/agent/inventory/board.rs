@@ -1,7 +1,7 @@
-//! SLOTS and PORTS of the board, from the firmware's table (SMBIOS specification, types 9 and 8), readable by root only.
+//! SLOTS and PORTS of the board, from the firmware's table (SMBIOS specification, types 9 and 8).
 
-use super::memory::{Structure, structures, table};
-use super::{Leaves, Machine, Section};
+use super::smbios::{Structure, named, structures};
+use super::{Leaves, Section};
 
 const PORT: u8 = 8;
 const SLOT: u8 = 9;
@@ -9,9 +9,8 @@ const SLOT: u8 = 9;
 /// More than any board has.
 const MANY: usize = 256;
 
-pub(super) fn sections(machine: &Machine<'_>) -> Vec<Section> {
-    let table = table(machine);
-    let found = structures(&table).filter_map(|structure| match structure.kind {
+pub(super) fn sections(table: &[u8]) -> Vec<Section> {
+    let found = structures(table).filter_map(|structure| match structure.kind {
         PORT => Some(port(&structure)),
         SLOT => Some(slot(&structure)),
         _ => None,
@@ -40,10 +39,6 @@ fn slot(structure: &Structure<'_>) -> Section {
         .with("NAME", structure.string(0x04))
         .with("STATUS", named(&[(3, "Available"), (4, "In Use"), (5, "Unavailable")], structure.byte(0x07)))
         .done()
-}
-
-fn named(names: &[(u8, &'static str)], number: u8) -> &'static str {
-    names.iter().find(|(known, _)| *known == number).map_or("", |(_, name)| name)
 }
 
 /// 7.10.1. PCI Express comes in generations of six: any, ×1, ×2, ×4, ×8, ×16.

@@ -1,0 +1,596 @@
+//! `/deployments`: the list, one deployment as it goes on, its computers, and what is done to it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use askama::Template;
+
+use super::super::events;
+use super::super::visit::escaped;
+use super::call::{Call, Page, View, get, post};
+use super::charts;
+use super::shell::Shell;
+use super::show::{Counts, Html, count, number};
+// As templates name them, those of the modules below included.
+use super::{deployments, show};
+use crate::model::access::Right;
+use crate::model::{DeploymentId, GroupId, JobId, JobState, PackageId, PostCommand, ResultCode};
+use crate::service::deployments::{Progress, Summary, is_running, is_standing};
+use crate::service::desk::{Desk, Refusal};
+use crate::service::why::Why;
+use crate::store::deployments::{Wanted, Which};
+use crate::store::progress::{self, OnComputer};
+
+pub(super) mod assign;
+mod export;
+
+/// Rows of a page.
+const ROWS: usize = 50;
+
+pub(super) fn pages() -> Vec<Page> {
+    vec![
+        get("/deployments", Right::SeeDeployments, list),
+        get("/deployments/live", Right::SeeDeployments, list_live),
+        get("/deployments/new", Right::Deploy, assign::form),
+        post("/deployments/new", Right::Deploy, assign::form),
+        post("/deployments/preview", Right::Deploy, assign::preview),
+        post("/deployments", Right::Deploy, assign::start),
+        get("/deployments/{id}", Right::SeeDeployments, one),
+        get("/deployments/{id}/live", Right::SeeDeployments, one_live),
+        get("/deployments/{id}/computers", Right::SeeDeployments, computers),
+        get("/deployments/{id}/why/{job}", Right::SeeDeployments, why),
+        get("/deployments/{id}/export.csv", Right::SeeDeployments, export::csv),
+        get("/deployments/{id}/export.json", Right::SeeDeployments, export::json),
+        post("/deployments/{id}/retry", Right::Deploy, retry),
+        post("/deployments/{id}/cancel", Right::StopDeployments, cancel),
+        post("/deployments/{id}/close", Right::StopDeployments, close),
+        post("/deployments/{id}/reopen", Right::StopDeployments, reopen),
+    ]
+}
+
+/// A deployment in a list.
+pub(super) struct Row {
+    pub(super) summary: Summary,
+    pub(super) counts: Counts,
+    pub(super) target: String,
+    pub(super) done: u64,
+}
+
+impl Row {
+    pub(super) fn of(summary: Summary, groups: &BTreeMap<GroupId, String>) -> Self {
+        let counts = Counts(summary.counts.clone());
+        Self { target: target(&summary, groups), done: done(&counts), counts, summary }
+    }
+
+    pub(super) fn id(&self) -> DeploymentId {
+        self.summary.line.deployment.id
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.summary.line.package_name, self.summary.line.package_version)
+    }
+
+    pub(super) fn badge(&self) -> Html {
+        stage(&self.summary)
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.counts.of(JobState::Failed) + self.counts.of(JobState::Expired)
+    }
+}
+
+/// Whole per cents of those that were not taken back: 100 only when nobody is left.
+pub(super) fn done(counts: &Counts) -> u64 {
+    let total = counts.total() - counts.of(JobState::Cancelled);
+    let there = counts.of(JobState::Succeeded) + counts.of(JobState::AlreadyInstalled);
+    there.saturating_mul(100).checked_div(total).unwrap_or(0)
+}
+
+/// For whom, in words.
+fn target(summary: &Summary, groups: &BTreeMap<GroupId, String>) -> String {
+    let deployment = &summary.line.deployment;
+    match deployment.group {
+        Some(group) => match groups.get(&group) {
+            Some(name) => format!("group {name}"),
+            None => "a group that is gone".to_owned(),
+        },
+        None if deployment.all_computers => "all computers".to_owned(),
+        None => count(Counts(summary.counts.clone()).total(), "computer"),
+    }
+}
+
+/// Where it is, as a badge.
+fn stage(summary: &Summary) -> Html {
+    let deployment = &summary.line.deployment;
+    let open = summary.counts.iter().any(|(state, count)| state.is_open() && *count > 0);
+    let (word, tone, icon) = match deployment {
+        deployment if deployment.closed_at.is_some() => ("closed", "closed", "check"),
+        _ if open => ("rolling out", "running", "downloading"),
+        deployment if deployment.cancelled_at.is_some() => ("cancelled", "cancelled", "cancelled"),
+        _ if is_standing(&summary.line) => ("standing", "scheduled", "clock"),
+        _ => ("done", "ok", "succeeded"),
+    };
+    show::toned(word, tone, icon)
+}
+
+#[derive(Template)]
+#[template(path = "deployments.html")]
+struct List {
+    shell: Shell,
+    which: &'static str,
+    package: Option<PackageId>,
+    rows: String,
+    live: String,
+    may_deploy: bool,
+}
+
+#[derive(Template)]
+#[template(path = "deployments-rows.html")]
+struct ListPart {
+    which: &'static str,
+    rows: Vec<Row>,
+    next: Option<String>,
+    may_deploy: bool,
+}
+
+struct Asked {
+    wanted: Wanted,
+    which: &'static str,
+}
+
+fn asked(call: &Call) -> Result<Asked, Refusal> {
+    let (which, word) = match call.query.get("which") {
+        "ended" => (Which::Ended, "ended"),
+        "all" => (Which::All, "all"),
+        _ => (Which::Running, "running"),
+    };
+    let before = call.query.parse_some::<i64>("after")?.map(DeploymentId);
+    let package = call.query.parse_some::<PackageId>("package")?;
+    Ok(Asked { wanted: Wanted { which, package, group: None, before }, which: word })
+}
+
+fn rows(desk: &Desk, asked: &Asked) -> Result<String, Refusal> {
+    let mut found = desk.deployments(asked.wanted, ROWS + 1)?;
+    let more = found.len() > ROWS;
+    found.truncate(ROWS);
+    let groups = desk.groups_of(&found)?;
+    let package = asked.wanted.package.map(|id| format!("&package={id}")).unwrap_or_default();
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("/deployments?which={}{package}&after={}", asked.which, last.line.deployment.id));
+    let rows = ListPart {
+        which: asked.which,
+        rows: found.into_iter().map(|summary| Row::of(summary, &groups)).collect(),
+        next,
+        may_deploy: desk.may(Right::Deploy),
+    };
+    rows.render().map_err(Refusal::failed)
+}
+
+fn list(call: &Call) -> Result<View, Refusal> {
+    let asked = asked(call)?;
+    let rows = rows(call.desk(), &asked)?;
+    if call.fragment.as_deref() == Some("list") {
+        return Ok(View::Html(rows));
+    }
+    call.page(&List {
+        shell: call.shell("Deployments", "/deployments"),
+        which: asked.which,
+        package: asked.wanted.package,
+        rows,
+        live: format!("/deployments/live?at={}&{}", at(call), call.query_text),
+        may_deploy: call.desk().may(Right::Deploy),
+    })
+}
+
+fn list_live(call: &Call) -> Result<View, Refusal> {
+    let asked = asked(call)?;
+    let response =
+        events::answer(&call.site, &call.visit, is_fresh(call), move |desk| Ok(vec![("list", rows(desk, &asked)?)]))?;
+    Ok(View::Other(Box::new(response)))
+}
+
+/// A line of the table of errors.
+struct Lost {
+    code: ResultCode,
+    state: JobState,
+    computers: u64,
+    meaning: String,
+    advice: &'static str,
+    address: String,
+}
+
+/// The parts of a deployment's page that change.
+struct Parts {
+    progress: String,
+    errors: String,
+    gates: String,
+    chart: String,
+}
+
+#[derive(Template)]
+#[template(path = "deployment-progress.html")]
+struct ProgressPart {
+    done: u64,
+    counts: Counts,
+    ring: Html,
+    base: String,
+    states: Vec<(JobState, u64)>,
+    withheld: u64,
+}
+
+#[derive(Template)]
+#[template(path = "deployment-errors.html")]
+struct ErrorsPart {
+    csrf: Html,
+    base: String,
+    codes: Vec<Lost>,
+    may_retry: bool,
+}
+
+#[derive(Template)]
+#[template(path = "deployment-gates.html")]
+struct GatesPart {
+    base: String,
+    gates: Vec<(String, u64, String)>,
+}
+
+fn csrf_field(csrf: &str) -> Html {
+    // Hexadecimal, so nothing in it is markup.
+    Html(format!("<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\">"))
+}
+
+fn parts(desk: &Desk, progress: &Progress, csrf: &str, with_chart: bool) -> Result<Parts, Refusal> {
+    let summary = &progress.summary;
+    let deployment = &summary.line.deployment;
+    let base = format!("/deployments/{}", deployment.id);
+    let counts = Counts(summary.counts.clone());
+    let codes = progress.codes.iter().map(|one| {
+        let code = ResultCode::from_wire(&one.code);
+        Lost {
+            meaning: code
+                .explanation()
+                .unwrap_or_else(|| "nobody knows this code: the agent's log there says more".into()),
+            advice: code.advice().unwrap_or_default(),
+            address: format!("{base}/computers?code={}", escaped(code.as_str())),
+            state: one.state,
+            computers: one.computers,
+            code,
+        }
+    });
+    let retryable = deployment.cancelled_at.is_none() && deployment.closed_at.is_none() && desk.may(Right::Deploy);
+    let errors =
+        ErrorsPart { csrf: csrf_field(csrf), base: base.clone(), codes: codes.collect(), may_retry: retryable };
+    let gates = progress.gates.iter().map(|(reason, computers)| {
+        (sentence(reason), *computers, format!("{base}/computers?withheld={}", escaped(reason)))
+    });
+    let gates = GatesPart { base: base.clone(), gates: gates.collect() };
+    let total = counts.total();
+    let chart = match with_chart.then(|| desk.deployment_over_time(summary)).transpose()?.flatten() {
+        Some(over_time) if total > 0 => charts::chart(&over_time, total).0,
+        _ => String::new(),
+    };
+    let part = ProgressPart {
+        done: done(&counts),
+        ring: charts::donut(&counts, done(&counts)),
+        states: show::ORDER.iter().map(|state| (*state, counts.of(*state))).filter(|(_, n)| *n > 0).collect(),
+        withheld: progress.gates.iter().map(|(_, count)| count).sum(),
+        base,
+        counts,
+    };
+    Ok(Parts {
+        progress: part.render().map_err(Refusal::failed)?,
+        errors: errors.render().map_err(Refusal::failed)?,
+        gates: gates.render().map_err(Refusal::failed)?,
+        chart: format!("<div id=\"chart\">{chart}</div>"),
+    })
+}
+
+/// A gate's own words, without what only helps at a terminal.
+fn sentence(reason: &str) -> String {
+    let text = reason.split(": dripfeed").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
+
+#[derive(Template)]
+#[template(path = "deployment.html")]
+struct One {
+    shell: Shell,
+    head: Head,
+    parts: Parts,
+    options: Vec<(&'static str, String)>,
+    running: bool,
+    at: i64,
+    waiting: Vec<OnComputer>,
+    more_waiting: bool,
+}
+
+/// The head of a deployment's pages.
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
+struct Head {
+    row: Row,
+    base: String,
+    total: u64,
+    lost: u64,
+    /// What waits for its agent.
+    pending: u64,
+    open: u64,
+    may_deploy: bool,
+    may_retry: bool,
+    may_stop: bool,
+    may_close: bool,
+    is_closed: bool,
+    group: Option<String>,
+}
+
+fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
+    let summary = progress.summary.clone();
+    let desk = call.desk();
+    let groups = desk.groups_of(std::slice::from_ref(&summary))?;
+    let deployment = &summary.line.deployment;
+    let (id, group) = (deployment.id, deployment.group.and_then(|group| groups.get(&group).cloned()));
+    let (cancelled, closed) = (deployment.cancelled_at.is_some(), deployment.closed_at.is_some());
+    let row = Row::of(summary, &groups);
+    let open: u64 = row.counts.0.iter().filter(|(state, _)| state.is_open()).map(|(_, count)| count).sum();
+    Ok(Head {
+        base: format!("/deployments/{id}"),
+        total: row.counts.total(),
+        lost: row.lost(),
+        pending: row.counts.of(JobState::Pending),
+        open,
+        may_deploy: desk.may(Right::Deploy),
+        may_retry: desk.may(Right::Deploy) && !cancelled && !closed,
+        may_stop: desk.may(Right::StopDeployments) && (open > 0 || is_standing(&row.summary.line)),
+        may_close: desk.may(Right::StopDeployments) && desk.actor().scope.computers.is_none(),
+        is_closed: closed,
+        group,
+        row,
+    })
+}
+
+fn id(call: &Call) -> Result<DeploymentId, Refusal> {
+    let id = call.path.parse::<i64>("id").map_err(|_| Refusal::not_found("there is no such deployment"))?;
+    Ok(DeploymentId(id))
+}
+
+fn one(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let progress = call.desk().deployment(id)?;
+    let deployment = &progress.summary.line.deployment;
+    let options = &deployment.options;
+    let facts = vec![
+        ("Force", if options.force { "yes: also where it was run before" } else { "no" }.to_owned()),
+        (
+            "Not before",
+            options.schedule.as_ref().map_or("at once".to_owned(), |at| format!("{at}, the computer's own time")),
+        ),
+        (
+            "Afterwards",
+            match &options.post_command {
+                None => "nothing".to_owned(),
+                Some(PostCommand::Reboot) => "restart the computer".to_owned(),
+                Some(PostCommand::Shutdown) => "turn the computer off".to_owned(),
+                Some(PostCommand::Run(command)) => command.clone(),
+            },
+        ),
+        (
+            "Computers that come later",
+            if is_standing(&progress.summary.line) { "get it, too" } else { "do not get it" }.to_owned(),
+        ),
+    ];
+    let open = progress::Wanted {
+        states: vec![JobState::Downloading, JobState::Offered, JobState::Pending, JobState::Failed, JobState::Expired],
+        ..progress::Wanted::default()
+    };
+    let mut waiting = call.desk().deployment_computers(id, open, None, 9)?;
+    let more_waiting = waiting.len() > 8;
+    waiting.truncate(8);
+    let head = head(call, &progress)?;
+    call.page(&One {
+        shell: call.shell(head.row.name(), "/deployments"),
+        parts: parts(call.desk(), &progress, &call.visit.csrf, true)?,
+        options: facts,
+        running: is_running(&progress.summary),
+        at: at(call),
+        head,
+        waiting,
+        more_waiting,
+    })
+}
+
+fn one_live(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    call.desk().deployment(id)?;
+    let csrf = call.visit.csrf.clone();
+    let looks = std::sync::atomic::AtomicU32::new(0);
+    let response = events::answer(&call.site, &call.visit, is_fresh(call), move |desk| {
+        // The chart reads every job: seldom.
+        let with_chart = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 15 == 14;
+        let parts = parts(desk, &desk.deployment(id)?, &csrf, with_chart)?;
+        let mut told = vec![("progress", parts.progress), ("errors", parts.errors), ("gates", parts.gates)];
+        if with_chart {
+            told.push(("chart", parts.chart));
+        }
+        Ok(told)
+    })?;
+    Ok(View::Other(Box::new(response)))
+}
+
+/// What a computer's line says about it.
+pub(super) fn reason(line: &OnComputer) -> String {
+    let job = &line.job;
+    match (&job.result, &job.withheld) {
+        (Some(code), _) => match code.explanation() {
+            Some(text) => format!("{code}: {text}"),
+            None => code.to_string(),
+        },
+        (None, Some(gate)) => sentence(gate),
+        (None, None) => match job.state {
+            JobState::Pending => "Told at its next contact.".to_owned(),
+            JobState::Offered => "Told, and has not reported yet.".to_owned(),
+            JobState::Downloading => "Under way.".to_owned(),
+            JobState::Cancelled => "Taken back.".to_owned(),
+            _ => String::new(),
+        },
+    }
+}
+
+pub(super) fn is_lost(line: &OnComputer) -> bool {
+    matches!(line.job.state, JobState::Failed | JobState::Expired)
+}
+
+pub(super) fn address_of(line: &OnComputer) -> String {
+    format!("/computers/{}", escaped(&line.device_id))
+}
+
+#[derive(Template)]
+#[template(path = "deployment-computers.html")]
+struct Computers {
+    shell: Shell,
+    head: Head,
+    state: String,
+    code: String,
+    withheld: Option<String>,
+    lines: Vec<OnComputer>,
+    next: Option<String>,
+}
+
+fn wanted(call: &Call) -> Result<progress::Wanted, Refusal> {
+    let states = match call.query.some("state") {
+        None => Vec::new(),
+        Some("lost") => vec![JobState::Failed, JobState::Expired],
+        Some("open") => vec![JobState::Pending, JobState::Offered, JobState::Downloading],
+        Some(_) => vec![call.query.parse::<JobState>("state")?],
+    };
+    let withheld = call.query.0.iter().any(|(name, _)| name == "withheld");
+    Ok(progress::Wanted {
+        states,
+        code: call.query.some("code").map(str::to_owned),
+        withheld: withheld.then(|| call.query.get("withheld").to_owned()),
+    })
+}
+
+fn computers(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let progress = call.desk().deployment(id)?;
+    let wanted = wanted(call)?;
+    let after = call.query.parse_some::<i64>("after")?.map(JobId);
+    let mut lines = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
+    let more = lines.len() > ROWS;
+    lines.truncate(ROWS);
+    let head = head(call, &progress)?;
+    let state = call.query.get("state").to_owned();
+    let mut next = String::new();
+    for (name, value) in call.query.0.iter().filter(|(name, _)| name != "after") {
+        let _ = write!(next, "{name}={}&", escaped(value));
+    }
+    let next = lines.last().filter(|_| more).map(|last| format!("{}/computers?{next}after={}", head.base, last.job.id));
+    call.page(&Computers {
+        shell: call.shell(format!("{}: computers", head.row.name()), "/deployments"),
+        code: wanted.code.unwrap_or_default(),
+        withheld: wanted.withheld,
+        head,
+        state,
+        lines,
+        next,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "deployment-why.html")]
+struct WhyPage {
+    shell: Shell,
+    head: Head,
+    line: OnComputer,
+    why: Why,
+    sentence: String,
+}
+
+fn why(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let job = call.path.parse::<i64>("job").map_err(|_| Refusal::not_found("there is no such job"))?;
+    let (line, why) = call.desk().deployment_why(id, JobId(job))?;
+    let head = head(call, &call.desk().deployment(id)?)?;
+    // What to type at a terminal is a button here.
+    let text = why.sentence.split("; to try again: dripfeed").next().unwrap_or_default();
+    call.page(&WhyPage {
+        shell: call.shell(format!("{} on {}", head.row.name(), line.name), "/deployments"),
+        sentence: sentence(text),
+        head,
+        line,
+        why,
+    })
+}
+
+/// Where a form came from, if it is a page of this deployment.
+fn back(call: &Call, id: DeploymentId) -> String {
+    let base = format!("/deployments/{id}");
+    match call.form.some("back") {
+        Some(back) if back.starts_with(&format!("{base}/")) => back.to_owned(),
+        _ => base,
+    }
+}
+
+fn retry(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let job = call.form.parse_some::<i64>("job")?.map(JobId);
+    let code = call.form.some("code").map(str::to_owned);
+    let retried = call.desk().retry_deployment(id, false, code, job)?;
+    let mut text = format!("{} planned anew.", count(retried.planned as u64, "job"));
+    if retried.already > 0 {
+        let _ = write!(text, " {} left out: an open job of the package is there.", number(retried.already as u64));
+    }
+    View::done(back(call, id), text)
+}
+
+fn cancel(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let job = call.form.parse_some::<i64>("job")?.map(JobId);
+    let cancelled = call.desk().cancel_deployment(id, call.form.is_on("waiting"), job)?;
+    let mut text = format!("{} taken back.", count(cancelled.jobs as u64, "job"));
+    if cancelled.go_on > 0 {
+        let _ = write!(text, " {} that agents were told of go on.", number(cancelled.go_on as u64));
+    }
+    if cancelled.was_standing {
+        text.push_str(" Computers that come later do not get it.");
+    }
+    View::done(back(call, id), text)
+}
+
+fn close(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let text = match call.desk().close_deployment(id)? {
+        0 => "Closed. Every result stays.".to_owned(),
+        1 => "Closed. 1 job goes on to its end, and every result stays.".to_owned(),
+        open => format!("Closed. {} jobs go on to their end, and every result stays.", number(open)),
+    };
+    View::done(format!("/deployments/{id}"), text)
+}
+
+fn reopen(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    call.desk().reopen_deployment(id)?;
+    View::done(format!("/deployments/{id}"), "Open again.")
+}
+
+/// A sentence begins with a capital.
+pub(super) fn capital(text: &str) -> String {
+    sentence(text)
+}
+
+pub(super) fn tab_of(state: &str) -> &'static str {
+    if state == "lost" { "lost" } else { "computers" }
+}
+
+/// When a page was made, for the address of what it is told from then on.
+pub(super) fn at(call: &Call) -> i64 {
+    call.site.app.clock.now().millis()
+}
+
+/// Was the page that listens made just now? Then it shows what is true, and nothing on it need be put anew.
+pub(super) fn is_fresh(call: &Call) -> bool {
+    call.query.get("at").parse::<i64>().is_ok_and(|made| (0..5000).contains(&(at(call) - made)))
+}

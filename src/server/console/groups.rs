@@ -1,0 +1,294 @@
+//! `/groups`: the list, a new one, one group with its members, settings and deployments.
+
+use std::fmt::Write as _;
+
+use askama::Template;
+
+use super::super::visit::escaped;
+use super::call::{Call, Page, View, get, post};
+use super::deployments::Row;
+use super::shell::Shell;
+use super::show::count;
+use crate::model::ComputerId;
+use crate::model::access::Right;
+use crate::model::settings::SettingKey;
+use crate::service::desk::groups::GroupPreview;
+use crate::service::desk::{Desk, Kind, Refusal};
+use crate::service::groups::{Mark, Summary};
+use crate::service::settings::OfGroup;
+use crate::store::deployments::Wanted;
+use crate::store::groups::Member;
+
+/// Rows of a page.
+const ROWS: usize = 25;
+/// Deployments of a group that are shown.
+const DEPLOYMENTS: usize = 20;
+
+pub(super) fn pages() -> Vec<Page> {
+    vec![
+        get("/groups", Right::SeeGroups, list),
+        get("/groups/new", Right::EditGroups, form),
+        post("/groups/preview", Right::SeeGroups, preview),
+        post("/groups", Right::EditGroups, create),
+        get("/groups/{name}", Right::SeeGroups, one),
+        post("/groups/{name}/query", Right::EditGroups, edit),
+        post("/groups/{name}/members", Right::EditGroups, mark),
+        post("/groups/{name}/refresh", Right::EditGroups, refresh),
+        post("/groups/{name}/settings", Right::EditSettings, set),
+        post("/groups/{name}/delete", Right::EditGroups, delete),
+    ]
+}
+
+fn address(name: &str) -> String {
+    format!("/groups/{}", escaped(name))
+}
+
+#[derive(Template)]
+#[template(path = "groups.html")]
+struct List {
+    shell: Shell,
+    rows: Vec<(String, Summary)>,
+    may_edit: bool,
+}
+
+fn list(call: &Call) -> Result<View, Refusal> {
+    let all = call.desk().groups()?;
+    call.page(&List {
+        shell: call.shell("Groups", "/groups"),
+        rows: all.into_iter().map(|summary| (address(&summary.group.name), summary)).collect(),
+        may_edit: may_edit(call.desk()),
+    })
+}
+
+/// Groups as a whole are for whoever has all computers.
+fn may_edit(desk: &Desk) -> bool {
+    desk.may(Right::EditGroups) && desk.actor().scope.computers.is_none()
+}
+
+#[derive(Template)]
+#[template(path = "group-new.html")]
+struct New {
+    shell: Shell,
+    name: String,
+    query: String,
+    error: Option<Refusal>,
+    preview: String,
+}
+
+#[derive(Template)]
+#[template(path = "group-preview.html")]
+struct PreviewPart {
+    preview: Option<GroupPreview>,
+    sentence: String,
+    is_new: bool,
+}
+
+/// Who would come and go; what cannot be read yet is said, not refused.
+fn preview_of(desk: &Desk, name: Option<&str>, query: &str) -> Result<String, Refusal> {
+    let mut part = PreviewPart { preview: None, sentence: String::new(), is_new: name.is_none() };
+    if query.is_empty() {
+        part.sentence.push_str("Without a query the group is made by hand: you say who is in it.");
+    } else {
+        match desk.preview_group(name, query) {
+            Ok(preview) => part.preview = Some(preview),
+            Err(refusal) if refusal.kind == Kind::Failed => return Err(refusal),
+            Err(refusal) => part.sentence = format!("{}.", super::deployments::capital(refusal.for_people())),
+        }
+    }
+    part.render().map_err(Refusal::failed)
+}
+
+fn new_page(call: &Call, name: &str, query: &str, error: Option<Refusal>) -> Result<New, Refusal> {
+    Ok(New {
+        shell: call.shell("New group", "/groups"),
+        preview: preview_of(call.desk(), None, query)?,
+        name: name.to_owned(),
+        query: query.to_owned(),
+        error,
+    })
+}
+
+fn form(call: &Call) -> Result<View, Refusal> {
+    let query = call.query.some("where").or(call.query.some("q")).unwrap_or_default();
+    call.page(&new_page(call, call.query.get("name"), query, None)?)
+}
+
+fn preview(call: &Call) -> Result<View, Refusal> {
+    let (name, query) = (call.form.some("group"), call.form.get("query"));
+    if call.fragment.is_some() {
+        return Ok(View::Html(preview_of(call.desk(), name, query)?));
+    }
+    match name {
+        Some(name) => call.page(&group_page(call, name, Some((query.to_owned(), None)))?),
+        None => call.page(&new_page(call, call.form.get("name"), query, None)?),
+    }
+}
+
+fn is_input(refusal: &Refusal) -> bool {
+    matches!(refusal.kind, Kind::Invalid | Kind::Conflict)
+}
+
+fn create(call: &Call) -> Result<View, Refusal> {
+    let (name, query) = (call.form.get("name"), call.form.some("query"));
+    match call.desk().create_group(name, query) {
+        Ok(made) => View::done(address(name), format!("The group has {}.", count(made.members as u64, "member"))),
+        Err(refusal) if is_input(&refusal) => {
+            call.again(&new_page(call, name, query.unwrap_or_default(), Some(refusal))?)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "group.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
+struct One {
+    shell: Shell,
+    base: String,
+    summary: Summary,
+    query: String,
+    error: Option<Refusal>,
+    preview: String,
+    members: Vec<Member>,
+    next: Option<String>,
+    rows: Vec<Row>,
+    settings: Vec<OfGroup>,
+    may_edit: bool,
+    may_mark: bool,
+    may_set: bool,
+    may_deploy: bool,
+}
+
+impl One {
+    /// What a deletion concerns.
+    fn deletion(&self) -> String {
+        let mut text = format!("{} stop being members of it.", count(self.summary.members, "computer"));
+        if !self.summary.deployments.is_empty() {
+            let standing = count(self.summary.deployments.len() as u64, "standing deployment");
+            let _ = write!(text, " {standing} to it end; jobs that are planned stay.");
+        }
+        text.push_str(" What the group sets is gone, too.");
+        text
+    }
+}
+
+type Edited = Option<(String, Option<Refusal>)>;
+
+fn group_page(call: &Call, name: &str, edited: Edited) -> Result<One, Refusal> {
+    let desk = call.desk();
+    let summary = desk.group(name)?;
+    let name = summary.group.name.clone();
+    let base = address(&name);
+    let after = call.query.parse_some::<i64>("after")?.map(ComputerId);
+    let mut members = desk.group_members(&name, after, ROWS + 1)?;
+    let more = members.len() > ROWS;
+    members.truncate(ROWS);
+    let next = members.last().filter(|_| more).map(|(last, ..)| format!("{base}?after={}", last.id.0));
+    let mut rows = Vec::new();
+    if desk.may(Right::SeeDeployments) {
+        let wanted = Wanted { group: Some(summary.group.id), ..Wanted::default() };
+        let found = desk.deployments(wanted, DEPLOYMENTS)?;
+        let groups = desk.groups_of(&found)?;
+        rows.extend(found.into_iter().map(|summary| Row::of(summary, &groups)));
+    }
+    let settings = if desk.may(Right::SeeSettings) { desk.group_settings(&name)? } else { Vec::new() };
+    let (preview, query, error) = match edited {
+        Some((query, error)) => (preview_of(desk, Some(&name), &query)?, query, error),
+        None => (String::from("<div id=\"who\"></div>"), summary.group.query.clone().unwrap_or_default(), None),
+    };
+    Ok(One {
+        shell: call.shell(name, "/groups"),
+        base,
+        query,
+        error,
+        preview,
+        members,
+        next,
+        rows,
+        settings,
+        may_edit: may_edit(desk),
+        may_mark: desk.may(Right::EditGroups),
+        may_set: desk.may(Right::EditSettings) && desk.actor().scope.computers.is_none(),
+        may_deploy: desk.may(Right::Deploy),
+        summary,
+    })
+}
+
+fn one(call: &Call) -> Result<View, Refusal> {
+    call.page(&group_page(call, call.path.raw("name"), None)?)
+}
+
+fn edit(call: &Call) -> Result<View, Refusal> {
+    let (name, query) = (call.path.raw("name"), call.form.get("query"));
+    match call.desk().edit_group(name, query) {
+        Ok(all) => {
+            let own = all.iter().find(|one| one.name.eq_ignore_ascii_case(name)).or(all.first());
+            let text = own.map_or_else(String::new, |own| {
+                format!("{} joined, {} left; {} planned.", own.joined, own.left, count(own.planned as u64, "job"))
+            });
+            View::done(address(name), text)
+        }
+        Err(refusal) if is_input(&refusal) => {
+            call.again(&group_page(call, name, Some((query.to_owned(), Some(refusal))))?)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn mark(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    let (mark, done) = match call.form.get("mark") {
+        "include" => (Mark::Include, "in by hand"),
+        "exclude" => (Mark::Exclude, "kept out"),
+        "remove" => (Mark::Remove, "left to the query"),
+        _ => return Err(Refusal::invalid("say include, exclude or remove").about("mark")),
+    };
+    let computers: Vec<String> = call
+        .form
+        .all("computer")
+        .flat_map(str::lines)
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect();
+    if computers.is_empty() {
+        return Err(Refusal::invalid("name a computer").about("computer"));
+    }
+    let planned = call.desk().mark_in_group(name, &computers, mark)?;
+    let mut text = format!("{} {done}.", count(computers.len() as u64, "computer"));
+    if planned > 0 {
+        let _ = write!(text, " {} planned.", count(planned as u64, "job"));
+    }
+    View::done(address(name), text)
+}
+
+fn refresh(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    let all = call.desk().refresh_group(name)?;
+    let (joined, left) = all.iter().fold((0, 0), |sum, one| (sum.0 + one.joined, sum.1 + one.left));
+    View::done(address(name), format!("Asked again: {joined} joined, {left} left."))
+}
+
+fn set(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    let key = call.form.parse::<SettingKey>("key")?;
+    let value = call.form.some("value").filter(|_| !call.form.is_on("unset"));
+    let changed = call.desk().set_group_setting(name, key, value)?;
+    let mut text = match value {
+        Some(value) => format!("{} is {value} for this group.", key.info().name),
+        None => format!("The group says nothing of {} any more.", key.info().name),
+    };
+    for warning in changed.warnings {
+        let _ = write!(text, " {}.", super::deployments::capital(&warning));
+    }
+    View::done(format!("{}#settings", address(name)), text)
+}
+
+fn delete(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    let ended = call.desk().delete_group(name, true)?;
+    let mut text = "The group was deleted.".to_owned();
+    if !ended.is_empty() {
+        let _ = write!(text, " {} ended.", count(ended.len() as u64, "deployment"));
+    }
+    View::done("/groups", text)
+}

@@ -1,0 +1,461 @@
+//! Who may ask for what, route by route, as a table beside the routes: a route that is not in it fails the test, and each
+//! is really called by nobody, a viewer, a deployer, somebody limited to a scope, an administrator, somebody who was locked
+//! out, and a token that may nothing.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION};
+use http::{Method, Request, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tower::ServiceExt as _;
+
+use super::{Listener, Remote, Server, api, console, router};
+use crate::clock::Clock;
+use crate::config::server::ServerOpts;
+use crate::disk::published::PublishedTree;
+use crate::model::UnixTime;
+use crate::model::access::{Right, Rights, Scope};
+use crate::model::limits::{ArchiveLimits, RequestLimits};
+use crate::service::{App, signin};
+use crate::store::audit;
+use crate::store::sessions::{self, Session, Token};
+use crate::store::users::{self, User};
+use crate::store::{DatabaseUrl, Store};
+
+/// What a route asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Needs {
+    /// To be somebody.
+    Anybody,
+    /// The same, but no token without the right to manage users.
+    Person,
+    /// A right.
+    Only(Right),
+    /// A right that is not limited to some computers.
+    Whole(Right),
+}
+
+use Needs::{Anybody, Only, Person, Whole};
+
+/// Every page.
+const PAGES: &[(&str, &str, Needs)] = &[
+    ("GET", "/", Anybody),
+    ("GET", "/account", Anybody),
+    ("GET", "/account/codes", Anybody),
+    ("POST", "/account/codes", Anybody),
+    ("POST", "/account/codes/off", Anybody),
+    ("GET", "/account/password", Anybody),
+    ("POST", "/account/password", Anybody),
+    ("POST", "/account/sessions/end", Anybody),
+    ("POST", "/account/sessions/end-others", Anybody),
+    ("POST", "/account/tokens", Anybody),
+    ("POST", "/account/tokens/delete", Anybody),
+    ("GET", "/account/tokens/new", Anybody),
+    ("GET", "/audit", Only(Right::SeeAudit)),
+    ("GET", "/audit/export", Only(Right::SeeAudit)),
+    ("GET", "/certificates", Only(Right::SeeSettings)),
+    ("GET", "/packages", Only(Right::SeePackages)),
+    ("GET", "/packages/{id}", Only(Right::SeePackages)),
+    ("GET", "/settings", Only(Right::SeeSettings)),
+    ("GET", "/settings/{key}", Only(Right::SeeSettings)),
+    ("POST", "/settings/{key}", Whole(Right::EditSettings)),
+    ("POST", "/settings/{key}/unset", Whole(Right::EditSettings)),
+    ("POST", "/theme", Anybody),
+    ("GET", "/users", Only(Right::EditUsers)),
+    ("POST", "/users", Only(Right::EditUsers)),
+    ("GET", "/users/new", Only(Right::EditUsers)),
+    ("GET", "/users/one/{name}", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/access", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/codes", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/delete", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/disable", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/enable", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/password", Only(Right::EditUsers)),
+    ("POST", "/users/preview", Only(Right::EditUsers)),
+    ("GET", "/users/roles", Only(Right::EditUsers)),
+    ("POST", "/users/roles", Only(Right::EditUsers)),
+    ("POST", "/users/roles/delete", Only(Right::EditUsers)),
+    ("GET", "/users/roles/edit", Only(Right::EditUsers)),
+    ("POST", "/users/sessions/end", Only(Right::EditUsers)),
+    ("POST", "/users/tokens/delete", Only(Right::EditUsers)),
+    ("GET", "/webhooks", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks", Whole(Right::EditWebhooks)),
+    ("GET", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/delete", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/test", Whole(Right::EditWebhooks)),
+];
+
+/// Every operation of the API.
+const OPERATIONS: &[(&str, &str, Needs)] = &[
+    ("GET", "/audit", Only(Right::SeeAudit)),
+    ("GET", "/me", Anybody),
+    ("GET", "/packages", Only(Right::SeePackages)),
+    ("GET", "/packages/{id}", Only(Right::SeePackages)),
+    ("DELETE", "/packages/{id}", Only(Right::WithdrawPackages)),
+    ("GET", "/roles", Only(Right::EditUsers)),
+    ("PUT", "/roles/{name}", Only(Right::EditUsers)),
+    ("DELETE", "/roles/{name}", Only(Right::EditUsers)),
+    ("GET", "/sessions", Anybody),
+    ("GET", "/settings", Only(Right::SeeSettings)),
+    ("GET", "/settings/{key}", Only(Right::SeeSettings)),
+    ("PUT", "/settings/{key}", Whole(Right::EditSettings)),
+    ("DELETE", "/settings/{key}", Whole(Right::EditSettings)),
+    ("GET", "/tokens", Anybody),
+    ("POST", "/tokens", Person),
+    ("DELETE", "/tokens/{id}", Person),
+    ("GET", "/users", Only(Right::EditUsers)),
+    ("POST", "/users", Only(Right::EditUsers)),
+    ("GET", "/users/{name}", Only(Right::EditUsers)),
+    ("PATCH", "/users/{name}", Only(Right::EditUsers)),
+    ("DELETE", "/users/{name}", Only(Right::EditUsers)),
+    ("DELETE", "/users/{name}/codes", Only(Right::EditUsers)),
+    ("POST", "/users/{name}/password", Only(Right::EditUsers)),
+    ("GET", "/webhooks", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks", Whole(Right::EditWebhooks)),
+    ("GET", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("PUT", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("DELETE", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/test", Whole(Right::EditWebhooks)),
+];
+
+/// Somebody who asks.
+struct Somebody {
+    name: &'static str,
+    rights: Rights,
+    limited: bool,
+}
+
+/// A server's routes over a database of its own, without sockets.
+struct House {
+    app: App,
+    routes: axum::Router,
+    _directory: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let app = App {
+            store: Store::open(&DatabaseUrl::Sqlite(path.join("dripfeed.db"))).expect("a database"),
+            tree: PublishedTree::open(&path.join("download"), &path.join("staging")).expect("a tree"),
+            clock: Clock::System,
+            request_limits: RequestLimits::DEFAULT,
+            archive_limits: ArchiveLimits::DEFAULT,
+            configured: crate::model::settings::SettingsLayer::default(),
+        };
+        let flags = [
+            ("data_dir", path.display().to_string()),
+            ("http", "127.0.0.1:0".to_owned()),
+            ("https", "127.0.0.1:0".to_owned()),
+        ];
+        let config = ServerOpts::gather(None, &flags).and_then(|opts| opts.check()).expect("a configuration");
+        let server = Server::bind(config, app.clone()).expect("a server");
+        let house = Self { routes: router::router(server.site.clone()), app, _directory: directory };
+        // It really answers: the page about certificates asks it.
+        tokio::spawn(server.run(std::future::pending()));
+        for (name, role, scope, disabled) in [
+            ("root", "administrator", Scope::ALL, false),
+            ("amy", "administrator", Scope::ALL, false),
+            ("dan", "deployer", Scope::ALL, false),
+            ("vic", "viewer", Scope::ALL, false),
+            ("sue", "administrator", limited(), false),
+            ("out", "administrator", Scope::ALL, true),
+        ] {
+            house.user(name, role, scope, disabled);
+        }
+        house
+    }
+
+    fn user(&self, name: &'static str, role: &str, scope: Scope, disabled: bool) {
+        let now = self.app.clock.now();
+        let user = User {
+            name: name.to_owned(),
+            password_hash:
+                "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+                    .to_owned(),
+            must_change_password: false,
+            role: role.to_owned(),
+            scope,
+            one_time_secret: None,
+            one_time_step: 0,
+            disabled_at: disabled.then_some(now),
+            last_sign_in: None,
+            created_at: now,
+        };
+        assert!(self.app.store.write_now(move |conn| users::create(conn, &user)).expect("a user"));
+        self.session(name);
+    }
+
+    /// Signs somebody in with a secret that everybody here knows.
+    fn session(&self, name: &str) {
+        let now = self.app.clock.now();
+        let session = Session {
+            digest: Sha256::digest(name).into(),
+            user: name.to_owned(),
+            created_at: now,
+            seen_at: now,
+            expires_at: UnixTime::from_millis(now.millis() + 3_600_000),
+            peer_address: "127.0.0.1".to_owned(),
+            user_agent: "a browser".to_owned(),
+        };
+        let known = self.app.store.read_now({
+            let digest = session.digest;
+            move |conn| sessions::find(conn, &digest)
+        });
+        if known.expect("a look").is_none() {
+            self.app.store.write_now(move |conn| sessions::open(conn, &session)).expect("signed in");
+        }
+    }
+
+    fn token(&self, user: &str, rights: Rights) -> String {
+        let token = Token {
+            id: 0,
+            name: "test".to_owned(),
+            user: user.to_owned(),
+            rights,
+            created_at: self.app.clock.now(),
+            expires_at: None,
+            last_used_at: None,
+            last_peer: String::new(),
+        };
+        signin::new_token(&self.app, &token).expect("a token").1
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Response {
+        let mut request = request;
+        request.extensions_mut().insert(Listener::Https);
+        request.extensions_mut().insert(Remote(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000))));
+        self.routes.clone().oneshot(request).await.expect("an answer")
+    }
+
+    /// As a browser in which `who` is signed in.
+    async fn browse(&self, who: Option<&str>, method: &str, address: &str) -> Response {
+        let request = Request::builder().method(method).uri(address);
+        let request = match who {
+            Some(who) => request.header(COOKIE, format!("__Host-dripfeed={who}")),
+            None => request,
+        };
+        let form = match who {
+            Some(who) if method == "POST" => format!("csrf={}", signin::form_secret(who)),
+            _ => String::new(),
+        };
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = request.header("content-length", form.len());
+        self.ask(request.body(Body::from(form)).expect("a request")).await
+    }
+
+    async fn call(&self, authorization: Option<&str>, method: &str, address: &str) -> Response {
+        let request = Request::builder().method(method).uri(format!("/api/v1{address}"));
+        let request = match authorization {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
+        let document = match (method, address) {
+            ("GET" | "DELETE", _) => "",
+            (_, "/webhooks") => r#"{"name":"a","url":"not one"}"#,
+            ("PUT", address) if address.starts_with("/webhooks/") => r#"{"name":"a","url":"b","enabled":true}"#,
+            (_, "/tokens") => r#"{"name":"another","rights":[]}"#,
+            (_, address) if address.starts_with("/settings/") => r#"{"value":24}"#,
+            _ => "{}",
+        };
+        let request = request.header(CONTENT_TYPE, "application/json").header("content-length", document.len());
+        self.ask(request.body(Body::from(document)).expect("a request")).await
+    }
+}
+
+fn limited() -> Scope {
+    Scope::parse(Some("tag = elsewhere"), Some("elsewhere*")).expect("a scope")
+}
+
+/// A path with something in its braces that nobody has, but for settings.
+fn filled(path: &str) -> String {
+    let mut filled = String::new();
+    for part in path.split('/').skip(1) {
+        filled.push('/');
+        filled.push_str(match part {
+            "{key}" => "PROLOG_FREQ",
+            part if part.starts_with('{') => "1795168801",
+            part => part,
+        });
+    }
+    filled
+}
+
+fn everybody() -> [Somebody; 4] {
+    let one = |name, rights, limited| Somebody { name, rights, limited };
+    [
+        one("amy", Rights::all(), false),
+        one("dan", Rights::deployer(), false),
+        one("vic", Rights::viewer(), false),
+        one("sue", Rights::all(), true),
+    ]
+}
+
+fn is_allowed(who: &Somebody, needs: Needs) -> bool {
+    match needs {
+        Anybody | Person => true,
+        Only(right) => who.rights.contains(right),
+        Whole(right) => who.rights.contains(right) && !who.limited,
+    }
+}
+
+/// A row as it is written in a table.
+fn row(method: &Method, path: &str, right: Option<Right>) -> String {
+    let needs = right.map_or("Anybody".to_owned(), |right| format!("Only(Right::{right:?})"));
+    format!("(\"{method}\", \"{path}\", {needs}),")
+}
+
+/// Compares a table with the routes: same rows, same rights.
+fn same(table: &[(&str, &str, Needs)], routes: &[(Method, &'static str, Option<Right>)]) {
+    let known: BTreeMap<(&str, &str), Needs> = table.iter().map(|row| ((row.0, row.1), row.2)).collect();
+    assert_eq!(known.len(), table.len(), "a row stands in the table twice");
+    let lacking: Vec<String> = routes
+        .iter()
+        .filter(|(method, path, right)| {
+            let right_of = |needs: &Needs| match needs {
+                Anybody | Person => None,
+                Only(right) | Whole(right) => Some(*right),
+            };
+            known.get(&(method.as_str(), *path)).map(right_of) != Some(*right)
+        })
+        .map(|(method, path, right)| row(method, path, *right))
+        .collect();
+    assert!(lacking.is_empty(), "decide who may, and put these rows into the table:\n{}", lacking.join("\n"));
+    let gone: Vec<_> =
+        known.keys().filter(|key| !routes.iter().any(|route| (route.0.as_str(), route.1) == **key)).collect();
+    assert!(gone.is_empty(), "there are no such routes any more: {gone:?}");
+}
+
+#[test]
+fn every_page_stands_in_the_table() {
+    let pages: Vec<_> = console::pages().iter().map(|page| (page.method.clone(), page.path, page.right)).collect();
+    same(PAGES, &pages);
+}
+
+#[test]
+fn every_operation_stands_in_the_table() {
+    let all: Vec<_> = api::operations().iter().map(|one| (one.method.clone(), one.path, one.right)).collect();
+    same(OPERATIONS, &all);
+}
+
+#[tokio::test]
+async fn pages_are_for_whom_the_table_says() {
+    let house = House::new();
+    for &(method, path, needs) in PAGES {
+        let address = filled(path);
+        let nobody = house.browse(None, method, &address).await;
+        let to = nobody.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match method {
+            "GET" => assert!(nobody.status() == StatusCode::SEE_OTHER && to.starts_with("/sign-in"), "{path}: {to}"),
+            _ => assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED, "{method} {path}"),
+        }
+        let out = house.browse(Some("out"), method, &address).await;
+        assert_eq!(out.status(), nobody.status(), "{method} {path}: somebody who was locked out");
+        for who in everybody() {
+            let status = house.browse(Some(who.name), method, &address).await.status();
+            let refused = status == StatusCode::FORBIDDEN;
+            assert_eq!(refused, !is_allowed(&who, needs), "{method} {path} by {}: {status}", who.name);
+            assert!(!status.is_server_error(), "{method} {path} by {}: {status}", who.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn operations_are_for_whom_the_table_says() {
+    let house = House::new();
+    let tokens: Vec<(Somebody, String)> = everybody()
+        .into_iter()
+        .map(|who| {
+            let token = house.token(who.name, Rights::all());
+            (who, token)
+        })
+        .collect();
+    let powerless = house.token("root", Rights::default());
+    let out = house.token("out", Rights::all());
+    for &(method, path, needs) in OPERATIONS {
+        let address = filled(path);
+        for (who, authorization) in [("nobody", None), ("a wrong token", Some("drip_x")), ("out", Some(&*out))] {
+            let status = house.call(authorization, method, &address).await.status();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path} by {who}");
+        }
+        // A token that holds every right has those of its owner only.
+        for (who, token) in &tokens {
+            let status = house.call(Some(token), method, &address).await.status();
+            let allowed = is_allowed(who, needs) && (needs != Person || who.rights.contains(Right::EditUsers));
+            assert_eq!(status == StatusCode::FORBIDDEN, !allowed, "{method} {path} by {}: {status}", who.name);
+            assert!(!status.is_server_error(), "{method} {path} by {}: {status}", who.name);
+        }
+        let status = house.call(Some(&powerless), method, &address).await.status();
+        assert_eq!(status == StatusCode::FORBIDDEN, needs != Anybody, "{method} {path} by a token that may nothing");
+    }
+}
+
+#[tokio::test]
+async fn every_page_keeps_itself_to_itself() {
+    let house = House::new();
+    for &(method, path, _) in PAGES {
+        let response = house.browse(Some("amy"), method, &filled(path)).await;
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!(header("cache-control"), "no-store", "{method} {path}");
+        if !header("content-type").starts_with("text/html") {
+            continue;
+        }
+        assert_eq!(header("x-frame-options"), "DENY", "{method} {path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{method} {path}");
+        assert_eq!(header("referrer-policy"), "same-origin", "{method} {path}");
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{method} {path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{method} {path}: {policy}");
+        let bytes = axum::body::to_bytes(response.into_body(), 4 << 20).await.expect("a page");
+        let text = String::from_utf8_lossy(&bytes);
+        for forbidden in [" style=", "<style", " onclick=", " onload=", "<script>"] {
+            assert!(!text.contains(forbidden), "{method} {path} holds {forbidden}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_without_its_secret_changes_nothing() {
+    let house = House::new();
+    for &(method, path, _) in PAGES.iter().filter(|row| row.0 == "POST") {
+        for form in [String::new(), "csrf=".to_owned(), format!("csrf={}", signin::form_secret("vic"))] {
+            let request = Request::builder()
+                .method(method)
+                .uri(filled(path))
+                .header(COOKIE, "__Host-dripfeed=amy")
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .header("content-length", form.len());
+            let status = house.ask(request.body(Body::from(form.clone())).expect("a request")).await.status();
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path} with {form:?}");
+        }
+    }
+    // A program that takes a browser's cookie for a token is held to the same.
+    let request = Request::builder().method("DELETE").uri("/api/v1/tokens/1").header(COOKIE, "__Host-dripfeed=amy");
+    let response = house.ask(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let changed = house.app.store.read_now(|conn| audit::list(conn, &audit::Wanted::default(), 10));
+    assert!(changed.expect("the log").is_empty());
+}
+
+#[tokio::test]
+async fn whoever_is_locked_out_is_out_at_the_next_click() {
+    let house = House::new();
+    let token = house.token("dan", Rights::all());
+    assert_eq!(house.browse(Some("dan"), "GET", "/packages").await.status(), StatusCode::OK);
+    assert_eq!(house.call(Some(&token), "GET", "/packages").await.status(), StatusCode::OK);
+    let done = house.browse(Some("amy"), "POST", "/users/one/dan/disable").await;
+    assert_eq!(done.status(), StatusCode::SEE_OTHER);
+    assert_eq!(house.browse(Some("dan"), "GET", "/packages").await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(house.call(Some(&token), "GET", "/packages").await.status(), StatusCode::UNAUTHORIZED);
+    // The session ended, too: being let in again does not bring it back.
+    house.browse(Some("amy"), "POST", "/users/one/dan/enable").await;
+    assert_eq!(house.browse(Some("dan"), "GET", "/packages").await.status(), StatusCode::SEE_OTHER);
+}

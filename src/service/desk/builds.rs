@@ -1,0 +1,330 @@
+//! Building: from an upload, a typed text or nothing to a package.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::contents::Contents;
+use super::super::looks::{Looks, Seen};
+use super::super::publish::{self, BuildRequest, Built, Fragmenting, Progress, Source};
+use super::super::uploads::{self, UploadError};
+use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
+use super::{App, Desk, Refusal};
+use crate::disk::uploads::Uploads;
+use crate::engine::check_pace;
+use crate::model::access::Right;
+use crate::model::settings::{DownloadSettings, SettingsLayer, resolve};
+use crate::model::{
+    Action, ByteSize, Done, ExitCodes, FragmentCount, Notify, OsFamily, Package, PackageId, Priority, Upload, UploadId,
+};
+use crate::store::audit::{self, Entry};
+use crate::store::packages::{BuiltContent, NewPackage};
+use crate::store::settings;
+
+/// The steps of a build, as they are watched.
+const STEPS: [&str; 3] = ["Pack", "Cut into fragments and read every file", "Make durable and publish"];
+/// Bytes of a typed script.
+const TEXT: usize = 512 << 10;
+
+/// What a package is built from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// A command without files.
+    Nothing,
+    /// An upload of the actor's.
+    Upload(UploadId),
+    /// One file with this text.
+    Text {
+        /// What it is called.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
+}
+
+/// A package as a form or a document describes it.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The family.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// Free text.
+    pub description: String,
+    /// For which system.
+    pub os: OsFamily,
+    /// What is done with it.
+    pub action: Action,
+    /// The pace.
+    pub priority: Priority,
+    /// The question before.
+    pub notify: Option<Notify>,
+    /// The sentence after.
+    pub done: Option<Done>,
+    /// What unusual exit codes mean.
+    pub exit_codes: ExitCodes,
+    /// The content.
+    pub content: Content,
+    /// How it is cut; `None` for what fits its size.
+    pub fragmenting: Option<Fragmenting>,
+}
+
+/// What will come of a description.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The info file as agents will read it; number and digests are filled in by the build.
+    pub info: String,
+    /// Why the build would be refused.
+    pub refusal: Option<String>,
+    /// What should be known though it is no error.
+    pub warnings: Vec<String>,
+    /// Bytes of the archive, if it is an archive already.
+    pub size: u64,
+    /// How many fragments.
+    pub fragments: FragmentCount,
+    /// Bytes of each but the last.
+    pub fragment_size: u64,
+    /// How long a computer needs from contact to execution with the settings in force, or why it never ends.
+    pub pace: Result<Duration, String>,
+    /// True while the content is still being read.
+    pub reading: bool,
+}
+
+impl Desk {
+    /// What is inside one of the actor's uploads.
+    pub fn look(&self, looks: &Looks, id: &UploadId, os: OsFamily, patience: Duration) -> Result<Seen, Refusal> {
+        let upload = self.complete(id)?;
+        Ok(looks.at(&self.app, &upload, os, patience))
+    }
+
+    /// The pace of a package with the server's settings, or why it never ends.
+    pub fn pace(&self, priority: Priority, fragments: FragmentCount) -> Result<Result<Duration, String>, Refusal> {
+        let settings = download_settings(self.reading(Right::SeePackages)?)?;
+        Ok(check_pace(&settings, priority, fragments).map_err(|error| error.to_string()))
+    }
+
+    /// What would come of a description. Nothing is changed.
+    pub fn preview(&self, description: &Description, looks: &Looks, patience: Duration) -> Result<Preview, Refusal> {
+        let app = self.reading(Right::BuildPackages)?;
+        let (request, upload) = self.request(description)?;
+        let seen = upload.as_ref().map(|upload| looks.at(app, upload, description.os, patience));
+        let found = match (&seen, &upload) {
+            (Some(Seen::Found(looked)), Some(upload)) => Some((upload.name.as_str(), &looked.0)),
+            _ => None,
+        };
+        let (refusal, warnings) = publish::lint(&request, found);
+        let refusal = refusal.map(|error| Refusal::from(error).for_people().to_owned()).or(match &seen {
+            Some(Seen::Refused(sentence)) => Some(sentence.clone()),
+            _ => None,
+        });
+        let size = match (&description.content, &upload) {
+            (Content::Nothing, _) => 0,
+            (Content::Text { text, .. }, _) => text.len().max(1) as u64,
+            (Content::Upload(_), upload) => upload.as_ref().map_or(0, |upload| upload.size),
+        };
+        let (fragments, fragment_size, cut) = match request.fragmenting.plan(size) {
+            _ if size == 0 => (FragmentCount(0), 0, None),
+            Ok(plan) => (plan.count(), plan.fragment_size(), None),
+            Err(error) => (FragmentCount(0), 0, Some(error.to_string())),
+        };
+        let sha256 = upload.as_ref().filter(|upload| publish::is_archive_name(&upload.name)).and_then(|it| it.sha256);
+        let built = BuiltContent { size, md5: None, sha256, fragments: Vec::new() };
+        let settings = download_settings(app)?;
+        let id = PackageId::try_from(app.clock.now().seconds()).ok().or(PackageId::new(1));
+        let info = id.map(|id| publish::info_of(&request.package, id, &built, fragments).to_xml()).unwrap_or_default();
+        Ok(Preview {
+            info,
+            refusal: refusal.or(cut),
+            warnings,
+            size,
+            fragments,
+            fragment_size,
+            pace: check_pace(&settings, description.priority, fragments).map_err(|error| error.to_string()),
+            reading: matches!(seen, Some(Seen::Reading(..))),
+        })
+    }
+
+    /// Builds a package and waits for it.
+    pub fn build(&self, description: &Description, progress: &mut dyn FnMut(Progress)) -> Result<Built, Refusal> {
+        self.allow(Right::BuildPackages)?;
+        let (request, upload) = self.request(description)?;
+        self.build_now(&request, upload.as_ref(), progress)
+    }
+
+    /// Builds a package in the background; gives the number of the work. What can be refused at once is.
+    pub fn start_build(&self, works: &Works, looks: &Looks, description: &Description) -> Result<u64, Refusal> {
+        let preview = self.preview(description, looks, Duration::from_millis(500))?;
+        if let Some(refusal) = preview.refusal {
+            return Err(Refusal::invalid(refusal));
+        }
+        let (request, upload) = self.request(description)?;
+        let desk = self.clone();
+        let title = format!("{} {}", request.package.name, request.package.version);
+        let begun = works.start(
+            &self.actor.name,
+            WorkKind::Build,
+            title,
+            self.app.clock.now(),
+            &STEPS,
+            move |teller: &Teller| {
+                let built = desk.build_now(&request, upload.as_ref(), &mut |progress| match progress {
+                    Progress::Packing(done) => teller.step(0, done, 0),
+                    Progress::Cutting { done, total } => teller.step(1, done, total),
+                    Progress::Publishing => teller.step(2, 0, 0),
+                });
+                match built {
+                    Ok(built) => Outcome::Done { package: built.package.id, warnings: built.warnings },
+                    Err(refusal) => Outcome::Failed(refusal.for_people().to_owned()),
+                }
+            },
+        );
+        begun.ok_or_else(|| {
+            Refusal::new(super::Kind::Later, "too many builds wait already: try again when some are done")
+        })
+    }
+
+    /// Builds, and writes the audit line with the package's number in the transaction that takes the number.
+    fn build_now(
+        &self,
+        request: &BuildRequest,
+        upload: Option<&Upload>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Built, Refusal> {
+        let entry = self.entry("package build", request, upload);
+        let built = publish::build_noted(&self.app, request, progress, {
+            let entry = entry.clone();
+            move |conn, id| audit::add(conn, &Entry { subject: format!("package {id}"), ..entry.clone() })
+        });
+        match built {
+            Ok(built) => {
+                if let Some(upload) = upload {
+                    // It is in the package now. If this fails, it goes when it expires.
+                    let _ = uploads::remove(&self.app, &upload.id);
+                }
+                Ok(built)
+            }
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                let failed = Entry {
+                    action: "package build failed".to_owned(),
+                    after: Some(json!({ "why": refusal.to_string() }).to_string()),
+                    ..entry
+                };
+                // What it was refused for is the answer, also when the log cannot be written.
+                let _ = self.app.store.write_now(move |conn| audit::add(conn, &failed));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn entry(&self, action: &str, request: &BuildRequest, upload: Option<&Upload>) -> Entry {
+        let package = &request.package;
+        Entry {
+            at: self.app.clock.now(),
+            actor: self.actor.label(),
+            via: self.actor.via.as_str(),
+            peer_address: self.actor.peer_address.clone(),
+            action: action.to_owned(),
+            subject: format!("package {} {}", package.name, package.version),
+            before: None,
+            after: Some(
+                json!({
+                    "name": package.name,
+                    "version": package.version,
+                    "os": package.os.as_str(),
+                    "action": package.action.as_str(),
+                    "command": package.action.text(),
+                    "priority": package.priority.number(),
+                    "upload": upload.map(|upload| &upload.name),
+                })
+                .to_string(),
+            ),
+        }
+    }
+
+    /// What the build is asked for.
+    fn request(&self, description: &Description) -> Result<(BuildRequest, Option<Upload>), Refusal> {
+        if !self.actor.scope.has_family(&description.name) && !description.name.is_empty() {
+            let families: Vec<String> = self.actor.scope.families.iter().map(ToString::to_string).collect();
+            return Err(Refusal::forbidden(format!(
+                "{} may build packages of these families only: {}",
+                self.actor.label(),
+                families.join(", ")
+            ))
+            .about("name"));
+        }
+        let (source, upload) = match &description.content {
+            Content::Nothing => (Source::Nothing, None),
+            Content::Text { name, text } if text.trim().is_empty() => {
+                return Err(
+                    Refusal::invalid(format!("the script {name} is empty: type it, or upload one")).about("text")
+                );
+            }
+            Content::Text { text, .. } if text.len() > TEXT => {
+                return Err(Refusal::invalid(format!(
+                    "a typed script has at most {}: upload it as a file",
+                    ByteSize(TEXT as u64)
+                ))
+                .about("text"));
+            }
+            Content::Text { name, text } => {
+                if name.is_empty() || name.contains(['/', '\\']) || name.contains(char::is_control) || name.len() > 200
+                {
+                    return Err(Refusal::invalid("a script's name has no path in it").about("script"));
+                }
+                (Source::Text { name: name.clone(), text: text.clone() }, None)
+            }
+            Content::Upload(id) => {
+                let (upload, source) = self.uploaded(id)?;
+                (source, Some(upload))
+            }
+        };
+        let size = upload.as_ref().map_or(0, |upload| upload.size);
+        let request = BuildRequest {
+            package: NewPackage {
+                name: description.name.trim().to_owned(),
+                version: description.version.trim().to_owned(),
+                description: description.description.clone(),
+                os: description.os,
+                action: description.action.clone(),
+                priority: description.priority,
+                notify: description.notify.clone(),
+                done: description.done.clone(),
+                exit_codes: description.exit_codes.clone(),
+            },
+            source,
+            fragmenting: description.fragmenting.unwrap_or_else(|| Fragmenting::automatic(size)),
+        };
+        Ok((request, upload))
+    }
+
+    /// One of the actor's uploads, complete, and how a build takes it.
+    pub fn uploaded(&self, id: &UploadId) -> Result<(Upload, Source), Refusal> {
+        let upload = self.complete(id)?;
+        let path = Uploads::of(&self.app.tree).path(id);
+        let name = upload.name.clone();
+        Ok((upload, Source::Named { path, name }))
+    }
+
+    fn complete(&self, id: &UploadId) -> Result<Upload, Refusal> {
+        let upload = self.upload(id)?;
+        if upload.is_complete() { Ok(upload) } else { Err(UploadError::Incomplete(upload.name).into()) }
+    }
+}
+
+/// The pace that computers without settings of their own are told.
+fn download_settings(app: &App) -> Result<DownloadSettings, Refusal> {
+    let set = app.store.read_now(|conn| settings::layer(conn, settings::Scope::Global))?;
+    Ok(resolve(&app.global_layer(set), &[], &SettingsLayer::default()).download())
+}
+
+/// Two versions of something, side by side.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The older one.
+    pub old: Package,
+    /// The newer one.
+    pub new: Package,
+    /// What was listed of each, if it was.
+    pub contents: (Option<Contents>, Option<Contents>),
+}

@@ -1,0 +1,318 @@
+//! Telling others how deployments go on.
+//!
+//! Each webhook remembers the last event that it was told of, and for each deployment how far it was told. From the events
+//! since then follow the deployments to look at, and from their counts the messages: a beginning, each tenth, failures, the
+//! end. A message counts as told when the other side answered 2xx; then it is written down. So each is told at least once,
+//! and more than once if the server dies in between: its `id` stays the same.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::App;
+use crate::clock::utc_text;
+use crate::fetch::poster::Poster;
+use crate::model::{DeploymentId, JobState, UnixTime};
+use crate::store::deployments::DeploymentLine;
+use crate::store::webhooks::{self, Delivery, Told, Webhook};
+use crate::store::{Conn, StoreError, deployments, events, jobs};
+
+/// Events looked at in one go.
+const WINDOW: i64 = 10_000;
+/// After so many attempts that failed one after the other, a webhook is switched off: two days, with these pauses.
+pub const GIVEN_UP: u64 = 56;
+/// The first pause; each is twice the one before, up to an hour.
+const PAUSE: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Something to tell.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// What: `deployment.started`.
+    pub event: &'static str,
+    /// Of which deployment.
+    pub deployment: Option<DeploymentId>,
+    /// Stays the same when it is told again.
+    pub id: String,
+    /// What stands in it beside these.
+    body: Value,
+    /// What is remembered when it was told.
+    told: Told,
+}
+
+impl Message {
+    /// The message of the button "Test".
+    pub fn test(now: UnixTime) -> Self {
+        Self {
+            event: "test",
+            deployment: None,
+            id: format!("test-{}", now.millis()),
+            body: json!({}),
+            told: Told::default(),
+        }
+    }
+}
+
+/// A deployment as it is now.
+#[derive(Clone)]
+struct Look {
+    line: DeploymentLine,
+    counts: Vec<(JobState, u64)>,
+}
+
+impl Look {
+    fn count(&self, wanted: impl Fn(JobState) -> bool) -> u64 {
+        self.counts.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
+    }
+
+    fn failures(&self) -> u64 {
+        self.count(|state| matches!(state, JobState::Failed | JobState::Expired))
+    }
+
+    fn body(&self) -> Value {
+        let (deployment, total) = (&self.line.deployment, self.count(|_| true));
+        let done = self.count(|state| !state.is_open());
+        let states: serde_json::Map<String, Value> =
+            self.counts.iter().map(|(state, count)| (state.as_str().to_owned(), (*count).into())).collect();
+        json!({
+            "deployment": {
+                "id": deployment.id.0,
+                "package": deployment.package.number(),
+                "name": self.line.package_name,
+                "version": self.line.package_version,
+                "created_by": self.line.created_by,
+                "computers": total,
+                "percent_done": done.saturating_mul(100).checked_div(total).unwrap_or(0),
+                "states": states,
+            }
+        })
+    }
+
+    /// What is new in it for somebody who was told `before`; what is remembered without a message, if there is none.
+    fn messages(&self, hook: &Webhook, before: Option<Told>) -> (Vec<Message>, Told) {
+        let total = self.count(|_| true);
+        let done = self.count(|state| !state.is_open());
+        let step = done.saturating_mul(10).checked_div(total).unwrap_or(0);
+        let cancelled = self.line.deployment.cancelled_at.is_some();
+        let id = self.line.deployment.id;
+        let is_new = id.0 > hook.told_deployment;
+        // One that was under way when the webhook was made begins where it is.
+        let was = before.unwrap_or(Told { step: if is_new { 0 } else { step }, failures: 0, ended: false });
+        let now = Told { step, failures: self.failures(), ended: cancelled || (total > 0 && done == total) };
+        let mut found = Vec::new();
+        let mut told = was;
+        let mut say = |event, mark: u64, told: Told| {
+            found.push(Message {
+                event,
+                deployment: Some(id),
+                id: format!("{}-{}-{event}-{mark}", hook.id, id.0),
+                body: self.body(),
+                told,
+            });
+        };
+        if before.is_none() && is_new {
+            say("deployment.started", 0, told);
+        }
+        if now.failures > was.failures {
+            told.failures = now.failures;
+            say("deployment.failures", now.failures, told);
+        }
+        if now.step > was.step && !now.ended {
+            told.step = now.step;
+            say("deployment.progress", now.step * 10, told);
+        }
+        if now.ended && !was.ended {
+            told = now;
+            say(if cancelled { "deployment.cancelled" } else { "deployment.done" }, now.step, told);
+        }
+        // What went back (a retry opened it again) is remembered without a word.
+        (found, now)
+    }
+}
+
+/// What a webhook is to be told.
+struct Due {
+    messages: Vec<Message>,
+    silent: Vec<(DeploymentId, Told)>,
+    event: i64,
+    deployment: i64,
+}
+
+fn due(conn: &mut Conn, hook: &Webhook, looks: &mut HashMap<DeploymentId, Option<Look>>) -> Result<Due, StoreError> {
+    let event = events::last(conn)?.min(hook.told_event.saturating_add(WINDOW));
+    let mut ids: BTreeSet<DeploymentId> =
+        events::deployments_between(conn, hook.told_event, event)?.into_iter().collect();
+    let mut deployment = hook.told_deployment;
+    let mut before = None;
+    'newer: loop {
+        let page = deployments::list(conn, before, 100)?;
+        for line in &page {
+            if line.deployment.id.0 <= hook.told_deployment {
+                break 'newer;
+            }
+            deployment = deployment.max(line.deployment.id.0);
+            ids.insert(line.deployment.id);
+        }
+        before = page.last().map(|line| line.deployment.id);
+        if page.is_empty() {
+            break;
+        }
+    }
+    // A deployment that stands for those who come may be cancelled without a job that says so.
+    for id in webhooks::unended(conn, hook.id)? {
+        if !ids.contains(&id) && deployments::find(conn, id)?.is_some_and(|it| it.deployment.cancelled_at.is_some()) {
+            ids.insert(id);
+        }
+    }
+    let mut due = Due { messages: Vec::new(), silent: Vec::new(), event, deployment };
+    for id in ids {
+        let look = match looks.get(&id) {
+            Some(look) => look.clone(),
+            None => {
+                let counts = jobs::counts_of_deployments(conn, Some(id))?;
+                let counts = counts.into_iter().map(|(_, state, count)| (state, count)).collect();
+                let look = deployments::find(conn, id)?.map(|line| Look { line, counts });
+                looks.insert(id, look.clone());
+                look
+            }
+        };
+        let Some(look) = look else { continue };
+        let (messages, now) = look.messages(hook, webhooks::progress(conn, hook.id, id)?);
+        if messages.is_empty() {
+            due.silent.push((id, now));
+        }
+        due.messages.extend(messages);
+    }
+    Ok(due)
+}
+
+/// Tells every webhook what it has not been told yet. Blocks while others answer.
+pub fn tell(app: &App, poster: &Poster) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    let hooks = app.store.read_now(webhooks::list)?;
+    for hook in hooks.into_iter().filter(|hook| hook.enabled && hook.next_attempt <= now) {
+        let (wanted, id) = (hook.clone(), hook.id);
+        let due = app.store.read_now(move |conn| due(conn, &wanted, &mut HashMap::new()))?;
+        if due.messages.is_empty() && due.event == hook.told_event && due.deployment == hook.told_deployment {
+            continue;
+        }
+        let told = due.messages.iter().try_for_each(|message| deliver(app, poster, &hook, message).map(drop));
+        match told {
+            Ok(()) => app.store.write_now(move |conn| -> Result<(), StoreError> {
+                for (deployment, told) in due.silent {
+                    webhooks::set_progress(conn, id, deployment, told)?;
+                }
+                webhooks::told(conn, id, due.event, due.deployment)
+            })?,
+            Err(DeliveryError::Store(error)) => return Err(error),
+            // It is written down; the others are told all the same.
+            Err(DeliveryError::Refused(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Why a message was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The other side.
+    #[error("{0}")]
+    Refused(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Tells one message and writes down what became of it. Gives the milliseconds that it took.
+pub fn deliver(app: &App, poster: &Poster, hook: &Webhook, message: &Message) -> Result<i64, DeliveryError> {
+    let now = app.clock.now();
+    let mut document = message.body.clone();
+    document["id"] = message.id.as_str().into();
+    document["event"] = message.event.into();
+    document["at"] = utc_text(now).into();
+    let document = document.to_string();
+    let time = now.millis().div_euclid(1000).to_string();
+    let signature = signature(&hook.secret, &time, &document);
+    let headers = [
+        ("X-Dripfeed-Event", message.event),
+        ("X-Dripfeed-Delivery", &message.id),
+        ("X-Dripfeed-Timestamp", &time),
+        ("X-Dripfeed-Signature", &signature),
+    ];
+    let begun = Instant::now();
+    let sent = match hook.url.parse() {
+        Ok(url) => poster.post(&url, &headers, &document).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("{error}")),
+    };
+    let took = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let error = sent.err();
+    let deployment = message.deployment.map(|id| id.0);
+    let delivery = Delivery::new(now, message.event, deployment, took, error.clone());
+    let (id, told, failures, why) = (hook.id, message.told, hook.failures, error.clone());
+    // A test that fails says so to whoever pressed the button; it does not slow the others down.
+    let is_test = message.deployment.is_none();
+    app.store.write_now(move |conn| -> Result<(), StoreError> {
+        webhooks::add_delivery(conn, id, &delivery)?;
+        match why {
+            None => {
+                if let Some(deployment) = deployment {
+                    webhooks::set_progress(conn, id, DeploymentId(deployment), told)?;
+                }
+                webhooks::succeeded(conn, id, now)
+            }
+            Some(_) if is_test => Ok(()),
+            Some(why) => webhooks::failed(conn, id, &why, next_attempt(failures, now)),
+        }
+    })?;
+    error.map_or(Ok(took), |why| Err(DeliveryError::Refused(why)))
+}
+
+/// When to try again after one more failure than these; `None` to give up.
+fn next_attempt(failures: u64, now: UnixTime) -> Option<UnixTime> {
+    if failures + 1 >= GIVEN_UP {
+        return None;
+    }
+    let pause = PAUSE.saturating_mul(1 << failures.min(16));
+    Some(now.plus(pause.min(LONGEST)))
+}
+
+/// `sha256=` and the HMAC-SHA256 of time, a dot and the document.
+pub fn signature(secret: &str, time: &str, document: &str) -> String {
+    let mut text = "sha256=".to_owned();
+    // A key of any length is taken.
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) {
+        mac.update(format!("{time}.{document}").as_bytes());
+        for byte in mac.finalize().into_bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_an_hmac_of_time_and_document() {
+        // Worked out with another program: printf '1795168800.{}' | openssl dgst -sha256 -hmac key
+        let expected = "sha256=238cca43c42f907633a3f3cedd1441048b3a4359e87132e515a183eee9d0f161";
+        assert_eq!(signature("key", "1795168800", "{}"), expected);
+        assert_ne!(signature("key", "1795168800", "{}"), signature("other", "1795168800", "{}"));
+        assert_ne!(signature("key", "1795168800", "{}"), signature("key", "1795168801", "{}"));
+    }
+
+    #[test]
+    fn pauses_grow_to_an_hour_and_then_it_is_given_up() {
+        let now = UnixTime::from_millis(0);
+        let pause = |failures| next_attempt(failures, now).map(UnixTime::millis);
+        assert_eq!((pause(0), pause(1), pause(3)), (Some(10_000), Some(20_000), Some(80_000)));
+        assert_eq!(pause(40), Some(3_600_000));
+        assert_eq!(pause(GIVEN_UP - 1), None);
+    }
+}
