@@ -142,7 +142,7 @@ fn enrol(conn: &mut Conn, n: u32, titles: u32, now: UnixTime) -> Result<(), Stor
         })
         .collect();
     software::set(conn, id, &wanted)?;
-    if n % 100 == 0 {
+    if n.is_multiple_of(100) {
         let document = document(&facts, n);
         let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
         hasher.update(document.as_bytes());

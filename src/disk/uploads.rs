@@ -137,7 +137,7 @@ mod tests {
         file.write_all(b"abc").expect("written");
         assert_eq!(fs::read(uploads.path(&id)).expect("there"), b"012345abc");
         uploads.open(&id, 10).expect_err("less than was told");
-        assert_eq!(uploads.list().expect("listed"), [id.clone()]);
+        assert_eq!(uploads.list().expect("listed"), std::slice::from_ref(&id));
         uploads.remove(&id).expect("removed");
         uploads.remove(&id).expect("fine");
         assert_eq!(uploads.list().expect("listed"), []);

@@ -298,6 +298,8 @@ fn quoted(os: OsFamily, label: &str, word: &str) -> Result<String, FillError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// What somebody might type.
@@ -329,7 +331,7 @@ mod tests {
                 template.id,
                 action.text()
             );
-            told.push_str(&format!("{}: {} {}\n", template.id, action.as_str(), action.text()));
+            let _ = writeln!(told, "{}: {} {}", template.id, action.as_str(), action.text());
         }
         insta::assert_snapshot!(told, @r#"
         msi: execute msiexec /i "my setup.bin" /qn /norestart /S

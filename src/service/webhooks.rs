@@ -170,15 +170,14 @@ fn due(conn: &mut Conn, hook: &Webhook, looks: &mut HashMap<DeploymentId, Option
     }
     let mut due = Due { messages: Vec::new(), silent: Vec::new(), event, deployment };
     for id in ids {
-        let look = match looks.get(&id) {
-            Some(look) => look.clone(),
-            None => {
-                let counts = jobs::counts_of_deployments(conn, Some(id))?;
-                let counts = counts.into_iter().map(|(_, state, count)| (state, count)).collect();
-                let look = deployments::find(conn, id)?.map(|line| Look { line, counts });
-                looks.insert(id, look.clone());
-                look
-            }
+        let look = if let Some(look) = looks.get(&id) {
+            look.clone()
+        } else {
+            let counts = jobs::counts_of_deployments(conn, Some(id))?;
+            let counts = counts.into_iter().map(|(_, state, count)| (state, count)).collect();
+            let look = deployments::find(conn, id)?.map(|line| Look { line, counts });
+            looks.insert(id, look.clone());
+            look
         };
         let Some(look) = look else { continue };
         let (messages, now) = look.messages(hook, webhooks::progress(conn, hook.id, id)?);

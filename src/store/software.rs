@@ -243,6 +243,7 @@ const COUNTED: i64 = 1000;
 /// Programs whose name has `part` in it, letters compared without case, in order of their names after `after`, at most
 /// `limit`. Reads the titles of those programs and no others from the index.
 pub fn programs(conn: &mut Conn, part: &str, after: Option<&str>, limit: usize) -> Result<Vec<Program>, StoreError> {
+    type Found = (String, Option<String>, Option<String>, i64);
     let pattern = format!("%{}%", escape(&text(part).to_lowercase()));
     let after = after.unwrap_or_default();
     let query = software::table
@@ -257,7 +258,6 @@ pub fn programs(conn: &mut Conn, part: &str, after: Option<&str>, limit: usize) 
             diesel::dsl::max(software::publisher),
             diesel::dsl::count_star(),
         ));
-    type Found = (String, Option<String>, Option<String>, i64);
     let found: Vec<Found> = q!(conn => query.load(conn))?;
     let keys: Vec<&str> = found.iter().map(|(key, ..)| key.as_str()).collect();
     let titles: Vec<(i64, String)> = q!(conn => software::table

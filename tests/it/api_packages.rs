@@ -105,7 +105,7 @@ fn an_upload_survives_cut_connections_and_a_killed_server_and_is_proven_whole() 
         // A piece that does not follow is told where to go on, and changes nothing.
         let gap = program.piece(&id, 1_500_000, &bytes[1_500_000..1_600_000], "");
         assert_eq!((gap.status, header(&gap, "upload-offset").as_str()), (409, "1000000"), "{}", gap.text());
-        let long = program.piece(&id, 1_000_000, &[0; 2_000_001], "");
+        let long = program.piece(&id, 1_000_000, &vec![0; 2_000_001], "");
         assert_eq!(long.status, 413, "{}", long.text());
         assert_eq!(program.offset(&id), 1_000_000);
 
@@ -294,8 +294,8 @@ impl Browser {
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
         let mut browser = Self { line, cookie, csrf: String::new() };
         let page = browser.get("/packages").text();
-        browser.csrf =
-            page.split("name=\"csrf\" content=\"").nth(1).and_then(|it| it.split('"').next()).unwrap_or("").to_owned();
+        let csrf = page.split("name=\"csrf\" content=\"").nth(1).and_then(|it| it.split('"').next());
+        csrf.unwrap_or_default().clone_into(&mut browser.csrf);
         browser
     }
 

@@ -48,7 +48,7 @@ impl Room {
         let cookie = cookie.expect("a cookie").split(';').next().unwrap_or_default().to_owned();
         let mut room = Self { _site: site, served, line, cookie, csrf: String::new() };
         let page = room.get("/computers").text();
-        room.csrf = between(&page, "name=\"csrf\" content=\"", "\"").to_owned();
+        between(&page, "name=\"csrf\" content=\"", "\"").clone_into(&mut room.csrf);
         room
     }
 

@@ -1,5 +1,7 @@
 //! Deployments, groups and the first page as a browser and a program see them: through the real server.
 
+#![expect(clippy::similar_names, reason = "`test` and `text` are told apart by who reads tests")]
+
 use std::io::ErrorKind;
 use std::sync::Arc;
 

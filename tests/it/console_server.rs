@@ -1,6 +1,7 @@
 //! The console's pages about the server itself, as a browser asks for them: signing in, users, settings, webhooks; and the
 //! audit log, which knows what came by whatever door.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 
@@ -26,7 +27,7 @@ impl<'a> Browser<'a> {
         let cookie = session(&answer).unwrap_or_else(|| panic!("{}", answer.head));
         let mut browser = Self { served, cookie, csrf: String::new() };
         let page = browser.get("/account/password").text();
-        browser.csrf = between(&page, "name=\"csrf\" value=\"", "\"").to_owned();
+        between(&page, "name=\"csrf\" value=\"", "\"").clone_into(&mut browser.csrf);
         browser
     }
 
@@ -295,7 +296,10 @@ fn a_webhook_is_told_signed_and_again_until_it_is_taken() {
     };
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
     mac.update(format!("{}.{body}", header("x-dripfeed-timestamp")).as_bytes());
-    let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = mac.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     assert_eq!(header("x-dripfeed-signature"), format!("sha256={expected}"));
 
     // What the other side does not take is said, and a redirect is not followed.

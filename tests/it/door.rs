@@ -321,6 +321,9 @@ fn peak(served: &Served) -> u64 {
 
 /// What is sent to make a server grow or stall. Each body is made while it is sent.
 #[cfg(target_os = "linux")]
+/// The first piece, the one that is repeated, and how often.
+type Pieces = (Vec<u8>, Vec<u8>, usize);
+
 #[test]
 fn hostile_bodies_are_answered_within_bounds_while_inventories_are_taken() {
     use flate2::{Compress, FlushCompress};
@@ -358,8 +361,7 @@ fn hostile_bodies_are_answered_within_bounds_while_inventories_are_taken() {
     };
     let whole = |text: &str| (zlib(text), Vec::new(), 0);
     let long = "x".repeat(12 << 20);
-    // The first piece, the one that is repeated, and how often.
-    let bodies: [(&str, (Vec<u8>, Vec<u8>, usize)); 9] = [
+    let bodies: [(&str, Pieces); 9] = [
         ("10 GB of zeros", (zeros.0, zeros.1, 10 * 1024 - 1)),
         ("a billion laughs", whole(&laughs)),
         ("800,000 attributes", whole(&attributes(true))),

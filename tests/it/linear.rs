@@ -156,6 +156,7 @@ fn understanding_an_inventory_is_linear() {
 
 #[test]
 fn reading_a_query_or_an_info_file_is_linear() {
+    type Make = fn(usize) -> String;
     let small = MAX_LENGTH / TIMES - 40;
     let parse = |document: &[u8]| {
         let text = std::str::from_utf8(document).expect("text");
@@ -164,7 +165,6 @@ fn reading_a_query_or_an_info_file_is_linear() {
             drop(black_box(text.parse::<Query>()));
         }
     };
-    type Make = fn(usize) -> String;
     let queries: [(&str, Make); 5] = [
         ("a value", |size| format!("name = '{}'", "x".repeat(size))),
         ("escapes", |size| format!("name = \"{}\"", "\\'".repeat(size / 2))),

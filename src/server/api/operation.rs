@@ -124,6 +124,7 @@ pub(in crate::server) struct Operation {
 }
 
 /// How an operation is carried out.
+#[expect(clippy::large_enum_variant, reason = "a hundred of them, made once")]
 pub(super) enum Does {
     /// By a function of types.
     Call(Run),

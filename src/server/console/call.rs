@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use askama::Template;
@@ -147,8 +146,6 @@ pub(super) struct Call {
     pub(super) host: String,
     /// When the request came.
     pub(super) started: Instant,
-    /// For handlers that go on: the runtime.
-    pub(super) runtime: tokio::runtime::Handle,
 }
 
 impl Call {
@@ -163,18 +160,15 @@ impl Call {
     }
 
     /// Writes a page.
+    #[expect(clippy::unused_self, reason = "a page is written for a call")]
     pub(super) fn page(&self, template: &impl Template) -> Result<View, Refusal> {
         Ok(View::Html(render(template)?))
     }
 
     /// Writes a page that shows a form again with what was wrong about it.
+    #[expect(clippy::unused_self, reason = "a page is written for a call")]
     pub(super) fn again(&self, template: &impl Template) -> Result<View, Refusal> {
         Ok(View::Refused(render(template)?))
-    }
-
-    /// The site for what lives longer than this call.
-    pub(super) fn site(&self) -> Arc<Site> {
-        Arc::new(self.site.clone())
     }
 }
 

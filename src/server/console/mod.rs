@@ -10,6 +10,8 @@
 //! assets.rs  style, script, icons                           <room>.rs  the pages of a room, templates/<room>*.html
 //! ```
 
+#![expect(clippy::unnecessary_wraps, reason = "every page is one function of a call, whether it can refuse or not")]
+
 mod account;
 mod assets;
 mod audit;

@@ -20,6 +20,7 @@ use super::super::visit::{self, Visit, blocking, cookie, escaped, unescaped};
 use super::super::{Listener, Site, api, body, pages, reply};
 use super::call::{Call, Fields, Page, View};
 use super::shell::Shell;
+use super::show;
 use crate::model::access::Right;
 use crate::service::desk::{Kind, Refusal};
 
@@ -120,7 +121,6 @@ fn call(site: Site, visit: Visit, parts: &Parts, path: Fields, form: Fields) -> 
         host,
         site,
         started: Instant::now(),
-        runtime: tokio::runtime::Handle::current(),
     }
 }
 
@@ -275,15 +275,10 @@ fn title(kind: Kind) -> &'static str {
 }
 
 fn sentence(refusal: &Refusal) -> String {
-    match refusal.kind {
-        Kind::Failed => "Nothing is wrong with what you asked. The server's log says why it failed.".to_owned(),
-        _ => {
-            let text = refusal.for_people();
-            let mut letters = text.chars();
-            let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-            format!("{first}{}.", letters.as_str().trim_end_matches('.'))
-        }
+    if refusal.kind == Kind::Failed {
+        return "Nothing is wrong with what you asked. The server's log says why it failed.".to_owned();
     }
+    show::sentence(refusal.for_people())
 }
 
 #[derive(Template)]

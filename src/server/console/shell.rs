@@ -37,8 +37,10 @@ pub(super) struct Shell {
     started: std::time::Instant,
 }
 
+type Entry = (&'static str, &'static str, &'static str, &'static str, Option<Right>);
+
 /// Address, title, icon, keys and right of every place in the menu. A page's `nav` is one of these addresses.
-const MENU: &[(&str, &[(&str, &str, &str, &str, Option<Right>)])] = &[
+const MENU: &[(&str, &[Entry])] = &[
     ("", &[("/", "Home", "home", "g h", None)]),
     (
         "Software",

@@ -148,11 +148,6 @@ impl Counts {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
-    /// Whole per cents of a state.
-    pub(super) fn percent(&self, state: JobState) -> u64 {
-        self.of(state).saturating_mul(100).checked_div(self.total()).unwrap_or(0)
-    }
-
     /// The stacked bar.
     pub(super) fn bar(&self) -> Html {
         self.bar_of("bar")
@@ -245,7 +240,6 @@ mod tests {
         let counts = Counts(vec![(JobState::Succeeded, 99_999), (JobState::Failed, 1)]);
         let bar = counts.bar().0;
         assert!(bar.contains("is-failed") && bar.contains("99,999 succeeded, 1 failed"), "{bar}");
-        assert_eq!(counts.percent(JobState::Failed), 0);
         assert!(Counts::default().bar().0.contains("no jobs"));
     }
 }

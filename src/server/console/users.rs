@@ -288,7 +288,7 @@ fn delete_token(call: &Call) -> Result<View, Refusal> {
 #[template(path = "users-roles.html")]
 struct Roles {
     shell: Shell,
-    roles: Vec<RoleLine>,
+    lines: Vec<RoleLine>,
     users: Vec<User>,
     error: Option<Refusal>,
 }
@@ -296,7 +296,7 @@ struct Roles {
 impl Roles {
     fn of(call: &Call, error: Option<Refusal>) -> Result<Self, Refusal> {
         let desk = call.desk();
-        Ok(Self { shell: call.shell("Roles", "/users"), roles: desk.roles()?, users: desk.users()?, error })
+        Ok(Self { shell: call.shell("Roles", "/users"), lines: desk.roles()?, users: desk.users()?, error })
     }
 
     fn holders(&self, role: &RoleLine) -> u64 {
