@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_said_for_somebody_elsewhere_is_bounded_and_the_error_is_told() {
-        let (_, said) = elsewhere("ada".to_owned(), None, || {
+        let ((), said) = elsewhere("ada".to_owned(), None, || {
             assert_eq!(actor().as_deref(), Some("ada"));
             for _ in 0..3 {
                 assert!(keep(Tone::Note, &"x".repeat(MOST / 2)));

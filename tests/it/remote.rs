@@ -210,12 +210,9 @@ fn every_verb_says_the_same_from_elsewhere() {
             .collect();
         seen.insert(verbs.into_iter().take(2).collect::<Vec<_>>().join(" "));
         let secret = line.starts_with("user ") || line.starts_with("mirror ");
-        let changes = line.contains("A") || line.contains("-a") || line.contains("PKG");
+        let changes = line.contains('A') || line.contains("-a") || line.contains("PKG");
         for json in ["", " --json"] {
-            if (changes && json != "" && !line.contains("show")) || line.contains("--info") && json != "" {
-                continue;
-            }
-            if json != "" && (line.starts_with("user add") || line.starts_with("user password")) {
+            if !json.is_empty() && (changes && !line.contains("show") || line.contains("--info")) {
                 continue;
             }
             let typed = |computer: &str, package: &str, small: &str| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
 use crate::model::access::Right;
-use crate::model::{AddressRange, Location};
+use crate::model::{AddressRange, Location, PackageId};
 use crate::protocol::PackageFilter;
 use crate::service::desk::Refusal;
 use crate::service::desk::mirrors::{MirrorLine, MirrorPage};
@@ -164,7 +164,7 @@ fn list(asked: Asked<Nothing, Paging, Nothing>) -> Result<Page<MirrorView>, Refu
 
 fn get(asked: Asked<ByName, Nothing, Nothing>) -> Result<MirrorWhole, Refusal> {
     let MirrorPage { line, sites, packages } = asked.desk().mirror(&asked.path.name)?;
-    Ok(MirrorWhole { mirror: line.into(), sites, holds: packages.into_iter().map(|id| id.number()).collect() })
+    Ok(MirrorWhole { mirror: line.into(), sites, holds: packages.into_iter().map(PackageId::number).collect() })
 }
 
 /// A mirror to register.
@@ -235,7 +235,7 @@ struct KeyView {
 }
 
 fn key(asked: Asked<Nothing, Nothing, Nothing>) -> Result<KeyView, Refusal> {
-    Ok(KeyView { key: asked.site.signing.public().to_string() })
+    Ok(KeyView { key: asked.site.signing.public() })
 }
 
 /// A site.
