@@ -91,7 +91,7 @@ fn the_list_goes_from_page_to_page_and_answers_queries() {
     assert!(first.contains("1 to 50 of 60 computers"), "{first}");
     let next = between(&first, "rel=\"next\" data-swap=\"list\" href=\"", "\"").replace("&#38;", "&");
     let second = room.get(&next).text();
-    assert!(second.contains("host-050") && second.contains("host-059") && !second.contains("host-049"), "{second}");
+    assert!(second.contains("host-050") && second.contains("host-059") && !second.contains(">host-049<"), "{second}");
     let asked = room.get("/computers?q=name+%3D+host-007").text();
     assert!(asked.contains("host-007") && asked.contains("1 to 1 of 1 computer"), "{asked}");
     let built = room.get("/computers?built=1&field=name&op=starts+with&value=host-05").head;

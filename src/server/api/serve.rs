@@ -66,7 +66,7 @@ pub(super) fn router(operations: Vec<Operation>) -> Router<Site> {
         let filter = MethodFilter::try_from(operation.method.clone()).unwrap_or(MethodFilter::GET);
         let route = match operation.does {
             Does::Call(_) => on(filter, call),
-            Does::Stream { handler, .. } => handler,
+            Does::Stream { handler, .. } => handler.layer(axum::middleware::from_fn(may)),
         };
         let route = route.layer(Extension(known));
         let known = paths.remove(operation.path).unwrap_or_default();
@@ -309,6 +309,19 @@ fn tag(text: &str) -> String {
         .map(|n| char::from_digit(n.into(), 16).unwrap_or('0'))
         .collect();
     format!("\"{hex}\"")
+}
+
+/// Goes before an operation with a handler of its own, as [`carry_out`] asks before the others.
+async fn may(
+    Extension(known): Extension<Known>,
+    Extension(visit): Extension<Visit>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match known.right.map_or(Ok(()), |right| visit.desk.allow(right)) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 /// The layer with [`guard`] needs the state.
