@@ -421,7 +421,7 @@ impl House {
             (_, "/webhooks") => r#"{"name":"a","url":"not one"}"#,
             ("PUT", address) if address.starts_with("/webhooks/") => r#"{"name":"a","url":"b","enabled":true}"#,
             (_, "/mirrors") => r#"{"name":"a","location":"h/a"}"#,
-            (_, "/sites") => r#"{"name":"a","ranges":["192.0.2.0/24"],"mirrors":[]}"#,
+            (_, "/sites") => r#"{"name":"a","ranges":["192.0.2.0/24"],"mirrors":["a"]}"#,
             (_, "/registry-questions") => r#"{"name":"a","tree":"HKLM","key":"SOFTWARE"}"#,
             (_, "/tokens") => r#"{"name":"another","rights":[]}"#,
             (_, address) if address.starts_with("/settings/") => r#"{"value":24}"#,
