@@ -143,7 +143,7 @@ async function seen(page, address, faults) {
 }
 
 /** Follows "next" from a list to its end. */
-async function walk(page, address, faults, most = 12) {
+async function walk(page, address, faults, most = 80) {
   let text = "";
   for (let turn = 0; address && turn < most; turn += 1) {
     const here = await seen(page, address, faults);
