@@ -282,10 +282,11 @@ export async function everywhere() {
   await check("roles and tokens are called as they were typed", async () => {
     for (const payload of list) {
       if ((await ask(page, "POST", "/users/roles", { name: payload, right: "packages.see" })).status < 400) kept.roles.push(payload);
-      if ((await ask(page, "POST", "/account/tokens", { name: payload, right: "packages.see", days: "1" })).status < 400) kept.tokens.push(payload);
+      // A user has a hundred tokens at most.
+      if (kept.tokens.length < 90 && (await ask(page, "POST", "/account/tokens", { name: payload, right: "packages.see", days: "1" })).status < 400) kept.tokens.push(payload);
     }
     const short = list.filter((payload) => [...payload].length <= 60);
-    if (kept.tokens.length < short.length - 20) return `only ${kept.tokens.length} of ${short.length} names of tokens were taken`;
+    if (kept.tokens.length < Math.min(90, short.length)) return `only ${kept.tokens.length} of ${short.length} names of tokens were taken`;
     return none([...missing(await walk(page, "/users/roles", faults), kept.roles), ...missing(await walk(page, "/account", faults), kept.tokens)]);
   });
   await check("the audit log shows all of it", async () => none(missing(await walk(page, "/audit", faults, 40), kept.roles)));
