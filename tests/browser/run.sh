@@ -119,9 +119,9 @@ try_api() {
   timeout --kill-after=5 "${API_SECONDS:-300}" "$tools/python/bin/schemathesis" \
     --config-file "$here/schemathesis.toml" run "$base/api/v1/openapi.json" \
     --tls-verify "$data/certs/ca.pem" --header "Authorization: Bearer $(cat "$work/token")" \
-    --max-examples "${API_EXAMPLES:-10}" --seed 42 --workers 2 --request-timeout 20 \
+    --max-examples "${API_EXAMPLES:-10}" --seed 42 --workers 1 --request-timeout 20 \
     --exclude-path-regex '/(live|events|stream)$' --no-color </dev/null >"$work/api.log" 2>&1 ||
-    { tail -n 120 "$work/api.log"; return 1; }
+    { sed -n "/^=.* \(FAILURES\|ERRORS\) /,/^=.* WARNINGS/p" "$work/api.log" | head -n 150; tail -n 25 "$work/api.log"; return 1; }
   sed -nE '/(Operations|Test cases|Selected|Tested|generated)/p' "$work/api.log"
 }
 if [ "$api" = 1 ]; then

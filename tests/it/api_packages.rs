@@ -179,7 +179,7 @@ fn what_cannot_be_an_upload_is_refused_with_a_sentence() {
     422 "name" "\"..\" is no name of a file: 1 to 200 bytes, without / and \\ and control characters"
     422 "name" "\"ab\" is no name of a file: 1 to 200 bytes, without / and \\ and control characters"
     403 "vera (token tests) may not build packages: that needs the right packages.build, which somebody who manages users can give"
-    400
+    422
     "#);
     served.stop();
 }

@@ -215,7 +215,7 @@ fn carry_out(known: &Known, method: &Method, headers: &HeaderMap, raw: Raw) -> R
 /// A creation under a key: the key is claimed in the transaction of the creation itself.
 fn once(key: &HeaderValue, run: &Run, success: StatusCode, mut raw: Raw) -> Response {
     let key = match key.to_str() {
-        Ok(key) if (1..=KEY).contains(&key.len()) => key.to_owned(),
+        Ok(key) if (1..=KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) => key.to_owned(),
         _ => {
             return problem(StatusCode::BAD_REQUEST, "an Idempotency-Key is 1 to 200 visible characters", None);
         }

@@ -246,7 +246,7 @@ impl Piece {
     fn of(id: &str, headers: &HeaderMap) -> Result<Self, Box<Response>> {
         let text =
             |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
-        let wrong = |sentence: &str| Box::new(problem(StatusCode::BAD_REQUEST, sentence, None));
+        let wrong = |sentence: &str| Box::new(problem(StatusCode::UNPROCESSABLE_ENTITY, sentence, None));
         let id = number(id).map_err(|refusal| Box::new(refused(&refusal)))?;
         let offset = text(&OFFSET).and_then(|text| text.parse().ok());
         let offset = offset.ok_or_else(|| wrong("Upload-Offset is missing: the number of the piece's first byte"))?;
