@@ -1,6 +1,6 @@
 //! DNS SRV over UDP, just enough to find a server that nobody named (RFC 1035, 2782): one question, bounded answers.
 //!
-//! Messages are read without trust: at most [`MAX_MESSAGE`] bytes, names of at most 255 bytes, compression pointers that
+//! Messages are read without trust: at most `MAX_MESSAGE` bytes, names of at most 255 bytes, compression pointers that
 //! only lead backwards, and only an answer to the very question that was asked.
 
 use std::io;

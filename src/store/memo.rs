@@ -5,7 +5,7 @@
 //!
 //! - a change of this program makes a number odd, and its commit makes it even again, another one. Who read in between
 //!   read the state before the change, and an odd number never holds. A change that says nothing of itself is one of
-//!   everything; one that says [`Concern::About`] a computer is one of a few computers; [`Concern::Nothing`] of none;
+//!   everything; one that says `Concern::About` a computer is one of a few computers; `Concern::Nothing` of none;
 //! - a change of another program is seen by SQLite's `data_version` at the beginning of the next transaction of our
 //!   writer, and makes the number of everything another one;
 //! - a commit that fails, and a connection that is opened anew, do the same.
