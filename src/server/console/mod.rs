@@ -1,7 +1,8 @@
 //! The console: what administrators see in a browser. HTTPS only.
 //!
-//! Pages are rows of a table ([`pages`]): method, address, right, and a function from a [`Call`](call::Call) to a [`View`](call::View). The
-//! functions ask the visitor's desk and nothing else; templates in `templates/` write what it answered.
+//! Pages are rows of a table ([`pages`]): method, address, right, and a function from a [`Call`](call::Call) to a
+//! [`View`](call::View). The functions ask the visitor's desk and nothing else; templates in `templates/` write what it
+//! answered.
 //! `docs/console-style.md` is the contract of the look.
 //!
 //! ```text
