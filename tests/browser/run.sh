@@ -116,11 +116,12 @@ passed=$((passed + more_passed)) failed=$((failed + more_failed))
 # no end to wait for.
 try_api() {
   [ -s "$work/token" ] || { echo "       there is no token"; return 1; }
-  timeout --kill-after=5 "${API_SECONDS:-300}" "$tools/python/bin/schemathesis" \
+  # It leaves a cache where it runs.
+  (cd "$work" && exec timeout --kill-after=5 "${API_SECONDS:-300}" "$tools/python/bin/schemathesis" \
     --config-file "$here/schemathesis.toml" run "$base/api/v1/openapi.json" \
     --tls-verify "$data/certs/ca.pem" --header "Authorization: Bearer $(cat "$work/token")" \
     --max-examples "${API_EXAMPLES:-10}" --seed 42 --workers 1 --request-timeout 20 \
-    --exclude-path-regex '/(live|events|stream)$' --no-color </dev/null >"$work/api.log" 2>&1 ||
+    --exclude-path-regex '/(live|events|stream)$' --no-color </dev/null >"$work/api.log" 2>&1) ||
     { sed -n "/^=.* \(FAILURES\|ERRORS\) /,/^=.* WARNINGS/p" "$work/api.log" | head -n 150; tail -n 25 "$work/api.log"; return 1; }
   sed -nE '/(Operations|Test cases|Selected|Tested|generated)/p' "$work/api.log"
 }
