@@ -59,6 +59,9 @@ pub(super) struct Signal {
 pub(super) enum Stage {
     #[default]
     Running,
+    /// Nothing new is accepted. Before what waits is closed: who is sent away and comes back at once is refused, and not
+    /// taken in to be sent away again.
+    Closing,
     /// What runs is finished; what waits is closed.
     Draining,
     /// The deadline has passed.

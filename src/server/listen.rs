@@ -212,7 +212,7 @@ async fn serve(door: Door, stream: TcpStream, peer: SocketAddr) {
             let handshake = timeout(door.handshake, shake_hands(tls, stream));
             let result = tokio::select! {
                 result = handshake => result,
-                _ = stopping.wait_for(|it| it.stage > Stage::Running) => return,
+                _ = stopping.wait_for(|it| it.stage >= Stage::Draining) => return,
             };
             match result {
                 Ok(Ok(stream)) => stream,

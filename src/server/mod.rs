@@ -336,11 +336,12 @@ impl Server {
             never = chores(&site, &config, hangup) => match never {},
         }
         site.audience.dismiss();
-        signal.send_modify(|signal| signal.stage = Stage::Draining);
+        signal.send_modify(|signal| signal.stage = Stage::Closing);
         for accepting in loops {
             // It ends at the signal; a panic in it has been told by its hook.
             let _ = accepting.await;
         }
+        signal.send_modify(|signal| signal.stage = Stage::Draining);
         if timeout(config.timeouts.stop, places.empty()).await.is_err() {
             tracing::warn!("{} connections did not end within timeouts.stop and are cut", places.taken());
             signal.send_modify(|signal| signal.stage = Stage::Cut);
