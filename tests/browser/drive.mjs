@@ -5,6 +5,7 @@ import { check, cli, end, newProblems, none, start, tally, tester } from "./lib.
 import * as pages from "./pages.mjs";
 import * as payloads from "./payloads.mjs";
 import * as stories from "./stories.mjs";
+import { tour } from "./tour.mjs";
 
 const all = {
   "sign-in": stories.signIn,
@@ -18,6 +19,7 @@ const all = {
   pages: pages.everyPage,
   payloads: payloads.everywhere,
   token: stories.token,
+  tour,
 };
 
 const asked = process.argv.slice(2);
