@@ -583,8 +583,7 @@ fn http_1_0_closes_unless_asked_to_stay() {
 
 #[test]
 fn a_slow_head_an_idle_connection_and_a_mute_one_are_closed() {
-    let server =
-        TestServer::start(&[("timeouts.header", "1s"), ("timeouts.idle", "1s"), ("timeouts.handshake", "1s")]);
+    let server = TestServer::start(&[("timeouts.header", "1s"), ("timeouts.idle", "1s"), ("timeouts.handshake", "1s")]);
     server.publish_one(b"fragment");
     let mut mute = server.http();
     let mut slow = server.http();
