@@ -14,7 +14,8 @@ use crate::clock;
 use crate::engine::{TaskInfo, estimate};
 use crate::model::settings::{SettingsLayer, resolve};
 use crate::model::{Action, ByteSize, Done as DoneMessage, JobState, Notify, Package, PackageId, TreeKey};
-use crate::service::publish::{self, BuildRequest, Fragmenting, Progress, PublishError, Source, WithdrawError};
+use crate::service::publish::{self, BuildRequest, Fragmenting, Progress, PublishError, Source};
+use crate::service::withdraw::{self, WithdrawError};
 use crate::service::{App, verify};
 use crate::store::packages::NewPackage;
 use crate::store::{StoreError, activations, jobs, packages};
@@ -309,7 +310,7 @@ fn show_info(app: &App, id: PackageId, output: &mut Output) -> Done {
 }
 
 fn withdraw(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
-    let withdrawn = publish::withdraw(app, id).map_err(|error| match error {
+    let withdrawn = withdraw::withdraw(app, id).map_err(|error| match error {
         WithdrawError::Unknown(_) | WithdrawError::Already(_) => Failure::Refused(error.into()),
         WithdrawError::Tree(_) | WithdrawError::Store(_) => Failure::Failed(error.into()),
     })?;

@@ -69,7 +69,7 @@ use crate::service::stopped::Stopped;
 use crate::service::webhooks;
 use crate::service::works::Works;
 use crate::service::{App, groups};
-use crate::service::{publish, uploads};
+use crate::service::{uploads, withdraw};
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
 
@@ -481,7 +481,7 @@ fn expire(app: &App) {
         Ok(count) => tracing::info!("{count} abandoned uploads were removed"),
         Err(error) => tracing::error!("failed to remove abandoned uploads: {:#}", anyhow::Error::from(error)),
     }
-    match publish::forget_old(app) {
+    match withdraw::forget_old(app) {
         Ok(0) => {}
         Ok(count) => tracing::info!("the files of {count} withdrawn packages were removed: their time was over"),
         Err(error) => tracing::error!("failed to remove withdrawn packages: {:#}", anyhow::Error::from(error)),

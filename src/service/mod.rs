@@ -1,7 +1,7 @@
 //! Use cases: rules and transactions, no HTTP, no SQL. Floor 3.
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
-//! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`],
+//! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`], [`withdraw`],
 //! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
 //! [`accounts`]) may block.
 
@@ -33,6 +33,7 @@ pub mod uploads;
 pub mod verify;
 pub mod webhooks;
 pub mod why;
+pub mod withdraw;
 pub mod works;
 
 use std::net::IpAddr;

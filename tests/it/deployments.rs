@@ -11,7 +11,7 @@ use dripfeed::service::deployments::{self, cancel, retry};
 use dripfeed::service::settings::{self, Whose};
 use dripfeed::service::stopped::{Fetch, Stopped, is_stopped};
 use dripfeed::service::why::why;
-use dripfeed::service::{Peer, activate, publish};
+use dripfeed::service::{Peer, activate, withdraw};
 use dripfeed::store::{activations, computers, events};
 
 use crate::jobs::{WS, active_package, assign_to, offers, say_inventory, say_result, states};
@@ -121,7 +121,7 @@ fn what_cannot_be_tried_again_is_told_why() {
     say_result(&test, WS, id, "ERR_EXECUTE");
     cancel(&test.app, deployment, false, "bob").expect("nothing is open, but it is in force");
     let cancelled = refusal(deployment);
-    publish::withdraw(&test.app, id).expect("withdrawn");
+    withdraw::withdraw(&test.app, id).expect("withdrawn");
     let told = [unknown, cancelled, refusal(deployment)].join("\n");
     insta::assert_snapshot!(told, @r"
     there is no deployment 99: `dripfeed deployment list` shows them
@@ -200,7 +200,7 @@ fn every_stage_has_its_sentence() {
 
     let other = active_package(&test);
     assign_to(&test, other, computers(&[WS]));
-    publish::withdraw(&test.app, other).expect("withdrawn");
+    withdraw::withdraw(&test.app, other).expect("withdrawn");
     told.push(sentence(&test, WS, other));
     told.push(sentence(&test, "win1", other));
     insta::assert_snapshot!(told.join("\n"), @r"

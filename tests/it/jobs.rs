@@ -3,7 +3,7 @@
 use dripfeed::model::{JobOptions, JobState, Location, PackageId, ResultCode};
 use dripfeed::protocol::{ComputerFacts, DownloadReport, InventoryReply, InventoryRequest, PrologReply, PrologRequest};
 use dripfeed::service::assign::{Assigned, Target, assign};
-use dripfeed::service::{activate, inventory, prolog, publish, report};
+use dripfeed::service::{activate, inventory, prolog, publish, report, withdraw};
 use dripfeed::store::{events, jobs};
 
 use crate::util::{TestApp, block_on, peer};
@@ -124,7 +124,7 @@ fn a_withdrawal_cancels_and_a_late_result_is_still_a_fact() {
     say_inventory(&test, WS, "Debian", &[]);
     assign_to(&test, id, Target::Computers(vec![WS.to_owned()]));
     offers(&test, WS);
-    let withdrawn = publish::withdraw(&test.app, id).expect("withdrawn");
+    let withdrawn = withdraw::withdraw(&test.app, id).expect("withdrawn");
     assert_eq!((withdrawn.cancelled_jobs, withdrawn.cancelled_deployments), (1, 1));
     assert_eq!(offers(&test, WS), [""; 0]);
     say_result(&test, WS, id, "SUCCESS");
@@ -163,7 +163,7 @@ fn what_cannot_be_assigned_is_told_why() {
     say_inventory(&test, "ws042-2025-03-05-09-10-11", "Debian", &[]);
     say_inventory(&test, "win1-2024-03-05-09-10-11", "Microsoft Windows 11 Pro", &[]);
     let withdrawn = active_package(&test);
-    publish::withdraw(&test.app, withdrawn).expect("withdrawn");
+    withdraw::withdraw(&test.app, withdrawn).expect("withdrawn");
     let refusal = |id: PackageId, name: &str| {
         let target = Target::Computers(vec![name.to_owned()]);
         assign(&test.app, id, target, JobOptions::default(), "alice").expect_err("refused").to_string()

@@ -2,7 +2,7 @@
 
 use dripfeed::model::{ByteSize, OsFamily, PackageState};
 use dripfeed::service::publish::{BuildRequest, Fragmenting, Source};
-use dripfeed::service::{publish, reconcile, verify};
+use dripfeed::service::{reconcile, verify, withdraw};
 use dripfeed::store::packages;
 
 use crate::util::{TestApp, noise, request, tar_gz, zip};
@@ -50,7 +50,7 @@ fn ids_are_unique_also_within_a_second_and_after_a_withdrawal() {
     let test = TestApp::new();
     let first = test.package(b"one", 1000).id;
     let second = test.package(b"two", 1000).id;
-    publish::withdraw(&test.app, second).expect("withdrawn");
+    withdraw::withdraw(&test.app, second).expect("withdrawn");
     let third = test.package(b"three", 1000).id;
     insta::assert_snapshot!(format!("{first} {second} {third}"), @"1795168800 1795168801 1795168802");
 }
@@ -138,13 +138,13 @@ fn what_could_not_work_is_refused_with_a_sentence() {
 fn a_withdrawn_package_leaves_the_tree_but_not_the_records() {
     let test = TestApp::new();
     let id = test.package(b"x", 1000).id;
-    publish::withdraw(&test.app, id).expect("withdrawn");
+    withdraw::withdraw(&test.app, id).expect("withdrawn");
     assert!(!test.listing().contains("download/"), "{}", test.listing());
-    assert!(publish::forget(&test.app, id).expect("forgotten"));
+    assert!(withdraw::forget(&test.app, id).expect("forgotten"));
     assert_eq!(test.listing(), "");
     let package = test.app.store.read_now(move |conn| packages::find(conn, id)).expect("read").expect("still there");
     assert_eq!(package.state, PackageState::Withdrawn);
-    let again = publish::withdraw(&test.app, id).expect_err("twice");
+    let again = withdraw::withdraw(&test.app, id).expect_err("twice");
     insta::assert_snapshot!(again, @"package 1795168800 is withdrawn already");
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::activate::{self, Checking, activate, activate_step_by_step};
 use super::super::contents::{self, Contents};
-use super::super::publish::{self, Withdrawn};
+use super::super::withdraw::{self, Withdrawn};
 use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
 use super::builds::Comparison;
 use super::{Change, Desk, Refusal};
@@ -271,7 +271,7 @@ impl Desk {
         self.package(id)?;
         let found: Option<Withdrawal> = self.app.store.read_now(move |conn| withdrawals::find(conn, id))?;
         let kept = found.filter(|_| self.app.tree.is_aside(id));
-        Ok(kept.map(|withdrawal| (withdrawal.at, withdrawal.at.plus(publish::KEPT))))
+        Ok(kept.map(|withdrawal| (withdrawal.at, withdrawal.at.plus(withdraw::KEPT))))
     }
 
     /// Undoes a withdrawal.
@@ -281,7 +281,7 @@ impl Desk {
             .before(json!({ "state": before.package.state.as_str() }))
             .after(json!({ "state": "available" }));
         let app = self.changing(Right::WithdrawPackages, change)?;
-        Ok(publish::restore(&app, id)?)
+        Ok(withdraw::restore(&app, id)?)
     }
 
     /// Removes the files of a withdrawn package for good.
@@ -291,7 +291,7 @@ impl Desk {
             .before(json!({ "files": "kept" }))
             .after(json!({ "files": "removed" }));
         let app = self.changing(Right::WithdrawPackages, change)?;
-        publish::forget(&app, id)?;
+        withdraw::forget(&app, id)?;
         Ok(())
     }
 
@@ -302,7 +302,7 @@ impl Desk {
             .before(json!({ "state": before.package.state.as_str() }))
             .after(json!({ "state": "withdrawn" }));
         let app = self.changing(Right::WithdrawPackages, change)?;
-        Ok(publish::withdraw(&app, id)?)
+        Ok(withdraw::withdraw(&app, id)?)
     }
 }
 
