@@ -8,6 +8,7 @@ use super::output::{Output, printable, say};
 use super::{Done, Failure};
 use crate::clock;
 use crate::model::Computer;
+use crate::model::query::Query;
 use crate::service::App;
 use crate::service::groups::{self, GroupError, Mark, Refreshed, Summary};
 use crate::service::query::AskError;
@@ -101,6 +102,8 @@ fn refreshed(all: &[Refreshed], json: bool, output: &mut Output) -> Done {
 struct GroupView {
     name: String,
     query: Option<String>,
+    /// The query as JSON.
+    query_tree: Option<Query>,
     members: u64,
     excluded: u64,
     standing_deployments: Vec<i64>,
@@ -113,6 +116,7 @@ impl From<&Summary> for GroupView {
         let group = summary.group.clone();
         Self {
             name: group.name,
+            query_tree: group.query.as_deref().and_then(|text| text.parse().ok()),
             query: group.query,
             members: summary.members,
             excluded: summary.excluded,

@@ -1,6 +1,6 @@
 //! Where results and complaints go.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
@@ -76,15 +76,26 @@ impl Output {
 
     /// One document.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Done {
+        if self.is_terminal() {
+            return self.line(escaped(&serde_json::to_string_pretty(value)?));
+        }
         serde_json::to_writer_pretty(&mut self.out, value)?;
         writeln!(self.out)?;
         Ok(())
     }
 
-    /// Bytes as they are.
+    /// Bytes as they are; on a terminal as text that does nothing to it.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Done {
-        self.out.write_all(bytes)?;
+        if self.is_terminal() {
+            self.out.write_all(harmless(bytes).as_bytes())?;
+        } else {
+            self.out.write_all(bytes)?;
+        }
         Ok(())
+    }
+
+    fn is_terminal(&self) -> bool {
+        matches!(self.out, Sink::Own(_)) && io::stdout().is_terminal()
     }
 
     /// A table: columns as wide as their widest cell, the last one as it comes.
@@ -115,12 +126,33 @@ impl Output {
     }
 }
 
-/// Text from a computer on a terminal: what could move the cursor, or turn the rest of the line round, is shown, not done.
+/// Could it move the cursor, or turn the rest of the line round?
+fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Text from a computer on a terminal: what could act on it is shown, not done.
 pub(crate) fn printable(text: &str) -> String {
-    let acts = |c: char| {
-        c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
     text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A document from a computer on a terminal, with its lines and tabs.
+fn harmless(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    text.chars().map(|c| if acts(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON on a terminal: the same document, with what could act on it as escapes. Outside of strings only line feeds do.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        if acts(c) && c != '\n' {
+            // All of them are below U+10000, and writing to a String does not fail.
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+        text
+    })
 }
 
 /// A number of things: `1 package`, `2 packages`.
@@ -188,4 +220,20 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Says something that is neither result nor warning: what to do next.
 pub(crate) fn say(text: impl Display) {
     tell(Tone::Note, &text.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, harmless};
+
+    #[test]
+    fn what_a_computer_says_does_nothing_to_a_terminal() {
+        let said = "<NAME>\u{1b}[31m\u{9b}2J\u{7f}\u{202e}b\u{fc}ro</NAME>\r\n\t<X/>\n";
+        assert_eq!(harmless(said.as_bytes()), "<NAME>\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}b\u{fc}ro</NAME>\n\t<X/>\n");
+        assert_eq!(harmless(b"b\xfcro"), "b\u{fffd}ro");
+        let json = serde_json::to_string_pretty(&[said]).expect("JSON");
+        let shown = escaped(&json);
+        assert!(shown.contains("\\u001b[31m\\u009b2J\\u007f\\u202eb\u{fc}ro"), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).expect("the same document"), [said]);
+    }
 }

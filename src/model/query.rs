@@ -1,7 +1,7 @@
 //! A question about computers: `os contains debian and not has package 1795170000`.
 //!
 //! One language for dynamic groups, the command line and the API. A [`Query`] has a text form ([`FromStr`],
-//! [`fmt::Display`], exact inverses of each other) and a JSON form (serde). [`Query::matches`] is what it means; a database
+//! [`fmt::Display`], exact inverses of each other) and a JSON form (serde), which [`FromStr`] reads as well. [`Query::matches`] is what it means; a database
 //! may narrow down whom to ask, but never decides. `docs/query.md` explains it to administrators.
 
 mod parse;
@@ -20,6 +20,8 @@ pub use version::compare_versions;
 
 /// Bytes of a query's text. A list of a hundred names fits; a query is read by people.
 pub const MAX_LENGTH: usize = 8192;
+/// Bytes of its JSON form, which says the same in more words.
+pub const MAX_JSON_LENGTH: usize = 8 * MAX_LENGTH;
 /// Brackets and nots inside each other: recursion over a query is bounded by it.
 pub const MAX_DEPTH: usize = 24;
 /// Conditions of a query: SQLite nests one expression at most 1000 deep.

@@ -19,6 +19,8 @@ pub const CHANGES_KEPT_DAYS: i64 = 400;
 pub const FACTS: &str = "=FACTS";
 /// The name under which the history stands.
 pub const HISTORY: &str = "DOWNLOAD";
+/// The name under which the rule stands by which duplicates were last looked for.
+pub const DUPLICATES: &str = "=DUPLICATES";
 /// The section that is the dictionary.
 pub const SOFTWARE: &str = "SOFTWARES";
 
@@ -66,6 +68,13 @@ impl Digests {
         if let (None, Some(digest)) = (self.get(SOFTWARE), stored.get(SOFTWARE)) {
             self.0.insert(SOFTWARE.to_owned(), digest.to_owned());
         }
+        self
+    }
+
+    /// Another rule for duplicates is a reason to look for them again, as if the inventory were another.
+    #[must_use]
+    pub fn with_rule(mut self, rule: i64) -> Self {
+        self.0.insert(DUPLICATES.to_owned(), rule.to_string());
         self
     }
 

@@ -126,6 +126,11 @@ struct Moved {
     groups: Vec<i64>,
 }
 
+/// The rule in force, as a number to compare with.
+pub(super) fn rule(conn: &mut Conn, configured: &SettingsLayer) -> Result<i64, StoreError> {
+    Ok(Mask::in_force(conn, configured)?.0)
+}
+
 /// Looks for computers that this one was before, and merges them. Called where its inventory was just written; gives how
 /// many there were.
 pub(super) fn merge_duplicates(

@@ -65,8 +65,14 @@ pub async fn take(
     let request = Arc::new(request);
     let mut deflated: Option<Arc<[u8]>> = None;
     loop {
-        let device_id = request.device_id.clone();
-        let known = app.store.read(move |conn| Known::load(conn, &device_id)).await?;
+        let (device_id, configured) = (request.device_id.clone(), app.configured.clone());
+        let (known, rule) = app
+            .store
+            .read(move |conn| -> Result<_, StoreError> {
+                Ok((Known::load(conn, &device_id)?, duplicates::rule(conn, &configured)?))
+            })
+            .await?;
+        let digests = digests.clone().with_rule(rule);
         if let Some(known) = &known
             && known.computer.archived_at.is_none()
             && known.says_the_same(&sha256, &digests, now)
@@ -94,7 +100,7 @@ pub async fn take(
         };
         let taken = Taken {
             request: Arc::clone(&request),
-            digests: digests.clone(),
+            digests,
             sha256: sha256.clone(),
             deflated,
             changes,
@@ -132,14 +138,13 @@ impl Known {
     }
 
     fn says_the_same(&self, sha256: &[u8], digests: &Digests, now: UnixTime) -> bool {
+        let Some(stored) = &self.sections else { return false };
+        let before = Digests::from_text(&stored.digests);
         if self.sha256.as_deref() == Some(sha256) {
-            return true;
+            return digests.get(changes::DUPLICATES) == before.get(changes::DUPLICATES);
         }
-        self.sections.as_ref().is_some_and(|stored| {
-            let young = now.millis().saturating_sub(stored.stored_at.millis()) < DOCUMENT_MAY_BE_OLD;
-            let before = Digests::from_text(&stored.digests);
-            young && digests.clone().with_software_of(&before) == before
-        })
+        let young = now.millis().saturating_sub(stored.stored_at.millis()) < DOCUMENT_MAY_BE_OLD;
+        young && digests.clone().with_software_of(&before) == before
     }
 }
 
@@ -249,7 +254,8 @@ impl Taken {
         }
         let back = merges::set_archived(conn, computer, None)?;
         let mut merged = 0;
-        if new || back || differs(changes::FACTS) || differs("NETWORKS") || request.old_device_id.is_some() {
+        let seen_anew = new || back || request.old_device_id.is_some();
+        if seen_anew || [changes::FACTS, "NETWORKS", changes::DUPLICATES].into_iter().any(differs) {
             let old = request.old_device_id.as_ref();
             merged = duplicates::merge_duplicates(conn, computer, old, &self.configured, now)?;
         }

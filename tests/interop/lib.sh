@@ -24,6 +24,12 @@ begin() {
   done
 }
 
+# What copies the tree, for scripts in which there is a mirror.
+need_mirror() {
+  dripfeed_mirror=${DRIPFEED_MIRROR:-${dripfeed%/*}/dripfeed-mirror}
+  [ -x "$dripfeed_mirror" ] || die "$dripfeed_mirror is not there: run 'cargo build --release' first, or name it in DRIPFEED_MIRROR"
+}
+
 # ---------------------------------------------------------------------------------------------- Debian's packages
 
 # What the stock agent needs: its deployment module switches itself off without the second and the third, which are

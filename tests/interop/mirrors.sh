@@ -23,8 +23,7 @@ readonly CHILD_SECONDS=120    # how long one run of an agent may go on downloadi
 NAME=mirrors
 . tests/interop/lib.sh
 begin
-dripfeed_mirror=${DRIPFEED_MIRROR:-${dripfeed%/*}/dripfeed-mirror}
-[ -x "$dripfeed_mirror" ] || die "$dripfeed_mirror is not there: run 'cargo build --release' first, or name it in DRIPFEED_MIRROR"
+need_mirror
 install_packages "${stock_agent_packages[@]}" nginx iproute2 curl
 
 # ------------------------------------------------------------------------------------------------------ the network

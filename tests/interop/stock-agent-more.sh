@@ -1,11 +1,12 @@
 #!/bin/bash
 # The unmodified OCS Inventory agent of Debian, against our server: everything that is not the straight path of
-# stock-agent.sh. Sizes, priorities, damage, other ways to the server, several agents, foreign characters.
+# stock-agent.sh. Sizes, priorities, damage, what is taken back, other ways to the server, several agents, groups,
+# foreign characters.
 #
 #   cargo build --release && tests/interop/stock-agent-more.sh
 #
-# Needs root on Debian 12 or later, and takes target/release/dripfeed or the program that $DRIPFEED names. All latencies
-# are 0 here, which is a scenario of its own: an agent whose fragment is missing then asks some hundred times a second.
+# Needs root on Debian 12 or later, and takes dripfeed and dripfeed-mirror from target/release, or the programs that
+# $DRIPFEED and $DRIPFEED_MIRROR name. All latencies are 0 here, which is a scenario of its own: an agent whose fragment is missing then asks some hundred times a second.
 # Everything is in one temporary directory and on 127.0.0.1; KEEP=1 leaves the directory behind.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -15,6 +16,7 @@ readonly CHILD_SECONDS=120     # how long one run may go on downloading
 NAME=stock-agent-more
 . tests/interop/lib.sh
 begin
+need_mirror
 # nginx stands in front of our server.
 install_packages "${stock_agent_packages[@]}" nginx-light openssl
 began=$SECONDS
@@ -35,7 +37,7 @@ proxy_pid=
 finish() {
   local status=$? pid
   trap - EXIT
-  kill_stock_children "$base" "$work/left" "$work/right" "$work/utf8" "$work/latin1"
+  kill_stock_children "$base" "$work"/{left,right,newcomer,straggler,utf8,latin1}
   for pid in $nginx_pid $proxy_pid $server_pid; do end_process "$pid"; done
   if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
     tell_logs "$work/server.log" "$work/verbs.log" "$work/nginx/error.log" "$work/agent.log"
@@ -131,6 +133,15 @@ fragment() { printf '%s/download/%s/%s-%s' "$data" "${package[$1]}" "${package[$
 task() { printf '%s/download/%s/task' "$state" "${package[$1]}"; }
 missing_is() { [ "$({ wc -l <"$(task "$1")"; } 2>/dev/null)" = "$2" ]; }
 
+# asked_for PATH STATUS: how often a file of the tree was answered so
+asked_for() { grep -cE "GET /download/$1 $2 " "$work/server.log" || true; }
+# fetched_as USER_AGENT URL: the status that another program of this computer gets
+fetched_as() {
+  perl -MLWP::UserAgent -e 'my ($name, $ca, $url) = @ARGV;
+    my $ua = LWP::UserAgent->new(agent => $name, ssl_opts => { SSL_ca_file => $ca });
+    print $ua->get($url)->code' -- "$1" "$ca" "$2"
+}
+
 # hold NAME N: takes a fragment out of the tree, behind the server's back
 hold() { mv "$(fragment "$1" "$2")" "$work/held"; }
 give_back() { mv "$work/held" "$(fragment "$1" "$2")"; }
@@ -208,6 +219,40 @@ run_to_end
 expect digest succeeded SUCCESS_0 "repaired and deployed again"
 expect no-info succeeded SUCCESS_0 "put back and deployed again"
 
+# Archives that nothing on the computer opens, though they are what their digests say: `package build` refuses them, a
+# server of another make may deliver them.
+forge() { # forge NAME FILE: is the package's only fragment from now on
+  local digest info=$data/download/${package[$1]}/info
+  cp -pr "$data/download/${package[$1]}" "$work/genuine-$1"
+  digest=$(md5sum <"$2")
+  sed -i "s/ DIGEST=\"[^\"]*\"/ DIGEST=\"${digest%% *}\"/" "$info"
+  mv "$2" "$(fragment "$1" 1)"
+}
+restore() { # restore NAME: as it was built
+  rm -r "$data/download/${package[$1]}"
+  mv "$work/genuine-$1" "$data/download/${package[$1]}"
+}
+make_launch no-archive --priority 1
+make_launch cut-archive --priority 1
+printf 'this is no archive' >"$work/no-archive"
+head -c 30000 "$(fragment cut-archive 1)" >"$work/cut-archive"
+for name in no-archive cut-archive; do
+  forge "$name" "$work/$name"
+  deploy "$name"
+done
+run_to_end
+expect no-archive failed ERR_BUILD "an archive that neither tar nor unzip can open"
+expect cut-archive failed ERR_BUILD "an archive that ends too early"
+for name in no-archive cut-archive; do
+  check "... nothing of $name was run" equal "$(runs "$name")" 0
+  check "... and nothing of it is left on the computer" fails test -e "$state/download/${package[$name]}"
+  restore "$name"
+  deploy "$name"
+done
+run_to_end
+expect no-archive succeeded SUCCESS_0 "the right archive, deployed again"
+expect cut-archive succeeded SUCCESS_0 "the whole archive, deployed again"
+
 # An info file that is no XML ends the stock agent's download process at each start, and what is beside it waits. The
 # agent never fetches it again.
 make_launch broken --priority 1
@@ -261,6 +306,43 @@ echo $(($(date +%s) - 8 * 86400)) >"$state/download/${package[old]}/since"
 run_to_end
 expect old expired ERR_TIMEOUT "not complete after eight days of seven"
 give_back old 2
+
+# Cancelled while an agent downloads: the protocol has no word for that, so the agent is refused what it lacks.
+make_launch cancelled --priority 1 --fragments 3
+deploy cancelled
+hold cancelled 3
+run_agent || say "the agent ended with an error"
+wait_until 20 missing_is cancelled 1 || die "the first two fragments did not come"
+id=${package[cancelled]}
+job() { verb status "$id" --computer "$device" --json | json jobs -1 "$1"; }
+check "a deployment is cancelled while an agent downloads it" quietly verb deployment cancel "$(job deployment)"
+expect cancelled cancelled "" "... its job is over"
+refused_more_than() { [ "$(asked_for "$id/$id-3" 410)" -gt "$1" ]; }
+check "... and the agent is refused the fragment that it lacks" wait_until 20 refused_more_than 0
+give_back cancelled 3
+refused=$(asked_for "$id/$id-3" 410)
+check "... also when it is there: it asks again" wait_until 20 refused_more_than $((refused + 10))
+check "... in vain" missing_is cancelled 1
+agent_name=$(verb computer show "$device" --json | json agent)
+check "... as the agent, nobody gets the info file" equal "$(fetched_as "$agent_name" "https://localhost:$https_port/download/$id/info")" 410
+check "... nor a fragment that the agent has" equal "$(fetched_as "$agent_name" "http://localhost:$http_port/download/$id/$id-1")" 410
+check "... who is not that agent does" equal "$(fetched_as somebody-else "https://localhost:$https_port/download/$id/info")" 200
+check "... and the fragment as well" equal "$(fetched_as somebody-else "http://localhost:$http_port/download/$id/$id-3")" 200
+kill_child
+told() { grep -c " ID=\"$id\"" "$work/agent.log" || true; }
+told_before=$(told)
+check "... it was offered while it was wanted" test "$told_before" -gt 0
+echo $(($(date +%s) - 8 * 86400)) >"$state/download/$id/since"
+run_to_end
+check "... at its next contact it is not offered" equal "$(told)" "$told_before"
+check "... its time is up, and the agent says so" grep -q "Sending message for $id, code=ERR_TIMEOUT" "$work/agent.log"
+expect cancelled cancelled "" "... which does not change what its job is"
+check "... it is gone from the agent" fails test -e "$state/download/$id"
+check "... and nothing of it was run" equal "$(runs cancelled)" 0
+deploy cancelled
+run_to_end
+expect cancelled succeeded SUCCESS_0 "deployed again, it is served again"
+check "... and run once" equal "$(runs cancelled)" 1
 
 make_launch withdrawn --priority 1 --fragments 2
 deploy withdrawn
@@ -319,8 +401,8 @@ restart
 
 # ----------------------------------------------------------------------------------------------- other ways to it
 
-read -r tls_port clear_port auth_port < <(perl -MIO::Socket::INET -e '
-  my @held = map { IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") or die $! } 1 .. 3;
+read -r tls_port clear_port auth_port mirror_port < <(perl -MIO::Socket::INET -e '
+  my @held = map { IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") or die $! } 1 .. 4;
   print join(" ", map { $_->sockport } @held), "\n";')
 printf 'agent:%s\n' "$(openssl passwd -apr1 'a secret')" >"$work/nginx/passwords"
 cat >"$work/nginx/nginx.conf" <<CONF
@@ -353,6 +435,10 @@ http {
     auth_basic "inventory";
     auth_basic_user_file $work/nginx/passwords;
     location / { proxy_pass https://127.0.0.1:$https_port; }
+  }
+  server {
+    listen 127.0.0.1:$mirror_port;
+    location /depot/ { alias $work/mirror/download/; }
   }
 }
 CONF
@@ -441,6 +527,26 @@ check "... HTTPS through CONNECT" grep -q "^CONNECT localhost:$https_port " "$wo
 check "... and fragments as the proxy's own requests" grep -q "^GET http://localhost:$http_port/download/" "$work/proxy.log"
 check "by whatever way it comes, it is one computer" equal "$(verb computer list --json | grep -o '"device_id"' | wc -l)" "$computers"
 
+# A location with $IP$ and $NAME$: those of a mirror that is near the computer and has the package.
+package[filled]=$(build "$(setup filled 0)" --action launch --command setup.sh --priority 1 --fragments 2 --name filled 2>>"$work/verbs.log")
+id=${package[filled]}
+verb activate "$id" --info-location "localhost:$https_port/download" --fragment-location "\$IP\$:$mirror_port/\$NAME\$" --no-check \
+  >>"$work/verbs.log" 2>&1 || die "a location with \$IP\$ and \$NAME\$ is refused"
+deploy filled
+run_to_end
+expect filled pending "" "fragments are on mirrors alone, and there is none"
+check "... and the reason is kept" matches "$(verb why "$device" "$id")" "no mirror of the computer's site has it"
+token=$(verb mirror add depot "localhost:$mirror_port/depot" --json | json token)
+quietly verb site add here 127.0.0.0/8 --mirrors depot
+DRIPFEED_MIRROR_TOKEN=$token "$dripfeed_mirror" sync --from "https://localhost:$https_port/download" --ca "$ca" --to "$work/mirror" \
+  --key "$(verb mirror key)" --packages "$id" </dev/null >>"$work/verbs.log" 2>&1 || die "the mirror could not be filled"
+run_to_end
+expect filled succeeded SUCCESS_0 "there is one: its address and its name are filled in"
+check "... every fragment came from it" equal "$(grep -cE "GET /depot/$id/$id-[12] .* 200 .*unified_unix_agent" "$work/nginx/access.log")" 2
+check "... none from the server but the mirror's own" fails grep -E "GET /download/$id/$id-.*unified_unix_agent" "$work/server.log"
+quietly verb site remove here
+quietly verb mirror remove depot
+
 # --------------------------------------------------------------------------------------------- several, and foreign
 
 # register BASE HOST_NAME [ARGUMENTS…]
@@ -470,6 +576,41 @@ if unshare --uts true 2>/dev/null; then
   check "one package on both at once: left" equal "$(result shared "$left")" "succeeded SUCCESS_0"
   check "... right" equal "$(result shared "$right")" "succeeded SUCCESS_0"
   check "... each ran it once" equal "$(runs shared)" 2
+
+  # Groups. Deployed to one, a package is also for those who become members later.
+  contact() { # contact NAME: one check-in of the computer of that name, and all that follows
+    register "$work/$1" "$1" || say "$1 ended with an error"
+    stock_child_is_gone "$(stock_state "$work/$1" "$server_url")" 60
+  }
+  quietly verb group create staff
+  quietly verb group add staff "$device"
+  quietly verb group create arrivals --where "name = newcomer or name = straggler"
+  make_launch standing --priority 1
+  make_launch both-ways --priority 1
+  make_launch awaiting --priority 1
+  for name in standing both-ways; do quietly verb assign "${package[$name]}" --group staff; done
+  deploy both-ways
+  quietly verb assign "${package[awaiting]}" --group arrivals
+  run_to_end
+  expect standing succeeded SUCCESS_0 "deployed to a group that is filled by hand"
+  expect both-ways succeeded SUCCESS_0 "deployed to the computer, and to a group that it is in"
+  check "... it was run once" equal "$(runs both-ways)" 1
+  expect awaiting "" "" "deployed to a group with a query that is not about this computer"
+  quietly verb group add staff "$left"
+  contact left
+  check "who is added to the group has it at the next contact" equal "$(result standing "$left")" "succeeded SUCCESS_0"
+  contact newcomer
+  newcomer=$(device_of "$(stock_state "$work/newcomer" "$server_url")")
+  check "a new computer is a member of the group whose query it answers" equal "$(result awaiting "$newcomer")" "pending "
+  contact newcomer
+  check "... and has its package at the next contact" equal "$(result awaiting "$newcomer")" "succeeded SUCCESS_0"
+  quietly verb deployment cancel "$(verb status "${package[awaiting]}" --json | json jobs -1 deployment)"
+  contact straggler
+  contact straggler
+  straggler=$(device_of "$(stock_state "$work/straggler" "$server_url")")
+  check "... after it was cancelled, a member that comes later has none" equal "$(result awaiting "$straggler")" " "
+  check "... although it is one" grep -qF "$straggler" <(verb group show arrivals)
+  check "... and what ran stays" equal "$(result awaiting "$newcomer") $(runs awaiting)" "succeeded SUCCESS_0 1"
 
   # Names that are not ASCII. The stock agent says one in UTF-8 as it is in its prolog, and in its inventory with each
   # byte made a character; it also makes itself a new identifier at each run, so that nothing can be deployed to it, by

@@ -365,6 +365,24 @@ fn two_agents_on_one_machine_are_merged_once_and_then_left_alone() {
 }
 
 #[test]
+fn another_rule_for_duplicates_is_applied_to_inventories_that_stay_the_same() {
+    let mut test = TestApp::new();
+    // A virtual machine without a serial number, with two agents: the default rule cannot know that they are one.
+    let report = |test: &TestApp, device_id| say(test, device_id, &machine("", MAC, "1", &[]));
+    for device_id in [WS, LATER, WS] {
+        report(&test, device_id);
+    }
+    assert!(find(&test, WS).archived_at.is_none() && find(&test, LATER).archived_at.is_none());
+    test.app.configured.0.insert(SettingKey::Duplicates, 5);
+    report(&test, LATER);
+    assert!(find(&test, WS).archived_at.is_some(), "name and MAC address are the same");
+    let (id, before) = (find(&test, LATER).id, changes(&test, &find(&test, LATER)));
+    let record = test.app.store.read_now(move |conn| merges::of_computer(conn, id)).expect("read");
+    assert_eq!(record[0].reason, "the same name, MAC address");
+    assert_eq!(before, [""; 0], "nothing of the computer is another");
+}
+
+#[test]
 fn an_archived_computer_is_offered_nothing_until_its_next_inventory() {
     let test = TestApp::new();
     let id = active_package(&test);

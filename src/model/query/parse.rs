@@ -52,6 +52,11 @@ impl FromStr for Query {
     type Err = QueryError;
 
     fn from_str(text: &str) -> Result<Self, QueryError> {
+        // Nothing else in the language begins so.
+        #[cfg(feature = "fetch")]
+        if text.trim_start().starts_with('{') {
+            return from_json(text);
+        }
         if text.len() > MAX_LENGTH {
             return Err(QueryError::of_tree(format!("it is longer than {MAX_LENGTH} bytes")));
         }
@@ -68,6 +73,19 @@ impl FromStr for Query {
         // What printing would make longer than what can be read again is refused here.
         Self::try_from(expr)
     }
+}
+
+/// The other form. Programs write it, who have no use for a mark below a place.
+#[cfg(feature = "fetch")]
+fn from_json(text: &str) -> Result<Query, QueryError> {
+    use super::MAX_JSON_LENGTH;
+
+    if text.len() > MAX_JSON_LENGTH {
+        return Err(QueryError::of_tree(format!("as JSON it is longer than {MAX_JSON_LENGTH} bytes")));
+    }
+    let expr: Expr =
+        serde_json::from_str(text).map_err(|error| QueryError::of_tree(format!("as JSON it is none: {error}")))?;
+    Query::try_from(expr)
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -271,6 +271,17 @@ fn json_is_another_way_to_write_it() {
     ] {
         assert!(serde_json::from_str::<Query>(wrong).is_err(), "{wrong}");
     }
+    // Wherever a query is typed the other form will do.
+    assert_eq!(format!(" {json}").parse::<Query>().expect("a query"), query(text));
+    let long = format!("{{\"in_group\":\"{}\"}}", "x".repeat(MAX_JSON_LENGTH));
+    let refused =
+        [r#"{"all":[]}"#, r#"{"like":1}"#, "{", &long].map(|text| text.parse::<Query>().expect_err(text).to_string());
+    insta::assert_snapshot!(refused.join("\n").replace("the query cannot be used: ", ""), @r#"
+    "and" and "or" join two conditions or more
+    as JSON it is none: unknown variant `like`, expected one of `all`, `any`, `not`, `compare`, `custom`, `between`, `in_network`, `moment`, `has_package`, `has_software`, `in_group`, `section`, `section_between`, `has_section` at line 1 column 7
+    as JSON it is none: EOF while parsing an object at line 1 column 1
+    as JSON it is longer than 65536 bytes
+    "#);
     let deep = format!("{}{}{}", r#"{"not":"#.repeat(60), r#"{"has_package":7}"#, "}".repeat(60));
     assert!(serde_json::from_str::<Query>(&deep).is_err());
 }

@@ -5,11 +5,13 @@
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
 use crate::model::ComputerId;
 use crate::model::access::Right;
+use crate::model::query::Query;
 use crate::model::settings::SettingKey;
 use crate::service::desk::Refusal;
 use crate::service::desk::groups::Candidate;
@@ -97,6 +99,9 @@ struct GroupView {
     /// Whom it is made of; absent for one that is made by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
+    /// The query as JSON, in the form that `query` of a request takes, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_tree: Option<Value>,
     /// How many members it has.
     members: u64,
     /// How many computers are kept out by hand.
@@ -114,6 +119,7 @@ impl From<Summary> for GroupView {
         let group = summary.group;
         Self {
             name: group.name,
+            query_tree: group.query.as_deref().and_then(tree),
             query: group.query,
             members: summary.members,
             excluded: summary.excluded,
@@ -122,6 +128,11 @@ impl From<Summary> for GroupView {
             created_at: utc_text(group.created_at),
         }
     }
+}
+
+/// A query that was stored is one that can be read.
+fn tree(text: &str) -> Option<Value> {
+    serde_json::to_value(text.parse::<Query>().ok()?).ok()
 }
 
 fn list(asked: Asked<Nothing, Nothing, Nothing>) -> Result<Vec<GroupView>, Refusal> {

@@ -29,6 +29,12 @@ impl Answer {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// Plain text, one line of it.
+    pub(crate) fn is_sentence(&self) -> bool {
+        let head = self.head.to_ascii_lowercase();
+        head.contains("content-type: text/plain") && self.text().trim_end().lines().count() == 1
+    }
 }
 
 /// Whoever trusts this authority and no other.
