@@ -15,6 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format;
+#[cfg(windows)]
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::driver::chain;
 use super::vigil::Vigil;
@@ -22,7 +24,7 @@ use super::{
     Agent, AgentError, DiscoverError, Ended, Plan, SafetyError, Status, Stop, SystemMachine, discover, safety,
 };
 #[cfg(windows)]
-use super::{log_file::LogFile, service};
+use super::{MILESTONE, event_log, log_file::LogFile, service};
 use crate::clock::Clock;
 use crate::config::agent::{
     AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager, default_data_dir,
@@ -298,13 +300,13 @@ fn as_service(verb: service::Verb, options: Options) -> ExitCode {
         Err(_) => start_log(&options, false),
     }
     let work = move |stop: &Stop| {
-        tracing::info!("the service starts: dripfeed-agent {}", env!("CARGO_PKG_VERSION"));
+        tracing::info!(target: MILESTONE, "the service starts: dripfeed-agent {}", env!("CARGO_PKG_VERSION"));
         let ended = agent(&options, false, HowLong::ForEver, stop);
         if let Err(early) = &ended {
             // Nobody reads the standard error of a service.
             tracing::error!("{}", early.sentence());
         }
-        tracing::info!("the service ends");
+        tracing::info!(target: MILESTONE, "the service ends");
         ended.is_ok_and(|code| code == ExitCode::SUCCESS)
     };
     match service::run(Box::new(work)) {
@@ -316,7 +318,8 @@ fn as_service(verb: service::Verb, options: Options) -> ExitCode {
 #[cfg(windows)]
 fn log_into(options: &Options, file: LogFile) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter(options, false)).with_target(false).with_ansi(false);
-    let _ = lines.with_writer(std::sync::Mutex::new(file)).try_init();
+    let lines = lines.with_writer(std::sync::Mutex::new(file)).finish();
+    let _ = lines.with(event_log::EventLog(event_log::Application)).try_init();
 }
 
 fn inventory(json: bool) -> ExitCode {
@@ -446,7 +449,7 @@ fn tell(config: &AgentConfig) {
         tracing::warn!("the server's address was completed to {} (added: {assumed})", config.server);
     }
     if !config.passed_over.is_empty() {
-        tracing::warn!("these keys of the configuration file mean nothing here: {}", config.passed_over.join(", "));
+        tracing::warn!("these keys of the configuration file are not taken: {}", config.passed_over.join(", "));
     }
     if !config.verify {
         tracing::error!(

@@ -1,40 +1,31 @@
 //! The driver: engine's actions → I/O → events; contacts in between.
 
+mod executing;
+mod fetching;
+
 use std::cell::{Cell, RefCell};
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::contact::{ContactError, Contacts, Link};
-use super::execute::{self, ExecuteRequest};
 use super::identity::{Identity, IdentityError};
 use super::machine::{Machine, Stop};
-use super::people::{self, Answer, Question};
 use super::progress::Progress;
 use super::sources::Sources;
-use super::unpack::unpack;
 use super::vigil::Vigil;
-use super::workdir::{Known, PackageDir, WorkDir, WorkDirError, judge_info};
-use super::{USER_AGENT, contact};
-use crate::archive::{AssembleError, assemble};
+use super::workdir::{WorkDir, WorkDirError};
+use super::{MILESTONE, USER_AGENT, contact};
 use crate::config::agent::AgentConfig;
 use crate::disk;
-use crate::engine::{Action, Engine, Event, Failure};
+use crate::engine::{Action, Engine, Event};
 use crate::fetch::{BasicAuth, Bucket, Client, ClientOptions, FetchError, InvalidUrl, Proxies, Secret, Url};
-use crate::model::limits::{ArchiveLimits, ReplyLimits};
-use crate::model::{
-    Action as PackageAction, ByteSize, FragmentCount, FragmentNumber, Hasher, Location, OsFamily, PackageId, Priority,
-    ResultCode, TreeKey, UnixTime,
-};
-use crate::protocol::Info;
+use crate::model::{PackageId, ResultCode, UnixTime};
 
-/// The largest fragment: what a package of one fragment may have. A body without an end would fill the disk.
-const MAX_FRAGMENT: u64 = 64 << 30;
-/// Room that a download leaves to everybody else.
-const RESERVE: u64 = 64 << 20;
 /// A request may take that long; behind a ceiling a fragment has a day.
 const REQUEST_DEADLINE: Duration = Duration::from_hours(1);
 const SLOW_REQUEST_DEADLINE: Duration = Duration::from_hours(24);
@@ -42,8 +33,6 @@ const SLOW_REQUEST_DEADLINE: Duration = Duration::from_hours(24);
 const STEP: Duration = Duration::from_hours(1);
 /// A new name is of a moment of the last day: two agents that start together on one host do not get the same.
 const NAME_SPREAD: Duration = Duration::from_hours(24);
-/// Archive, what it unpacks to, and as much again for what the command installs: the stock Windows agent's rule.
-const ROOM_PER_ARCHIVE: u64 = 3;
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +82,8 @@ pub struct Agent<'a> {
     vigil: Vigil,
     bucket: Option<RefCell<Bucket>>,
     sources: RefCell<Sources>,
+    /// Results that no disk took: told from memory, as long as there is one.
+    unkept: RefCell<BTreeMap<PackageId, ResultCode>>,
     /// Was it started anew, with everybody else at the site, or did a person ask it to read its configuration?
     is_fresh: bool,
     /// The latest time that was told: time never goes back for the engine.
@@ -136,6 +127,7 @@ impl<'a> Agent<'a> {
             vigil: Vigil::default(),
             bucket: config.bandwidth.map(|rate| RefCell::new(Bucket::new(rate, machine.now()))),
             sources: RefCell::new(Sources::read(&config.state_dir)),
+            unkept: RefCell::default(),
             is_fresh: true,
             latest: Cell::new(machine.now()),
         })
@@ -326,7 +318,7 @@ impl<'a> Agent<'a> {
             Action::FetchFragment { package, number } => self.fetch_fragment(package, number),
             Action::Execute(package) => self.execute(package),
             Action::Keep { package, code } => {
-                tracing::warn!(package.id = %package, "package {package} is given up: {code}");
+                tracing::warn!(target: MILESTONE, { package.id = %package }, "package {package} is given up: {code}");
                 self.work.package(package).keep(&code, self.now())?;
                 Ok(Event::ResultKept(package))
             }
@@ -338,283 +330,12 @@ impl<'a> Agent<'a> {
         }
     }
 
-    fn fetch_info(&self, package: PackageId) -> Result<Event, AgentError> {
-        let directory = self.work.package(package);
-        match self.info_of(package, &directory) {
-            Ok((Known::Info(info), document)) => {
-                directory.store_info(&document, info.fragments)?;
-                tracing::info!(
-                    package.id = %package,
-                    "package {package}: {} of priority {}, fragments: {}",
-                    info.action.as_str(),
-                    info.priority,
-                    info.fragments
-                );
-                Ok(Event::InfoStored { package, info: directory.task_info(&info, &self.zone) })
-            }
-            Ok((Known::Refused(code), _)) => {
-                tracing::warn!(package.id = %package, "the info file of package {package} cannot be carried out: {code}");
-                self.give_up(package, &code)
-            }
-            Ok((Known::Nothing, _)) => {
-                tracing::warn!(package.id = %package, "the info file of package {package} is not one");
-                directory.count_info_try()?;
-                Ok(Event::InfoFailed { package, failure: Failure::Wrong })
-            }
-            Err(error) => {
-                tracing::warn!(package.id = %package, "no info file of package {package}: {}", chain(&error));
-                directory.count_info_try()?;
-                Ok(Event::InfoFailed { package, failure: error.failure() })
-            }
-        }
-    }
-
-    fn info_of(&self, package: PackageId, directory: &PackageDir<'_>) -> Result<(Known, Vec<u8>), FetchError> {
-        let Some(offer) = directory.offered() else {
-            // Left by a stock agent, and the server has not named it since.
-            return Ok((Known::Nothing, Vec::new()));
-        };
-        // Always over TLS: it carries the command, and the digest that proves the rest.
-        let url: Url = offer.info_location.url("https", TreeKey::Info { package }).parse()?;
-        disk::checkpoint("agent.info.asking");
-        let document = self.client.get(&url, ReplyLimits::DEFAULT.info)?;
-        disk::checkpoint("agent.info.came");
-        Ok((judge_info(package, &document), document))
-    }
-
-    fn give_up(&self, package: PackageId, code: &ResultCode) -> Result<Event, AgentError> {
-        let code = self.work.package(package).keep(code, self.now())?;
-        Ok(Event::GaveUp { package, code, priority: Priority::DEFAULT })
-    }
-
-    fn fetch_fragment(&self, package: PackageId, number: FragmentNumber) -> Result<Event, AgentError> {
-        let directory = self.work.package(package);
-        let info = match directory.known() {
-            Known::Info(info) => info,
-            Known::Refused(code) => return self.give_up(package, &code),
-            // It was there a moment ago: somebody took it away.
-            Known::Nothing => return self.give_up(package, &ResultCode::error("DOWNLOAD_INFO")),
-        };
-        // Left by a stock agent, and the server has not named it since.
-        let Some(offer) = directory.offered() else {
-            did_not_come(package, number, "its source is not known until the server names it again");
-            return Ok(Event::FragmentFailed { package, number, failure: Failure::Missing });
-        };
-        let source =
-            self.sources.borrow().choose(package, &offer.fragment_location, &offer.more_locations, self.now()).clone();
-        let from = (&source, package);
-        match self.collect(&directory, &info, number, &source) {
-            Ok(()) => {
-                self.sources.borrow_mut().worked(self.work.state(), from);
-                Ok(Event::FragmentStored { package, number })
-            }
-            Err(error) => {
-                let (failure, why) = (error.failure(), chain(&error));
-                did_not_come(package, number, &why);
-                if error.is_sources_fault() && !self.stop.is_asked() {
-                    let random = |span| self.machine.random(span);
-                    let (state, now) = (self.work.state(), self.now());
-                    self.sources.borrow_mut().failed(state, from, failure, &why, now, random);
-                }
-                Ok(Event::FragmentFailed { package, number, failure })
-            }
-        }
-    }
-
-    /// Fetches a fragment into its `.part`, goes on where that ends, and gives it its name.
-    fn collect(
-        &self,
-        directory: &PackageDir<'_>,
-        info: &Info,
-        number: FragmentNumber,
-        source: &Location,
-    ) -> Result<(), CollectError> {
-        let key = TreeKey::Fragment { package: info.package, number };
-        let url: Url = source.url(info.scheme.as_str(), key).parse().map_err(FetchError::from)?;
-        let part = directory.part(number);
-        let there = fs::metadata(&part).map_or(0, |metadata| metadata.len());
-        let room = self.machine.free_space(directory.path()).unwrap_or(u64::MAX);
-        let limit = there.saturating_add(room.saturating_sub(RESERVE)).min(MAX_FRAGMENT);
-        let mut begins = 0;
-        disk::checkpoint("agent.fragment.asking");
-        let fetched = self.client.get_to(&url, there, limit, |start| {
-            begins = start;
-            let mut file = open_private(&part, start == 0)?;
-            file.seek(SeekFrom::Start(start))?;
-            Ok(Part { file, agent: self, package: info.package })
-        });
-        let length = match fetched {
-            Ok((kept, length)) if length > 0 => {
-                if !is_as_built(&part, info, number)? {
-                    // Nothing of it is worth going on from.
-                    open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
-                    // What came before may be another source's: only who gave the whole is to blame.
-                    let url = url.to_string();
-                    return Err(if begins == 0 { CollectError::Damaged { url } } else { CollectError::Mixed { url } });
-                }
-                directory.fragment_came(number, kept.file)?;
-                length
-            }
-            Ok(_) => return Err(CollectError::Empty { url: url.to_string() }),
-            Err(error) => {
-                if matches!(error, FetchError::TooLarge { .. } | FetchError::WrongRange { .. }) {
-                    // What is there is no beginning of anything: the next attempt starts anew, and the disk is free.
-                    open_private(&part, true).map_err(|source| WorkDirError::Io { path: part, source })?;
-                }
-                return Err(error.into());
-            }
-        };
-        tracing::info!(
-            package.id = %info.package,
-            fragment.number = %number,
-            size_bytes = length,
-            "stored fragment {number} of {} of package {}",
-            info.fragments,
-            info.package
-        );
-        Ok(())
-    }
-
-    fn execute(&self, package: PackageId) -> Result<Event, AgentError> {
-        let directory = self.work.package(package);
-        let done = |code: &ResultCode| -> Result<Event, AgentError> {
-            let code = directory.keep(code, self.now())?;
-            tracing::info!(package.id = %package, "package {package}: {code}");
-            Ok(Event::Executed { package, code })
-        };
-        // Decided before, whatever the engine thinks: nothing is run twice.
-        if let Some(code) = directory.result() {
-            return done(&code);
-        }
-        if directory.was_started() {
-            return done(&ResultCode::error("EXECUTE_INTERRUPTED"));
-        }
-        let info = match directory.known() {
-            Known::Info(info) => info,
-            Known::Refused(code) => return done(&code),
-            Known::Nothing => return done(&ResultCode::error("DOWNLOAD_INFO")),
-        };
-        if directory.task_info(&info, &self.zone).not_before.is_some_and(|moment| moment > self.now()) {
-            // The server moved it since the engine was told.
-            return Ok(Event::Delayed(package));
-        }
-        self.progress.executing(package);
-        match self.prepare(&directory, &info) {
-            Ok(()) => {}
-            Err(NotReady::Lost(missing)) => {
-                tracing::warn!(package.id = %package, "package {package}: {} fragments are to be fetched again", missing.len());
-                directory.fragments_lost(&missing)?;
-                return Ok(Event::FragmentsLost { package, missing });
-            }
-            Err(NotReady::Failed(code, why)) => {
-                tracing::error!(package.id = %package, "package {package} is not executed: {why}");
-                return done(&code);
-            }
-        }
-        match self.ask_people(&info) {
-            Answer::Abort => return done(&ResultCode::error("ABORTED")),
-            Answer::Delay => {
-                // Built again when it is asked for again; until then the room is somebody else's.
-                directory.clear()?;
-                return Ok(Event::Delayed(package));
-            }
-            Answer::Nobody | Answer::GoOn | Answer::CountedDown => {}
-        }
-        directory.journal_start(self.now())?;
-        let code = execute::run(
-            &ExecuteRequest {
-                action: &info.action,
-                package,
-                directory: &directory.unpacked(),
-                install_path: self.work.state(),
-                timeout: self.work.settings().execution_timeout.span(),
-                output: &directory.output(),
-            },
-            &|| self.stop.is_urgent(),
-        );
-        // A store has no exit code.
-        let code = if matches!(info.action, PackageAction::Store { .. }) { code } else { info.exit_codes.judge(code) };
-        disk::checkpoint("agent.execute.ran");
-        let event = done(&code)?;
-        // The result is on the disk, so whatever becomes of the message changes nothing.
-        self.tell_people(&info);
-        Ok(event)
-    }
-
-    /// Asks whoever is there, if the package wants that. People take their time, and the watchdog is told how long.
-    fn ask_people(&self, info: &Info) -> Answer {
-        let Some(notify) = &info.notify else { return Answer::Nobody };
-        disk::checkpoint("agent.people.asking");
-        let question = Question::from(notify);
-        self.vigil.allow(question.patience().saturating_add(STEP));
-        let answer = self.machine.people().ask(&question, &|| self.stop.is_asked());
-        self.allow_a_step();
-        tracing::info!(package.id = %info.package, ?answer, "package {}: whoever is there was asked: {answer:?}", info.package);
-        disk::checkpoint("agent.people.answered");
-        answer
-    }
-
-    /// Tells whoever is there, if the package has something to say.
-    fn tell_people(&self, info: &Info) {
-        if let Some(text) = info.done.as_ref().and_then(people::message) {
-            self.vigil.allow(people::MESSAGE_TIME.saturating_add(STEP));
-            self.machine.people().tell(&text, &|| self.stop.is_asked());
-        }
-    }
-
-    /// Fragments → archive → proof → files. Nothing has been run when it fails.
-    fn prepare(&self, directory: &PackageDir<'_>, info: &Info) -> Result<(), NotReady> {
-        let unpacked = directory.unpacked();
-        if info.fragments == FragmentCount::NONE {
-            disk::atomic::remove_tree(&unpacked).map_err(NotReady::of_disk)?;
-            return disk::atomic::create_dir_private(&unpacked).map_err(NotReady::of_disk);
-        }
-        let missing = directory.missing(info.fragments);
-        if !missing.is_empty() {
-            return Err(NotReady::Lost(missing));
-        }
-        // What an attempt before this one left takes room, too.
-        directory.clear().map_err(|error| NotReady::of_work(&error))?;
-        let size = directory.archive_size(info.fragments).map_err(NotReady::of_disk)?;
-        let need = size.saturating_mul(ROOM_PER_ARCHIVE);
-        if self.machine.free_space(directory.path()).is_ok_and(|room| room < need) {
-            let why = format!("less than {} are free", ByteSize(need));
-            return Err(NotReady::Failed(ResultCode::error("OUT_OF_SPACE"), why));
-        }
-        let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;
-        let archive = open_private(&build.join("archive"), true).map_err(NotReady::of_disk)?;
-        let digests: Vec<_> = [info.digest, info.sha256].into_iter().flatten().collect();
-        let open = |number| {
-            disk::checkpoint("agent.execute.assembling");
-            File::open(directory.fragment(number))
-        };
-        let verified = match assemble(info.fragments, &digests, open, archive) {
-            Ok(verified) => verified,
-            Err(AssembleError::Missing { number } | AssembleError::Read { number, .. }) => {
-                return Err(NotReady::Lost(vec![number]));
-            }
-            Err(error @ (AssembleError::WrongDigest { .. } | AssembleError::Unproven)) => {
-                // Whole when it came, and not any more: the disk did it, and only that fragment is fetched again.
-                let damaged = damaged(directory, info);
-                if !damaged.is_empty() {
-                    return Err(NotReady::Lost(damaged));
-                }
-                return Err(NotReady::Failed(ResultCode::error("BAD_DIGEST"), chain(&error)));
-            }
-            Err(AssembleError::Write(error)) => return Err(NotReady::of_disk(error)),
-        };
-        disk::checkpoint("agent.execute.assembled");
-        unpack(verified, size, &unpacked, this_system(), &ArchiveLimits::DEFAULT)
-            .map_err(|error| NotReady::Failed(error.result_code(), chain(&error)))?;
-        directory.drop_build();
-        disk::checkpoint("agent.execute.unpacked");
-        Ok(())
-    }
-
     fn report(&self, identity: &Identity, package: PackageId) -> Result<Event, AgentError> {
         let directory = self.work.package(package);
         // The disk is the truth; without a result there is nothing to tell, and nothing is invented.
-        let Some(code) = directory.result() else { return Ok(Event::ReportTaken(package)) };
+        let Some(code) = self.unkept.borrow().get(&package).cloned().or_else(|| directory.result()) else {
+            return Ok(Event::ReportTaken(package));
+        };
         let event = match self.link().report(&identity.device_id, package, &code) {
             Ok(()) => {
                 tracing::info!(package.id = %package, "reported {code} for package {package}");
@@ -629,153 +350,17 @@ impl<'a> Agent<'a> {
         Ok(event)
     }
 
-    /// After the first attempt to report, whatever came of it: a restart must not wait for a server that is away, and
-    /// the result is on the disk. Only after an action that ran to its end.
-    fn post_command(&self, directory: &PackageDir<'_>, code: &ResultCode) -> Result<(), AgentError> {
-        let Some(post) = directory.offered().and_then(|offer| offer.post_command) else { return Ok(()) };
-        let interrupted = *code == ResultCode::error("EXECUTE_INTERRUPTED");
-        if !directory.was_started() || interrupted || !directory.journal_post(self.now())? {
-            return Ok(());
-        }
-        let timeout = self.work.settings().execution_timeout.span();
-        tracing::info!("post-command: {}", post.as_str());
-        if let Err(error) = execute::run_post_command(&post, &directory.unpacked(), timeout) {
-            tracing::warn!("the post-command failed: {}", chain(&error));
-        }
-        disk::checkpoint("agent.post.ran");
-        Ok(())
-    }
-
     /// What cannot be removed now is removed, or reported again, at the next start.
     fn forget(&self, package: PackageId) {
+        self.unkept.borrow_mut().remove(&package);
         if let Err(error) = self.work.package(package).remove() {
             tracing::warn!(package.id = %package, "package {package} leaves files behind: {}", chain(&error));
         }
     }
 }
 
-/// Why a fragment is not there.
-#[derive(Debug, thiserror::Error)]
-enum CollectError {
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    #[error(transparent)]
-    WorkDir(#[from] WorkDirError),
-    #[error("{url} is empty")]
-    Empty { url: String },
-    #[error("{url} gives other bytes than were built")]
-    Damaged { url: String },
-    #[error("what came before and what {url} went on with are not what was built; all of it is fetched again")]
-    Mixed { url: String },
-}
-
-impl CollectError {
-    fn failure(&self) -> Failure {
-        match self {
-            Self::Fetch(error) => error.failure(),
-            Self::WorkDir(_) => Failure::Transient,
-            Self::Empty { .. } | Self::Damaged { .. } | Self::Mixed { .. } => Failure::Wrong,
-        }
-    }
-
-    /// Would another source do better?
-    fn is_sources_fault(&self) -> bool {
-        match self {
-            // A beginning that cannot be continued is ours, and so is a full disk.
-            Self::Fetch(FetchError::Sink { .. } | FetchError::WrongRange { .. })
-            | Self::WorkDir(_)
-            | Self::Mixed { .. } => false,
-            Self::Fetch(_) | Self::Empty { .. } | Self::Damaged { .. } => true,
-        }
-    }
-}
-
-fn did_not_come(package: PackageId, number: FragmentNumber, why: &str) {
-    tracing::warn!(
-        package.id = %package,
-        fragment.number = %number,
-        "fragment {number} of package {package} did not come: {why}"
-    );
-}
-
 fn deadline(config: &AgentConfig) -> Duration {
     if config.bandwidth.is_some() { SLOW_REQUEST_DEADLINE } else { REQUEST_DEADLINE }
-}
-
-/// Are these the bytes that were built, as far as the info file says? (Only our server's says it of each fragment.)
-fn is_as_built(path: &Path, info: &Info, number: FragmentNumber) -> Result<bool, WorkDirError> {
-    let Some(expected) = info.fragment_sha256.get(number.number() as usize - 1) else { return Ok(true) };
-    let failed = |source| WorkDirError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = Hasher::new(expected.algorithm());
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher.finish() == *expected),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-}
-
-/// The fragments on the disk that are not what was built, as far as that can be told.
-fn damaged(directory: &PackageDir<'_>, info: &Info) -> Vec<FragmentNumber> {
-    let numbers = info.fragments.numbers();
-    numbers.filter(|number| !is_as_built(&directory.fragment(*number), info, *number).unwrap_or(false)).collect()
-}
-
-/// Why a package cannot be executed.
-enum NotReady {
-    Lost(Vec<FragmentNumber>),
-    Failed(ResultCode, String),
-}
-
-impl NotReady {
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-    fn of_disk(error: io::Error) -> Self {
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        Self::Failed(ResultCode::error(if full { "OUT_OF_SPACE" } else { "BUILD" }), chain(&error))
-    }
-
-    fn of_work(error: &WorkDirError) -> Self {
-        match error {
-            WorkDirError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Self::Failed(ResultCode::error("OUT_OF_SPACE"), chain(error))
-            }
-            WorkDirError::Io { .. } | WorkDirError::Locked { .. } => {
-                Self::Failed(ResultCode::error("BUILD"), chain(error))
-            }
-        }
-    }
-}
-
-/// A fragment under way. A stop ends the transfer; what came is kept. A ceiling holds it up: the rest waits in the
-/// network's buffers, so that the source slows down, too.
-struct Part<'a> {
-    file: File,
-    agent: &'a Agent<'a>,
-    package: PackageId,
-}
-
-impl Write for Part<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.agent.stop.is_asked() {
-            return Err(io::Error::other("the agent was told to stop"));
-        }
-        let written = self.file.write(bytes)?;
-        disk::checkpoint("agent.fragment.written");
-        self.agent.progress.received(self.package, written);
-        if let Some(bucket) = &self.agent.bucket {
-            let until = bucket.borrow_mut().take(self.agent.now(), u64::try_from(written).unwrap_or(u64::MAX));
-            while self.agent.now() < until && !self.agent.stop.is_any() {
-                self.agent.machine.wait(until);
-            }
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 fn open_private(path: &Path, empty: bool) -> io::Result<File> {
@@ -784,16 +369,6 @@ fn open_private(path: &Path, empty: bool) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-fn this_system() -> OsFamily {
-    if cfg!(windows) {
-        OsFamily::Windows
-    } else if cfg!(target_os = "macos") {
-        OsFamily::Macos
-    } else {
-        OsFamily::Linux
-    }
 }
 
 /// An error with all its causes, on one line.
@@ -814,14 +389,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::rc::Rc;
 
     use super::*;
-    use crate::agent::people::{LONGEST_WAIT, MESSAGE_TIME, People};
+    use crate::agent::people::{Answer, LONGEST_WAIT, MESSAGE_TIME, People, Question};
     use crate::config::agent::AgentOpts;
     use crate::model::Minutes;
     use crate::model::settings::DownloadSettings;
+    use crate::protocol::Info;
 
     /// People who note, while they are asked or told, how long the watchdog has been promised that it may take.
     #[derive(Clone)]

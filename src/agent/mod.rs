@@ -36,6 +36,8 @@ pub mod cli;
 mod contact;
 mod discover;
 mod driver;
+#[cfg(any(windows, test))]
+mod event_log;
 mod execute;
 mod identity;
 mod inventory;
@@ -69,6 +71,9 @@ pub use workdir::WorkDirError;
 /// `User-Agent`: a name and a version that every stock server from 2.2 on accepts (the version is read as 2.0), and the
 /// word by which our server knows its own agent (ocs-protocol 1.2). The stock server keeps 50 characters of it.
 pub const USER_AGENT: &str = concat!("OCS-NG_unified_unix_agent_v2.0.1-dripfeed-", env!("CARGO_PKG_VERSION"));
+
+/// The target of log lines that somebody looks for long afterwards: the event log of Windows takes them.
+pub(crate) const MILESTONE: &str = "dripfeed::milestone";
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use windows_service::service_control_handler::{self, ServiceControlHandlerResult
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_service::{Error, service_dispatcher};
 
-use super::{SafetyError, Stop, safety};
+use super::{SafetyError, Stop, event_log, safety};
 use crate::disk;
 
 /// What the service manager knows it by.
@@ -173,6 +173,9 @@ fn install(setup: &Setup) -> Result<String, ServiceError> {
     for error in told.into_iter().filter_map(Result::err) {
         tracing::warn!("the service is installed, but not as it should be: {}", super::driver::chain(&error));
     }
+    if let Err(error) = event_log::register() {
+        tracing::warn!("entries of the event log will not be shown in words: {error}");
+    }
     let (program, log) = (program.display(), setup.log());
     Ok(format!("installed \"{NAME}\" ({program}); start it with dripfeed-agent service start; log: {}", log.display()))
 }
@@ -192,6 +195,10 @@ fn remove() -> Result<String, ServiceError> {
         wait_for(&service, ServiceState::Stopped, "its end")?;
     }
     service.delete()?;
+    // An older agent did not register there.
+    if let Err(error) = event_log::unregister() {
+        tracing::debug!("the event log keeps its registration: {error}");
+    }
     Ok(format!("removed \"{NAME}\"; what it keeps is still there"))
 }
 

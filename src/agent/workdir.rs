@@ -258,6 +258,11 @@ impl PackageDir<'_> {
         &self.path
     }
 
+    /// Whose it is.
+    pub(crate) fn id(&self) -> PackageId {
+        self.package
+    }
+
     /// Is there such a directory?
     pub(crate) fn exists(&self) -> bool {
         self.path.is_dir()
@@ -460,6 +465,14 @@ impl PackageDir<'_> {
     pub(crate) fn drop_build(&self) {
         // It goes with the package's directory at the latest.
         let _ = disk::atomic::remove_tree(&self.path.join("build"));
+    }
+
+    /// The fragments are not needed any more, for the room that they take.
+    pub(crate) fn drop_fragments(&self) {
+        for number in self.present() {
+            // What stays goes with the package's directory.
+            let _ = disk::atomic::remove_file(&self.fragment(number));
+        }
     }
 
     /// Where the archive is unpacked to.

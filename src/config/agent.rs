@@ -22,7 +22,14 @@
 //! | `[agent] connection-timeout`, `read-timeout` | `connect_timeout`, `read_timeout`, in seconds |
 //! | `[agent] debug` | `debug`, but bodies and keys are never told |
 //!
-//! The others are passed over, and told once at the start. In a `.toml` file a key that is not known is refused.
+//! The others are passed over, and told once at the start; of some it is told why:
+//!
+//! | OCO | why it is not taken |
+//! |---|---|
+//! | `[agent] agent-key`, `[server] server-key` | they prove an OCO agent and an OCO server to each other; nothing here speaks that protocol |
+//! | `[agent] query-interval` | how often contacts are made is the server's word here (`PROLOG_FREQ`, in hours), so that one setting holds for all |
+//!
+//! In a `.toml` file a key that is not known is refused.
 
 use std::fmt;
 use std::fs::File;
@@ -137,7 +144,7 @@ pub struct AgentOpts {
     /// Check certificates?
     #[serde(alias = "ssl")]
     pub verify: Option<bool>,
-    /// Keys of a stock or OCO agent's file that mean nothing here, as `key (line n)`.
+    /// Keys of a stock or OCO agent's file that are not taken, as `key (line n)`, some with the reason.
     #[serde(skip)]
     pub passed_over: Vec<String>,
     /// What the environment says of proxies, for whoever says nothing else.
@@ -296,7 +303,9 @@ impl AgentOpts {
             (_, "wait" | "start_delay") => self.start_delay = Some(seconds()?),
             // Hostile or huge: what is told must be bounded.
             _ if self.passed_over.len() < 50 => {
-                self.passed_over.push(format!("{} (line {line})", key.chars().take(40).collect::<String>()));
+                let name: String = key.chars().take(40).collect();
+                let why = why_passed_over(section, key).map(|why| format!(": {why}")).unwrap_or_default();
+                self.passed_over.push(format!("{name} (line {line}{why})"));
             }
             _ => {}
         }
@@ -388,6 +397,17 @@ impl AgentOpts {
     }
 }
 
+/// Why a key of an OCO agent is not taken, where somebody could expect that it is.
+fn why_passed_over(section: &str, key: &str) -> Option<&'static str> {
+    match (section, key) {
+        ("agent", "agent-key") | ("server", "server-key") => {
+            Some("a key of the OCO protocol, which is not spoken here")
+        }
+        ("agent", "query-interval") => Some("the server says how often contacts are made, by PROLOG_FREQ"),
+        _ => None,
+    }
+}
+
 /// The proxies, as far as the configuration and the environment say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AgentProxies {
@@ -424,7 +444,7 @@ pub struct AgentConfig {
     pub connect_timeout: Duration,
     /// Without a single byte.
     pub read_timeout: Duration,
-    /// Keys of a stock or OCO agent's file that mean nothing here.
+    /// Keys of a stock or OCO agent's file that are not taken.
     pub passed_over: Vec<String>,
     /// User and password.
     pub credentials: Option<(String, Hidden)>,
@@ -612,11 +632,15 @@ mod tests {
         assert_eq!(AgentOpts::from_stock("wait=init").expect("a stock file").start_delay, None);
         assert!(AgentOpts::from_stock("wait=soon").is_err());
 
-        let oco = "[agent]\nconnection-timeout = 3.05\nread-timeout = 150\ndebug = 0\nchunk-size = 8192\n\n[server]\napi-url = https://oco.example:8443/api-agent.php\nserver-key = x\n";
+        let oco = "[agent]\nconnection-timeout = 3.05\nread-timeout = 150\ndebug = 0\nchunk-size = 8192\n\n[server]\napi-url = https://oco.example:8443/api-agent.php\nserver-key = x\n\n[agent]\nquery-interval = 60\n";
         let config = AgentOpts::from_stock(oco).expect("an OCO file").check().expect("a configuration");
         assert_eq!(config.server, "https://oco.example:8443/ocsinventory");
         assert_eq!((config.connect_timeout.as_secs(), config.read_timeout.as_secs()), (3, 150));
-        assert_eq!(config.passed_over, ["chunk-size (line 5)", "server-key (line 9)"]);
+        insta::assert_snapshot!(config.passed_over.join("\n"), @r"
+        chunk-size (line 5)
+        server-key (line 9: a key of the OCO protocol, which is not spoken here)
+        query-interval (line 12: the server says how often contacts are made, by PROLOG_FREQ)
+        ");
     }
 
     #[test]

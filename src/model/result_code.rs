@@ -120,7 +120,7 @@ impl ResultCode {
             "ERR_BAD_PARAM" => "the package has no command or path, or an action that the agent does not know",
             "ERR_BUILD" => "the archive could not be put together or unpacked",
             "ERR_CLEAN" => "the agent could not remove its working directory",
-            "ERR_DONE_FAILED" => "the agent could not read back the result it had stored",
+            "ERR_DONE_FAILED" => "it was executed, but the agent could not keep the result, or read it back",
             "ERR_DOWNLOAD_INFO" => {
                 "the info file could not be fetched: check the info location and the agent's CA file"
             }
@@ -163,7 +163,8 @@ impl ResultCode {
             "ERR_BAD_DIGEST" => {
                 "run dripfeed package verify; if the tree is right, a mirror or a proxy in between gives out something else"
             }
-            "ERR_BAD_ID" | "ERR_DONE_FAILED" => "retry: the agent's directory held something of another package",
+            "ERR_BAD_ID" => "retry: the agent's directory held something of another package",
+            "ERR_DONE_FAILED" => "look at the disk and at what is installed there; a retry executes the package again",
             "ERR_BAD_PARAM" | "ERR_NO_PARAM" => "build the package anew with a command or a path",
             "ERR_BUILD" | "ERR_UNZIP" => {
                 "look at the free space and the permissions of the agent's directory there, then retry"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Our agent for Windows against our server, under wine: check-in, inventory, packages, time-out, service.
+# Our agent for Windows against our server, under wine: check-in, inventory, packages, time-out, people, service.
 #
 #   cargo build --release && tests/interop/wine.sh
 #
@@ -16,7 +16,7 @@ NAME=wine
 . tests/interop/lib.sh
 DRIPFEED_AGENT=${DRIPFEED_AGENT:-${DRIPFEED:-${CARGO_TARGET_DIR:-$PWD/target}/release/dripfeed}} # the other agent is built here
 begin
-install_packages gcc-mingw-w64-x86-64 wine wine64 zip
+install_packages gcc-mingw-w64-x86-64 wine wine64 zip xvfb xdotool
 if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$TARGET" ] && ! rustup target add "$TARGET" >/dev/null 2>&1; then
   say "SKIPPED: Rust's library for $TARGET is not here, and rustup could not fetch it"
   [ "${CI:-}" = true ] && exit 1
@@ -34,12 +34,14 @@ export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml='
 unset DISPLAY
 server_pid=
 companion=
+screen_pid=
 finish() {
   local status=$?
   trap - EXIT
   end_process "$companion"
   end_process "$server_pid"
   wineserver -k 2>/dev/null || true
+  end_process "$screen_pid"
   if [ "$status" != 0 ] || [ "$failed" != 0 ]; then
     tell_logs "$work/server.log" "$work/verbs.log" "$work/agent.log" "$work/unit.log" "$work/wine.log" "$program_data/agent.log"
   fi
@@ -196,6 +198,58 @@ before=$(grown)
 sleep 3
 check "and everything that it had started is ended" equal "$(grown)" "$before"
 
+# ---------------------------------------------------------------------------------------------------------- people
+
+# Wine sends no messages to sessions, so what is seen here is the agent's own message box.
+ask=(--action execute --command 'echo ran>>C:\dripfeed\asked' --notify-text 'Save &amp; <b>close</b>')
+make "nobody sees it" "${ask[@]}" --notify-countdown 2 --can-abort --can-delay
+check "a question that cannot be shown does not hold a package up" expect_code 0 agent once
+expect "nobody sees it" "its countdown goes on" "succeeded SUCCESS"
+# What runs already has no screen.
+wineserver -k 2>/dev/null || true
+timeout 60 wineserver -w
+exec 5>"$work/display"
+Xvfb -displayfd 5 -screen 0 800x600x24 -nolisten tcp </dev/null >/dev/null 2>&1 &
+screen_pid=$!
+exec 5>&-
+wait_until 30 test -s "$work/display" || die "Xvfb does not start"
+DISPLAY=:$(cat "$work/display")
+export DISPLAY
+window() { xdotool search --name '^Software installation$' 2>/dev/null | tail -n 1; }
+is_asked() { [ -n "$(window)" ]; }
+answer() { # answer KEY: until the agent has ended, for a key may come before the window listens
+  local asked
+  agent once >>"$work/verbs.log" &
+  asked=$!
+  wait_until 60 is_asked || { end_process "$asked"; return 1; }
+  while kill -0 "$asked" 2>/dev/null; do
+    xdotool windowfocus "$(window)" key "$1" 2>/dev/null || true
+    sleep 0.5
+  done
+  wait "$asked"
+}
+make "refused" "${ask[@]}" --notify-countdown 600 --can-abort --can-delay
+check "a question is shown, and answered with No" answer n
+expect "refused" "the person refuses" "failed ERR_ABORTED"
+make "wanted" "${ask[@]}" --notify-countdown 600 --can-abort
+check "another is answered with Yes" answer y
+expect "wanted" "it is done" "succeeded SUCCESS"
+make "put off" "${ask[@]}" --notify-countdown 0 --can-delay
+check "another is put off with No" answer n
+check "put off: nothing is told" matches "$(result_of "${package["put off"]}" "$device")" '^(offered|downloading)'
+check "and it is asked again, with Yes" answer y
+expect "put off" "it is done then" "succeeded SUCCESS"
+make "not answered" "${ask[@]}" --notify-countdown 3
+check "a question that nobody answers" expect_code 0 agent once
+expect "not answered" "goes on when its countdown ends" "succeeded SUCCESS"
+check "nothing is shown any more" fails is_asked
+check "what was refused did not run" equal "$(tr -d '\r' <"$WINEPREFIX/drive_c/dripfeed/asked" | tr '\n' ' ')" 'ran ran ran ran '
+unset DISPLAY
+wineserver -k 2>/dev/null || true
+timeout 60 wineserver -w
+end_process "$screen_pid"
+screen_pid=
+
 # --------------------------------------------------------------------------------------------------------- service
 
 # Wine ends its services with the last program that is none.
@@ -203,6 +257,9 @@ wine ping -n 600 127.0.0.1 </dev/null >/dev/null 2>&1 &
 companion=$!
 check "a service that is not there cannot be started" expect_code 2 agent service start
 check "it is installed" expect_code 0 agent service install
+event_source='HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\dripfeed-agent'
+knows_source() { wine reg query "$event_source" </dev/null 2>/dev/null | grep -q "$1"; }
+check "the event log knows how to read its entries" knows_source 'EventCreate.exe'
 check "but not twice" expect_code 2 agent service install
 make "by service" "$work/setup.zip" --action launch --command "my-setup.cmd 0"
 check "it starts" expect_code 0 agent service start
@@ -212,6 +269,7 @@ check "a second agent is refused meanwhile" expect_code 1 agent once
 check "it stops" expect_code 0 agent service stop
 check "it writes a log" grep -q 'the service ends' "$program_data/agent.log"
 check "it is removed" expect_code 0 agent service remove
+check "from the event log, too" fails knows_source EventMessageFile
 check "what it keeps is still there" test -s "$state/ocsinv.conf"
 
 say "$((SECONDS - began)) s without what was installed"

@@ -880,6 +880,36 @@ fn a_post_command_runs_once_after_the_report() {
     assert_eq!(fs::read_to_string(mark).expect("run"), "post\n");
 }
 
+#[test]
+fn a_result_that_no_disk_takes_is_told_from_memory_and_nothing_is_done_twice() {
+    let bench = Bench::new();
+    let mark = bench.home.path().join("mark");
+    // A file where the package's directory was: not even root can write below it.
+    let spoil = "cd ../.. && mv 7 elsewhere && : >7";
+    bench.server.publish(7, execute(&format!("echo executed >> {}; {spoil}", mark.display())), b"", 0);
+    let post = format!("echo post >> {}", mark.display());
+    bench.server.change_offer(|offer| offer.post_command = Some(post.parse().expect("a command")));
+    let mut is_away = true;
+    bench.server.fault(move |asked| {
+        let is_report = envelope::open(&asked.body, 1 << 20).is_ok_and(|(_, xml)| xml.windows(4).any(|w| w == b"ERR="));
+        (is_report && std::mem::take(&mut is_away)).then(|| status(503))
+    });
+    bench.machine.ends.set(Some(UnixTime::from_seconds(START + 3600)));
+    assert_eq!(bench.agent().run().expect("a run"), Ended::Stopped);
+    assert_eq!(bench.server.reports(), ["7 ERR_DONE_FAILED"], "refused once, and told again");
+    assert_eq!(fs::read_to_string(mark).expect("executed"), "executed\n", "once, and without a post-command");
+    assert_eq!(bench.history(), "");
+}
+
+#[test]
+fn a_result_that_cannot_be_read_again_is_told_as_that() {
+    let bench = Bench::new();
+    bench.server.publish(7, execute("mkdir -p ../done/x"), b"", 0);
+    bench.once().expect("a run");
+    assert_eq!(bench.server.reports(), ["7 ERR_DONE_FAILED"]);
+    assert!(!bench.package(7).exists());
+}
+
 // --------------------------------------------------------------------------------------------- transport, with sentences
 
 #[test]

@@ -1,5 +1,6 @@
 //! Fetching: several sources, proxies, the ceiling, and what a service manager hears; on 127.0.0.1.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -334,6 +335,42 @@ fn a_proxy_over_tls_is_checked_against_the_same_roots() {
     assert!(matches!(error, FetchError::UnknownCa { .. }), "{error:?}");
 }
 
+/// Announces a megabyte to everybody, and sends a byte of it now and then, or none.
+fn hesitant(drips: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                head.push(byte[0]);
+            }
+            let mut goes_on = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").is_ok();
+            while drips && goes_on {
+                std::thread::sleep(Duration::from_millis(5));
+                goes_on = stream.write_all(b"x").is_ok();
+            }
+            // Whoever waits for more than this ends by giving up.
+            let _ = stream.read(&mut byte);
+        }
+    });
+    format!("http://{address}/x")
+}
+
+#[test]
+fn a_source_that_drips_is_left_at_the_deadline_and_a_silent_one_when_patience_ends() {
+    let long = Duration::from_hours(1);
+    let brief = Duration::from_millis(300);
+    for (drips, read_timeout, deadline) in [(true, long, brief), (false, brief, long)] {
+        let client = Client::new(&ClientOptions { read_timeout, deadline, ..ClientOptions::default() });
+        let url = hesitant(drips).parse().expect("an address");
+        let error = client.expect("a client").get(&url, 2_000_000).expect_err("it never ends");
+        assert!(matches!(error, FetchError::Timeout { .. }), "{drips}: {error:?}");
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------- the program
 
 fn program(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -378,6 +415,41 @@ fn a_service_says_that_it_is_ready_reloading_and_ending() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to stop");
     heard("STOPPING=1");
     assert_eq!(child.wait().expect("an end").code(), Some(0));
+}
+
+#[test]
+fn a_package_sees_nothing_that_was_said_to_the_agent_alone() {
+    let bench = Bench::new();
+    bench.server.hurry();
+    let seen = bench.home.path().join("seen");
+    bench.server.publish(7, execute(&format!("env > '{}'", seen.display())), &[], 0);
+    let socket = bench.home.path().join("notify");
+    let _listener = UnixDatagram::bind(&socket).expect("a socket");
+    let ca = bench.config.ca.as_ref().expect("a CA").display().to_string();
+    let data = bench.home.path().join("data").display().to_string();
+    let environment = [
+        ("PATH", "/usr/bin:/bin"),
+        ("NOTIFY_SOCKET", socket.to_str().expect("text")),
+        ("WATCHDOG_USEC", "2000000"),
+        ("LISTEN_FDS", "1"),
+        ("LISTEN_PID", "1"),
+        ("STATE_DIRECTORY", "/var/lib/dripfeed-agent"),
+        ("DRIPFEED_AGENT_TAG", "secret"),
+        ("ftp_proxy", "http://user:secret@192.0.2.1:3128"),
+        ("rsync_proxy", "192.0.2.1:3128"),
+        ("LANG", "C"),
+    ];
+    let output = program(&["once", "--server", &bench.config.server, "--ca", &ca, "--data-dir", &data], &environment);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(bench.server.reports(), ["7 SUCCESS"]);
+    let seen = fs::read_to_string(seen).expect("what the command saw");
+    let names: BTreeSet<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    // What the shell sets for itself is of no interest.
+    let names: Vec<&str> = names.into_iter().filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name)).collect();
+    assert_eq!(
+        names,
+        ["DRIPFEED_ACTION", "DRIPFEED_PACKAGE_ID", "DRIPFEED_RUN", "HOME", "LANG", "PATH", "rsync_proxy"]
+    );
 }
 
 #[test]
@@ -447,7 +519,7 @@ fn keys_that_mean_nothing_here_are_told_once() {
     let output = program(&["once", "--debug", "--config", &file, "--data-dir", &data], &[("NO_PROXY", "*")]);
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert_eq!(log.matches("mean nothing here: lazy (line 2), nosoftware (line 3)").count(), 1, "{log}");
+    assert_eq!(log.matches("are not taken: lazy (line 2), nosoftware (line 3)").count(), 1, "{log}");
     assert!(log.contains("nothing answers at 127.0.0.1:1") && !log.contains("pass@"), "{log}");
 }
 

@@ -10,9 +10,11 @@
 //! as shells do, and is never a success. What runs too long is ended with everything that it started.
 //!
 //! Commands run as whoever runs the agent, without standard input; what they print goes to a file, bounded. They see
-//! the agent's environment without the agent's own settings, a `PATH`, `DRIPFEED_PACKAGE_ID` and `DRIPFEED_ACTION`.
+//! the agent's [`environment`] without what was said to the agent alone, a `PATH`, `DRIPFEED_PACKAGE_ID` and
+//! `DRIPFEED_ACTION`.
 
 mod capture;
+mod environment;
 #[cfg(windows)]
 mod job;
 mod post;
@@ -41,10 +43,6 @@ use crate::model::{Action, PackageId, ResultCode};
 
 /// Between the request to end and the end by force: databases and package managers close their files in it.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// What programs are looked for in, when the agent was started without a `PATH`.
-#[cfg(unix)]
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One action to be done.
 #[derive(Debug)]
@@ -236,7 +234,7 @@ impl Prepared {
         stop: &dyn Fn() -> bool,
         capture: &mut Capture,
     ) -> Result<ResultCode, ExecuteError> {
-        prepare_environment(&mut self.command);
+        environment::prepare(&mut self.command);
         self.command.current_dir(directory).stdin(Stdio::null());
         let command = words::shorten(&self.text);
         debug!("running \"{command}\"");
@@ -246,20 +244,6 @@ impl Prepared {
             Ok(Ending::Stopped) => Err(ExecuteError::Stopped { command }),
             Err(source) => Err(ExecuteError::Start { command, source }),
         }
-    }
-}
-
-/// The agent's own settings may hold a password for a proxy; a package has no business with them.
-fn prepare_environment(command: &mut Command) {
-    let own: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("DRIPFEED_") && !own.contains(&name) {
-            command.env_remove(name);
-        }
-    }
-    #[cfg(unix)]
-    if std::env::var_os("PATH").is_none_or(|path| path.is_empty()) {
-        command.env("PATH", DEFAULT_PATH);
     }
 }
 

@@ -16,28 +16,19 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
-
-use super::{Answer, DEFAULT_COUNTDOWN, MESSAGE_TIME, People, Question};
+use super::dialog::{self, Dialog};
+use super::screen::{self, ABORT, DELAY, GO_ON, LOOK, READ, Screen, Shown, TITLE, Window};
+use super::{Answer, People, Question};
 
 const SESSIONS: &str = "/run/systemd/sessions";
-const TITLE: &str = "Software installation";
 
-/// The words on the buttons, which the dialog programs give back.
-const GO_ON: &str = "Start now";
-const DELAY: &str = "Later";
-const ABORT: &str = "Do not install";
-const READ: &str = "OK";
-
-/// Bytes of a session's file, of an environment, and of what a dialog prints.
+/// Bytes of a session's file, or of an environment.
 const SMALL: u64 = 64 << 10;
 /// Sessions, or processes, that are looked at.
 const MANY: usize = 32_768;
-/// How often an open dialog is looked after.
-const LOOK: Duration = Duration::from_millis(50);
 /// A dialog that ends sooner without an answer was not seen by anybody: it could not open.
 const GLANCE: Duration = Duration::from_millis(400);
 /// How long `wall` may take: a terminal that is held makes it wait.
@@ -62,26 +53,6 @@ struct Session {
     display: String,
     desktop: String,
     leader: u32,
-}
-
-/// What is shown, and what may be answered.
-#[derive(Debug)]
-struct Window<'a> {
-    text: &'a str,
-    buttons: &'a [&'static str],
-}
-
-/// How a dialog ended.
-#[derive(Debug, Eq, PartialEq)]
-enum Shown {
-    /// With this button.
-    Pressed(String),
-    /// By the person, without an answer.
-    Closed,
-    /// Not yet, and its time is over.
-    Open,
-    /// It was never seen.
-    Failed,
 }
 
 impl Desktop {
@@ -121,31 +92,6 @@ impl Desktop {
         sessions
     }
 
-    /// Shows a window to whoever has an active desktop; `None` if nobody has one, or nothing can be shown there.
-    fn show(
-        &self,
-        sessions: &[Session],
-        window: &Window<'_>,
-        time: Duration,
-        stop: &dyn Fn() -> bool,
-    ) -> Option<Shown> {
-        for session in sessions.iter().filter(|session| session.is_active && session.is_graphical) {
-            let Some(environment) = self.environment(session) else { continue };
-            for (program, arguments) in self.dialogs(session, window) {
-                let mut command = Command::new(&program);
-                command.args(arguments).env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
-                if !become_person(&mut command, session.uid, self.group_of(session.uid)) {
-                    continue;
-                }
-                match self.run(command, time, stop) {
-                    Shown::Failed => tracing::debug!("{} could not open a window", program.display()),
-                    shown => return Some(shown),
-                }
-            }
-        }
-        None
-    }
-
     /// The programs that can show it here, with their arguments: first the one of the desktop.
     fn dialogs(&self, session: &Session, window: &Window<'_>) -> Vec<(PathBuf, Vec<String>)> {
         let mut dialogs = [("zenity", zenity(window)), ("kdialog", kdialog(window)), ("xmessage", xmessage(window))];
@@ -156,32 +102,22 @@ impl Desktop {
         dialogs.into_iter().filter_map(|(name, arguments)| Some((self.program(name)?, arguments))).collect()
     }
 
-    /// Runs a dialog until it ends, or its time is over.
-    fn run(&self, mut command: Command, time: Duration, stop: &dyn Fn() -> bool) -> Shown {
-        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let began = Instant::now();
-        let Ok(mut child) = command.spawn() else { return Shown::Failed };
-        while began.elapsed() < time && !stop() {
-            match child.try_wait() {
-                Ok(None) => std::thread::sleep(LOOK.min(time.saturating_sub(began.elapsed()))),
-                Ok(Some(status)) => {
-                    let pressed = match status.code() {
-                        // xmessage has no other way to say it.
-                        Some(code @ 101..=103) => [GO_ON, DELAY, ABORT][code.unsigned_abs() as usize - 101].to_owned(),
-                        Some(104) => READ.to_owned(),
-                        _ => printed(&mut child),
-                    };
-                    return match pressed.as_str() {
-                        "" if began.elapsed() < self.glance => Shown::Failed,
-                        "" => Shown::Closed,
-                        _ => Shown::Pressed(pressed),
-                    };
-                }
-                Err(_) => break,
+    /// Runs a dialog; what it says is one of the words that it was given, or a number for one.
+    fn run(&self, command: Command, time: Duration, stop: &dyn Fn() -> bool) -> Shown {
+        let (code, line, after) = match dialog::run(command, time, stop) {
+            Dialog::Absent => return Shown::Failed,
+            Dialog::Open => return Shown::Open,
+            Dialog::Ended { code, line, after } => (code, line, after),
+        };
+        match (code, &*line) {
+            // xmessage has no other way to say it.
+            (Some(code @ 101..=104), _) => {
+                Shown::Pressed([GO_ON, DELAY, ABORT, READ][code.unsigned_abs() as usize - 101].to_owned())
             }
+            (_, "") if after < self.glance => Shown::Failed,
+            (_, "") => Shown::Closed,
+            _ => Shown::Pressed(line),
         }
-        end(&mut child);
-        Shown::Open
     }
 
     /// Where the display of a session is: what that person's own programs were told.
@@ -286,7 +222,7 @@ impl Desktop {
         let began = Instant::now();
         while child.try_wait()?.is_none() {
             if began.elapsed() > WALL_TIME {
-                end(&mut child);
+                dialog::end(&mut child);
                 break;
             }
             std::thread::sleep(LOOK.min(Duration::from_millis(10)));
@@ -295,58 +231,44 @@ impl Desktop {
     }
 }
 
+impl Screen for Desktop {
+    fn is_anybody_there(&self) -> bool {
+        !self.sessions().is_empty()
+    }
+
+    /// To whoever has an active desktop, if something can be shown there.
+    fn show(&self, window: &Window<'_>, time: Duration, stop: &dyn Fn() -> bool) -> Option<Shown> {
+        for session in self.sessions().iter().filter(|session| session.is_active && session.is_graphical) {
+            let Some(environment) = self.environment(session) else { continue };
+            for (program, arguments) in self.dialogs(session, window) {
+                let mut command = Command::new(&program);
+                command.args(arguments).env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+                if !become_person(&mut command, session.uid, self.group_of(session.uid)) {
+                    continue;
+                }
+                match self.run(command, time, stop) {
+                    Shown::Failed => tracing::debug!("{} could not open a window", program.display()),
+                    shown => return Some(shown),
+                }
+            }
+        }
+        None
+    }
+
+    fn write(&self, text: &str) {
+        if let Err(error) = self.wall(text) {
+            tracing::debug!("nothing can be shown on terminals either: {error}");
+        }
+    }
+}
+
 impl People for Desktop {
     fn ask(&self, question: &Question, stop: &dyn Fn() -> bool) -> Answer {
-        let sessions = self.sessions();
-        if sessions.is_empty() {
-            return Answer::Nobody;
-        }
-        let began = Instant::now();
-        let time = question.patience();
-        let mut buttons = vec![GO_ON];
-        buttons.extend(question.can_delay.then_some(DELAY));
-        buttons.extend(question.can_abort.then_some(ABORT));
-        let text = with_countdown(&question.text, question.countdown);
-        let shown = self.show(&sessions, &Window { text: &text, buttons: &buttons }, time, stop);
-        let countdown = match shown {
-            Some(Shown::Pressed(button)) => match &*button {
-                GO_ON => return Answer::GoOn,
-                DELAY if question.can_delay => return Answer::Delay,
-                ABORT if question.can_abort => return Answer::Abort,
-                // No button of ours: like a window that was closed.
-                _ => question.countdown,
-            },
-            Some(_) => question.countdown,
-            // Nobody can answer on a terminal, so this may not wait for an answer.
-            None => {
-                let countdown = question.countdown.unwrap_or(DEFAULT_COUNTDOWN);
-                if let Err(error) = self.wall(&with_countdown(&question.text, Some(countdown))) {
-                    tracing::debug!("nothing can be shown on terminals either: {error}");
-                }
-                Some(countdown)
-            }
-        };
-        // Who closes the window has not answered, and keeps the rest of the time to save what is open.
-        let Some(countdown) = countdown else { return Answer::Delay };
-        while began.elapsed() < countdown {
-            if stop() {
-                return Answer::Delay;
-            }
-            std::thread::sleep(LOOK.min(countdown.saturating_sub(began.elapsed())));
-        }
-        if stop() { Answer::Delay } else { Answer::CountedDown }
+        screen::ask(self, question, stop)
     }
 
     fn tell(&self, text: &str, stop: &dyn Fn() -> bool) {
-        let sessions = self.sessions();
-        if sessions.is_empty() {
-            return;
-        }
-        if self.show(&sessions, &Window { text, buttons: &[READ] }, MESSAGE_TIME, stop).is_none()
-            && let Err(error) = self.wall(text)
-        {
-            tracing::debug!("nobody could be told: {error}");
-        }
+        screen::tell(self, text, stop);
     }
 }
 
@@ -374,22 +296,6 @@ impl Session {
             leader: value("LEADER").and_then(|pid| pid.parse().ok()).unwrap_or(0),
             id,
         })
-    }
-}
-
-fn with_countdown(text: &str, countdown: Option<Duration>) -> String {
-    let text = if text.is_empty() { "Software is about to be installed on this computer." } else { text };
-    match countdown {
-        None => text.to_owned(),
-        Some(time) => format!("{text}\n\nIt starts by itself in {}.", spelled(time)),
-    }
-}
-
-fn spelled(time: Duration) -> String {
-    match time.as_secs() {
-        1 => "a second".to_owned(),
-        seconds @ 0..=90 => format!("{seconds} seconds"),
-        seconds => format!("{} minutes", seconds.div_ceil(60)),
     }
 }
 
@@ -433,27 +339,6 @@ fn become_person(command: &mut Command, uid: u32, gid: Option<u32>) -> bool {
     // The standard library drops root's other groups with it.
     command.uid(uid).gid(gid);
     true
-}
-
-/// The first line that an ended dialog printed.
-fn printed(child: &mut Child) -> String {
-    let mut bytes = Vec::new();
-    if let Some(output) = &mut child.stdout {
-        // What the dialog left running may hold the pipe open: only what is there is taken.
-        if rustix::io::ioctl_fionbio(&*output, true).is_ok() {
-            let _ = output.take(SMALL).read_to_end(&mut bytes);
-        }
-    }
-    String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().trim().to_owned()
-}
-
-/// Ends a dialog and what it started.
-fn end(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 fn read_bounded(path: &Path) -> Option<Vec<u8>> {

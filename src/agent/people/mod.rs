@@ -13,15 +13,28 @@
 //! A question never decides for a person what the package did not allow: whoever may not refuse has no such button.
 //! While a question is open nothing else is done, as with the stock Windows agent.
 
+#[cfg(unix)]
+mod dialog;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(any(target_os = "macos", all(unix, test)))]
+mod macos;
+#[cfg(any(windows, test))]
+mod message;
+mod screen;
 mod text;
+#[cfg(windows)]
+mod windows;
 
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use self::linux::Desktop;
+#[cfg(target_os = "macos")]
+use self::macos::Desktop;
 pub use self::text::{TEXT_LIMIT, plain_text};
+#[cfg(windows)]
+use self::windows::Desktop;
 use crate::model::{Done, Notify};
 
 /// How long a question stays when the package does not say.
@@ -91,7 +104,8 @@ impl Answer {
 
 /// Whoever sits at the computer, or a test's.
 ///
-/// One implementation a system. Both functions return in bounded time, and soon after `stop` says so; neither fails: where
+/// One implementation a system: a dialog program in the person's session on Linux and macOS, a message to the session on
+/// Windows. What follows from how a window ended is the same everywhere. Both functions return in bounded time, and soon after `stop` says so; neither fails: where
 /// a question cannot be put, nobody is there.
 pub trait People {
     /// Asks before a package is executed.
@@ -119,9 +133,9 @@ impl People for NobodyToAsk {
 /// The people of this computer.
 #[must_use]
 pub fn of_this_system() -> Box<dyn People> {
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     return Box::new(Desktop::of_this_system());
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
     Box::new(NobodyToAsk)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! No WMI: it is slow to start, it breaks, and asking it for `Win32_Product` makes installers repair themselves.
 
+mod devices;
 mod network;
 mod software;
 mod system;
@@ -10,9 +11,9 @@ use windows_registry::{Key, LOCAL_MACHINE};
 
 use super::{Leaves, Section, architecture, board, smbios};
 
-/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, SLOTS, PORTS, DRIVES, NETWORKS, SOFTWARES,
-/// CPUS (ocs-protocol 2.4).
-const CHECKSUM: u64 = 1 | 2 | 4 | 8 | 128 | 512 | 4096 | 65536 | 262_144;
+/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, SLOTS, PORTS, DRIVES, NETWORKS, PRINTERS,
+/// VIDEOS, SOFTWARES, CPUS (ocs-protocol 2.4).
+const CHECKSUM: u64 = 1 | 2 | 4 | 8 | 128 | 512 | 4096 | 8192 | 32768 | 65536 | 262_144;
 
 /// Processors that are looked for.
 const PROCESSORS: u32 = 4096;
@@ -28,6 +29,7 @@ pub(super) fn sections() -> Vec<Section> {
     sections.extend(board::sections(&table));
     sections.extend(cards.iter().flat_map(network::Card::sections));
     sections.extend(system::drives().iter().map(system::Drive::section));
+    sections.extend(devices::sections());
     sections.extend(software::sections());
     // BIOS stays, also empty: stock agents send exactly one.
     sections.retain(|section| section.name == "BIOS" || !section.fields.is_empty());
