@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::{ByteSize, UnixTime};
 use crate::service::App;
 use crate::service::mirrors::{self, MirrorError};
-use crate::store::mirrors::{Mirror, Site};
+use crate::store::mirrors::{Mirror, Reach, Site};
 use crate::store::{StoreError, mirrors as stored, packages};
 use crate::tls::signing::SigningKey;
 
@@ -132,6 +132,9 @@ struct View {
     may_have: Option<String>,
     silent_after_seconds: u64,
     problem: Option<String>,
+    reached_at: Option<String>,
+    lost_at: Option<String>,
+    lost_why: Option<String>,
 }
 
 impl View {
@@ -147,6 +150,9 @@ impl View {
             may_have: (!mirror.packages.is_everything()).then(|| mirror.packages.to_string()),
             silent_after_seconds: mirror.silent_after.as_secs(),
             problem: Some(printable(&mirror.problem)).filter(|text| !text.is_empty()),
+            reached_at: mirror.reach.reached_at.map(clock::utc_text),
+            lost_at: mirror.reach.lost.as_ref().map(|lost| clock::utc_text(lost.at)),
+            lost_why: mirror.reach.lost.as_ref().map(|lost| printable(&lost.why)),
         }
     }
 }
@@ -173,6 +179,18 @@ fn list(app: &App, json: bool, output: &mut Output) -> Done {
         })
         .collect();
     output.table(["MIRROR", "HEALTH", "GENERATION", "HOLDS", "REPORTED", "LOCATION"], &rows)
+}
+
+/// What came of asking a mirror for a file.
+fn answers(reach: &Reach) -> String {
+    match (&reach.lost, reach.reached_at) {
+        (None, None) => "not asked yet".to_owned(),
+        (None, Some(at)) => format!("since {}", clock::local_text(at)),
+        (Some(lost), Some(_)) => {
+            format!("no more since {}, so it is not offered: {}", clock::local_text(lost.at), printable(&lost.why))
+        }
+        (Some(lost), None) => format!("its computers, perhaps; never this server: {}", printable(&lost.why)),
+    }
 }
 
 fn show(app: &App, name: &str, json: bool, output: &mut Output) -> Done {
@@ -209,6 +227,7 @@ fn show(app: &App, name: &str, json: bool, output: &mut Output) -> Done {
         Some(at) => output.line(format_args!("reported  {}{from}", clock::local_text(at)))?,
         None => output.line("reported  never")?,
     }
+    output.line(format_args!("answers   {}", answers(&mirror.reach)))?;
     output.line(format_args!("at        generation {} of {generation}", view.generation))?;
     output.line(format_args!("sites     {}", if sites.is_empty() { "none".to_owned() } else { sites.join(", ") }))?;
     output.line(format_args!("holds     {}, {}", count(held.len(), "package"), ByteSize(view.bytes)))?;

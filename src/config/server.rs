@@ -30,7 +30,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::model::settings::{SettingKey, SettingsLayer};
-use crate::model::{ByteSize, UserAgents};
+use crate::model::{AddressRange, ByteSize, InvalidRange, UserAgents};
 use crate::store::DatabaseUrl;
 use crate::telemetry::{LogFilter, LogFormat};
 use crate::tls::server::machine_names;
@@ -122,6 +122,21 @@ pub const KEYS: &[Key] = &[
         name: "webhooks.ca_file",
         default: "",
         meaning: "PEM file with the authorities that webhooks trust. Default: this machine's own list.",
+    },
+    Key {
+        name: "mirrors.probe",
+        default: "30s",
+        meaning: "How often each mirror is asked for a byte of what it holds; one that answered and stops is not offered. off: never.",
+    },
+    Key {
+        name: "metrics.peers",
+        default: "",
+        meaning: "Who may read /metrics besides this machine: addresses and ranges between commas, such as 10.1.0.0/24,fd00::7.",
+    },
+    Key {
+        name: "metrics.token",
+        default: "",
+        meaning: "What they must show, over HTTPS, as Authorization: Bearer TOKEN; 16 characters or more. Without metrics.peers: from anywhere.",
     },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
@@ -439,7 +454,7 @@ impl ServerOpts {
 
     fn wrong(&self, key: &'static str, problem: &str) -> ConfigError {
         let (value, origin) = self.text(key);
-        ConfigError::Value { origin, key, value: hidden(value), problem: problem.to_owned() }
+        ConfigError::Value { origin, key, value: shown(key, value), problem: problem.to_owned() }
     }
 
     /// Checks every value, once. After this nothing about the configuration can fail.
@@ -467,6 +482,11 @@ impl ServerOpts {
                 },
                 ca_file: Some(self.text("webhooks.ca_file").0).filter(|text| !text.is_empty()).map(PathBuf::from),
             },
+            mirror_probe: match self.text("mirrors.probe").0 {
+                "off" => None,
+                _ => Some(self.duration("mirrors.probe")?),
+            },
+            metrics: self.metrics()?,
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -533,6 +553,21 @@ impl ServerOpts {
         }
     }
 
+    fn metrics(&self) -> Result<Metrics, ConfigError> {
+        let (peers, token) = (self.text("metrics.peers").0, self.text("metrics.token").0);
+        let range =
+            |text: &str| text.parse().map_err(|error: InvalidRange| self.wrong("metrics.peers", &error.to_string()));
+        let peers = match peers.trim() {
+            "" => Vec::new(),
+            list => list.split(',').map(range).collect::<Result<_, _>>()?,
+        };
+        // It is shown in a header's line.
+        if !token.is_empty() && (token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(self.wrong("metrics.token", "expected 16 letters, digits and signs or more, without blanks"));
+        }
+        Ok(Metrics { peers, token: Some(token).filter(|token| !token.is_empty()).map(str::to_owned) })
+    }
+
     /// What the file says of the settings that agents are told; what it does not say stays open for other layers.
     fn agent_settings(&self) -> Result<SettingsLayer, ConfigError> {
         let mut layer = SettingsLayer::default();
@@ -562,12 +597,17 @@ impl ServerOpts {
             let (text, origin) = self.text(key.name);
             let value = match key.name {
                 "public_name" if text.is_empty() => self.public_name().unwrap_or_default(),
-                _ => hidden(text),
+                _ => shown(key.name, text),
             };
             Setting { key: key.name, value, origin, meaning: key.meaning }
         };
         KEYS.iter().map(one).collect()
     }
+}
+
+/// A value without what is secret in it.
+fn shown(key: &str, text: &str) -> String {
+    if key == "metrics.token" && !text.is_empty() { "…".to_owned() } else { hidden(text) }
 }
 
 /// A text without the password of a URL in it.
@@ -647,6 +687,10 @@ pub struct ServerConfig {
     pub group_refresh: Duration,
     /// Where webhooks may go.
     pub webhooks: Webhooks,
+    /// About how often each mirror is asked whether it answers; `None` is never.
+    pub mirror_probe: Option<Duration>,
+    /// Who may read the numbers, besides this machine.
+    pub metrics: Metrics,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.
@@ -716,6 +760,22 @@ pub struct Webhooks {
     pub private: bool,
     /// The authorities that are trusted; the machine's own list without it.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Who may read the numbers besides this machine: whoever is what all that is set asks for, and nobody if nothing is.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// From where; empty for anywhere.
+    pub peers: Vec<AddressRange>,
+    /// With what.
+    pub token: Option<String>,
+}
+
+/// Without the token.
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("peers", &self.peers).finish_non_exhaustive()
+    }
 }
 
 /// Bounds on what comes in.
@@ -867,6 +927,14 @@ mod tests {
                 "log = 5",
                 "dripfeed.toml, line 1: there is no setting \"log\"; `dripfeed check-config --print` shows all there are",
             ),
+            (
+                "[metrics]\npeers = \"10.0.0.1,here\"",
+                "dripfeed.toml, line 2: metrics.peers = \"10.0.0.1,here\" is wrong: \"here\" is no range of addresses: there is something that is no address; expected 10.1.0.0/16, 10.1.2.10-10.1.2.99, an address, or the same of IPv6",
+            ),
+            (
+                "[metrics]\ntoken = \"too short\"",
+                "dripfeed.toml, line 2: metrics.token = \"…\" is wrong: expected 16 letters, digits and signs or more, without blanks",
+            ),
         ];
         for (file, expected) in table {
             assert_eq!(problem(file), expected, "{file}");
@@ -908,5 +976,15 @@ mod tests {
         assert_eq!(hidden("dripfeed.db"), "dripfeed.db");
         let opts = opts("database = \"postgres://me:secret@db/x\"", &[], &[]).expect("gathered");
         assert!(opts.settings().iter().all(|it| !it.value.contains("secret")));
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let file = "[metrics]\ntoken = \"0123456789abcdef\"\npeers = \"10.0.0.1, fd00::/8\"";
+        let opts = opts(file, &[], &[]).expect("gathered");
+        assert!(opts.settings().iter().all(|it| !it.value.contains("0123456789")));
+        let config = opts.check().expect("right");
+        assert_eq!((config.metrics.peers.len(), config.metrics.token.as_deref()), (2, Some("0123456789abcdef")));
+        assert!(!format!("{config:?}").contains("0123456789"));
     }
 }

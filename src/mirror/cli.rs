@@ -13,12 +13,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::local::{Last, Local};
+use super::local::{Last, Local, LocalError};
 use super::plan::{SyncPlan, plan};
 use super::serve::{ServeLimits, Server};
 use super::source::{Source, SourceError, Sources};
 use super::sync::{Watcher, Wish, look, sync};
-use super::verify::verify;
+use super::verify::{Verified, verify};
 use crate::fetch::{Bearer, Client, ClientOptions, Secret};
 use crate::model::{ByteSize, PackageId};
 use crate::protocol::PackageFilter;
@@ -35,19 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Become like the source; every package appears whole or not at all
-    Sync {
-        #[command(flatten)]
-        from: From,
-        /// Fragments that come at a time
-        #[arg(long, value_name = "N", default_value_t = 4)]
-        jobs: usize,
-        /// Bytes per second at the most, such as 2M
-        #[arg(long, value_name = "RATE")]
-        limit: Option<ByteSize>,
-        /// Go on for ever, so long between two syncs: 90s, 10m, 1h
-        #[arg(long, value_name = "TIME", value_parser = every)]
-        every: Option<Duration>,
-    },
+    Sync(Sync),
     /// Show what a sync would do
     Plan {
         #[command(flatten)]
@@ -64,6 +52,24 @@ enum Command {
     },
     /// Serve the copy where there is no web server; info files over HTTPS only
     Serve(Serve),
+}
+
+#[derive(Args, Clone, Debug)]
+struct Sync {
+    #[command(flatten)]
+    from: From,
+    /// Fragments that come at a time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    jobs: usize,
+    /// Bytes per second at the most, such as 2M
+    #[arg(long, value_name = "RATE")]
+    limit: Option<ByteSize>,
+    /// Read every file of the copy first; what is wrong is removed and comes again
+    #[arg(long)]
+    verify: bool,
+    /// Go on for ever, so long between two syncs: 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", value_parser = every)]
+    every: Option<Duration>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -165,8 +171,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Sync { from, jobs, limit, every: None } => run_sync(&from, jobs, limit),
-        Command::Sync { from, jobs, limit, every: Some(every) } => run_for_ever(&from, jobs, limit, every),
+        Command::Sync(wanted) => run_sync(&wanted),
         Command::Plan { from } => run_plan(&from),
         Command::Verify { to, json } => run_verify(&to, json),
         Command::Serve(serve) => run_serve(&serve),
@@ -204,15 +209,23 @@ fn sources(from: &From, limit: Option<ByteSize>) -> Result<Sources, Failure> {
     Ok(Sources::new(client, sources, limit.map(|limit| limit.0)))
 }
 
-fn run_sync(from: &From, jobs: usize, limit: Option<ByteSize>) -> Result<(), Failure> {
-    let sources = sources(from, limit)?;
-    let local = Local::open(&from.to)?;
-    sync_once(from, &local, &sources, jobs)
+fn run_sync(wanted: &Sync) -> Result<(), Failure> {
+    let sources = sources(&wanted.from, wanted.limit)?;
+    match wanted.every {
+        Some(every) => sync_for_ever(wanted, &sources, every),
+        None => sync_once(wanted, &Local::open(&wanted.from.to)?, &sources),
+    }
 }
 
-fn sync_once(from: &From, local: &Local, sources: &Sources, jobs: usize) -> Result<(), Failure> {
+fn sync_once(wanted: &Sync, local: &Local, sources: &Sources) -> Result<(), Failure> {
+    let from = &wanted.from;
+    if wanted.verify {
+        for package in verify_all(local)?.removed {
+            let _ = writeln!(io::stderr(), "warning: {package} is not what came: removed, it comes again");
+        }
+    }
     let screen = Screen::new();
-    let synced = sync(local, sources, jobs, &from.wish(), &screen);
+    let synced = sync(local, sources, wanted.jobs, &from.wish(), &screen);
     screen.bar.finish_and_clear();
     if from.token.is_some() {
         let problem = synced.as_ref().err().map(ToString::to_string).unwrap_or_default();
@@ -251,13 +264,12 @@ fn sync_once(from: &From, local: &Local, sources: &Sources, jobs: usize) -> Resu
     Ok(())
 }
 
-fn run_for_ever(from: &From, jobs: usize, limit: Option<ByteSize>, every: Duration) -> Result<(), Failure> {
-    let sources = sources(from, limit)?;
+fn sync_for_ever(wanted: &Sync, sources: &Sources, every: Duration) -> Result<(), Failure> {
     loop {
         // The directory is let go in between: `verify` may have it.
-        let synced = Local::open(&from.to)
+        let synced = Local::open(&wanted.from.to)
             .map_err(|error| Failure::Failed(error.into()))
-            .and_then(|local| sync_once(from, &local, &sources, jobs));
+            .and_then(|local| sync_once(wanted, &local, sources));
         match synced {
             Ok(()) => {}
             Err(Failure::Refused(error)) => return Err(Failure::Refused(error)),
@@ -351,6 +363,17 @@ fn run_plan(from: &From) -> Result<(), Failure> {
     Ok(())
 }
 
+fn verify_all(local: &Local) -> Result<Verified, LocalError> {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(style("verifying {binary_bytes} {binary_bytes_per_sec} package {msg}"));
+    let verified = verify(local, &mut |package, bytes| {
+        bar.set_message(package.to_string());
+        bar.inc(bytes);
+    });
+    bar.finish_and_clear();
+    verified
+}
+
 fn run_verify(to: &std::path::Path, json: bool) -> Result<(), Failure> {
     if !to.join("download").is_dir() {
         return Err(Failure::Refused(anyhow::anyhow!(
@@ -358,15 +381,7 @@ fn run_verify(to: &std::path::Path, json: bool) -> Result<(), Failure> {
             to.display()
         )));
     }
-    let local = Local::open(to)?;
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    bar.set_style(style("verifying {binary_bytes} {binary_bytes_per_sec} package {msg}"));
-    let verified = verify(&local, &mut |package, bytes| {
-        bar.set_message(package.to_string());
-        bar.inc(bytes);
-    });
-    bar.finish_and_clear();
-    let verified = verified?;
+    let verified = verify_all(&Local::open(to)?)?;
     let mut out = io::stdout();
     if json {
         let removed: Vec<u32> = verified.removed.iter().map(|id| id.number()).collect();

@@ -10,12 +10,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::{Listener, Remote, Site, pages, reply};
-use crate::model::JobState;
+use crate::config::server::Metrics;
+use crate::model::{AddressRange, Digest, DigestAlgorithm, Hasher, JobState};
 use crate::service::App;
 use crate::store::{StoreError, figures, jobs};
 use crate::telemetry::measure::{Histogram, Unit, heading};
@@ -304,9 +305,64 @@ impl Drop for Open {
     }
 }
 
+/// Who may read the numbers.
+#[derive(Debug)]
+pub(super) struct Readers {
+    peers: Vec<AddressRange>,
+    /// SHA-256 of the token: what is compared tells nothing about it, however long the comparison takes.
+    token: Option<Digest>,
+}
+
+impl Readers {
+    pub(super) fn new(config: &Metrics) -> Self {
+        Self { peers: config.peers.clone(), token: config.token.as_ref().map(|token| digest(token.as_bytes())) }
+    }
+
+    /// The refusal for whoever is not this machine and not what the configuration asks for.
+    fn refuse(&self, remote: &Remote, listener: Listener, headers: &HeaderMap) -> Option<Response> {
+        let forbidden = |sentence| Some(reply::text(StatusCode::FORBIDDEN, sentence));
+        if pages::is_local(remote) {
+            return None;
+        }
+        if self.peers.is_empty() && self.token.is_none() {
+            return forbidden(
+                "these numbers are told to this machine only (127.0.0.1, ::1), unless metrics.peers or metrics.token in \
+                 dripfeed.toml say otherwise",
+            );
+        }
+        let address = remote.0.ip();
+        if !self.peers.is_empty() && !self.peers.iter().any(|range| range.contains(address)) {
+            return forbidden("these numbers are told to this machine and to metrics.peers only");
+        }
+        let wanted = self.token?;
+        if listener == Listener::Http {
+            return forbidden("the token would travel in clear: ask the HTTPS address for this page");
+        }
+        let shown = headers.get(AUTHORIZATION).map_or(&[] as &[u8], HeaderValue::as_bytes);
+        let token = shown.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+        if token.is_some_and(|(_, token)| digest(token.trim_ascii()) == wanted) {
+            return None;
+        }
+        let mut response = reply::text(StatusCode::UNAUTHORIZED, "show metrics.token: Authorization: Bearer TOKEN");
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Some(response)
+    }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
 /// `GET /metrics`.
-pub(super) async fn metrics(State(site): State<Site>, Extension(remote): Extension<Remote>) -> Response {
-    if let Some(refusal) = pages::from_elsewhere(&remote) {
+pub(super) async fn metrics(
+    State(site): State<Site>,
+    Extension(remote): Extension<Remote>,
+    Extension(listener): Extension<Listener>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = site.readers.refuse(&remote, listener, &headers) {
         return refusal;
     }
     let told = tokio::task::spawn_blocking(move || -> Result<String, StoreError> {
@@ -362,6 +418,46 @@ mod tests {
             [outcome(200, true), outcome(206, false), outcome(410, true), outcome(503, true)],
             ["answered", "cut", "refused", "failed"]
         );
+    }
+
+    #[test]
+    fn others_read_the_numbers_when_they_are_all_that_was_asked_for() {
+        let status = |peers: &str, token: Option<&str>, from: &str, listener, shown: &str| {
+            let peers =
+                peers.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().expect(text)).collect();
+            let readers = Readers::new(&Metrics { peers, token: token.map(str::to_owned) });
+            let mut headers = HeaderMap::new();
+            if !shown.is_empty() {
+                headers.insert(AUTHORIZATION, HeaderValue::from_str(shown).expect("a header"));
+            }
+            let remote = Remote((from.parse::<std::net::IpAddr>().expect(from), 9).into());
+            readers.refuse(&remote, listener, &headers).map_or(200, |response| response.status().as_u16())
+        };
+        let (http, https, token) = (Listener::Http, Listener::Https, Some("0123456789abcdef"));
+        let right = "Bearer 0123456789abcdef";
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(status("10.0.0.1", token, local, http, ""), 200, "{local}");
+        }
+        assert_eq!(status("", None, "10.0.0.1", https, right), 403, "nothing is set");
+        assert_eq!(status("10.0.0.0/24,fd00::7", None, "10.0.0.1", http, ""), 200);
+        assert_eq!(status("10.0.0.0/24,fd00::7", None, "::ffff:10.0.0.1", http, ""), 200);
+        assert_eq!(status("10.0.0.0/24,fd00::7", None, "10.0.1.1", https, ""), 403);
+        for (shown, expected) in [
+            (right, 200),
+            ("bearer  0123456789abcdef", 200),
+            ("", 401),
+            ("Bearer", 401),
+            ("Bearer ", 401),
+            ("Bearer 0123456789abcdeg", 401),
+            ("Bearer 0123456789abcdef0", 401),
+            ("Basic 0123456789abcdef", 401),
+        ] {
+            assert_eq!(status("", token, "10.0.0.1", https, shown), expected, "{shown:?}");
+        }
+        assert_eq!(status("", token, "10.0.0.1", http, right), 403, "it would travel in clear");
+        assert_eq!(status("10.0.0.2", token, "10.0.0.1", https, right), 403, "both are asked for");
+        assert_eq!(status("10.0.0.1", token, "10.0.0.1", https, right), 200);
+        assert_eq!(status("10.0.0.1", token, "10.0.0.1", https, ""), 401);
     }
 
     #[test]

@@ -44,7 +44,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -54,7 +54,7 @@ use self::api::Growing;
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
 use self::listen::{Door, Places};
-use self::meters::Meters;
+use self::meters::{Meters, Readers};
 use self::middleware::RequestIds;
 use self::ready::Readiness;
 use self::tree::Files;
@@ -64,6 +64,7 @@ use crate::model::UserAgents;
 use crate::service::desk::Refusal;
 use crate::service::looks::Looks;
 use crate::service::mirrors::Listings;
+use crate::service::mirrors::probe::{self, Prober};
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::service::webhooks;
@@ -79,6 +80,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 const STOPPED: Duration = Duration::from_secs(5);
 /// Between two looks for what webhooks are to be told.
 const TELL: Duration = Duration::from_secs(5);
+/// Between two looks at which mirrors are to be asked whether they answer, at most.
+const PROBE: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
 const RENEWAL: Duration = Duration::from_hours(24);
 /// Between two looks for abandoned uploads and withdrawn packages whose time has come.
@@ -194,6 +197,8 @@ struct Site {
     /// What manifests are signed with.
     signing: Arc<SigningKey>,
     meters: Arc<Meters>,
+    /// Who may read them.
+    readers: Arc<Readers>,
     readiness: Readiness,
     /// Who runs verbs for somebody elsewhere.
     verbs: Option<Arc<dyn verbs::Verbs>>,
@@ -277,6 +282,7 @@ impl Server {
             private_webhooks: config.webhooks.private,
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
             meters: Arc::new(Meters::new()),
+            readers: Arc::new(Readers::new(&config.metrics)),
             readiness: Readiness::new(config.limits.free_space),
             verbs: None,
             authorities: Arc::new(Authorities {
@@ -386,7 +392,15 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut expiry = interval(EXPIRY);
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = interval(TELL);
-    let telling = Arc::new(AtomicBool::new(false));
+    let telling = Running::default();
+    let prober = config.mirror_probe.and_then(|every| prober(every, &site.app));
+    let mut asked = interval(config.mirror_probe.unwrap_or(PROBE).min(PROBE));
+    let probing = Running::default();
+    if config.mirror_probe.is_none() {
+        let app = site.app.clone();
+        let _ = tokio::task::spawn_blocking(move || forget_probes(&app)).await;
+    }
+    asked.set_missed_tick_behavior(MissedTickBehavior::Delay);
     told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -404,6 +418,7 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
             }
             _ = told.tick() => tell(site, &telling),
+            _ = asked.tick() => if let Some(prober) = &prober { ask_mirrors(site, prober, &probing) },
             _ = refreshed.tick() => {
                 let app = site.app.clone();
                 let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
@@ -447,23 +462,75 @@ fn ask_again(app: &App) {
     }
 }
 
-/// Tells webhooks in a thread of its own, one round at a time: others may be slow to answer, and the end of the server
-/// does not wait for them. What was not told is told after the next start.
-fn tell(site: &Site, telling: &Arc<AtomicBool>) {
-    let Ok(poster) = site.poster() else { return };
-    if telling.swap(true, Ordering::AcqRel) {
-        return;
+/// Is a chore that may take long still at work? Others may be slow to answer, and neither the other chores nor the end of the
+/// server wait for them.
+#[derive(Clone, Default)]
+struct Running(Arc<AtomicBool>);
+
+impl Running {
+    /// Does it in a thread of its own, unless it is being done.
+    fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Dropped with the closure: also when there is no thread, and when the work panics.
+        let ended = Ended(self.clone());
+        let work = move || {
+            let _ended = ended;
+            work();
+        };
+        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+            tracing::error!("no thread for {name}: {error}");
+        }
     }
-    let (app, telling_there) = (site.app.clone(), Arc::clone(telling));
-    let started = std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
+}
+
+/// The work's end.
+struct Ended(Running);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
+
+/// Tells webhooks; what was not told is told after the next start.
+fn tell(site: &Site, telling: &Running) {
+    let Ok(poster) = site.poster() else { return };
+    let app = site.app.clone();
+    telling.start("webhooks", move || {
         if let Err(error) = webhooks::tell(&app, &poster) {
             tracing::error!("webhooks were not told: {:#}", anyhow::Error::from(error));
         }
-        telling_there.store(false, Ordering::Release);
     });
-    if let Err(error) = started {
-        tracing::error!("webhooks were not told: no thread: {error}");
-        telling.store(false, Ordering::Release);
+}
+
+/// What asks mirrors whether they answer.
+fn prober(every: Duration, app: &App) -> Option<Arc<Prober>> {
+    match Prober::new(every) {
+        Ok(prober) => Some(Arc::new(prober)),
+        Err(error) => {
+            tracing::error!("mirrors are not asked whether they answer: {:#}", anyhow::Error::from(error));
+            forget_probes(app);
+            None
+        }
+    }
+}
+
+/// Asks the mirrors whose turn it is.
+fn ask_mirrors(site: &Site, prober: &Arc<Prober>, probing: &Running) {
+    let (app, prober) = (site.app.clone(), Arc::clone(prober));
+    probing.start("mirrors", move || {
+        if let Err(error) = prober.round(&app, Instant::now()) {
+            tracing::error!("mirrors were not asked whether they answer: {:#}", anyhow::Error::from(error));
+        }
+    });
+}
+
+/// Nobody asks mirrors any more, so nobody would find that a lost one is back.
+fn forget_probes(app: &App) {
+    if let Err(error) = probe::forget(app) {
+        tracing::error!("what is known of lost mirrors was not forgotten: {:#}", anyhow::Error::from(error));
     }
 }
 

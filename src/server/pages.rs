@@ -44,10 +44,12 @@ pub(super) async fn wrong_method() -> Response {
 
 /// The refusal for who asks from another machine.
 pub(super) fn from_elsewhere(remote: &Remote) -> Option<Response> {
-    (!local(remote)).then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
+    (!is_local(remote))
+        .then(|| reply::text(StatusCode::FORBIDDEN, "health is told to this machine only (127.0.0.1, ::1)"))
 }
 
-fn local(remote: &Remote) -> bool {
+/// Does this machine itself ask?
+pub(super) fn is_local(remote: &Remote) -> bool {
     remote.0.ip().to_canonical().is_loopback()
 }
 

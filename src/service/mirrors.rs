@@ -1,6 +1,8 @@
 //! What mirrors are told and what they tell: the manifest of the tree, the listings of its packages, their reports; and which
 //! of them a computer is sent to.
 
+pub mod probe;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -13,7 +15,7 @@ use crate::model::{
     AddressRange, Digest, DigestAlgorithm, Hasher, Location, PackageId, PackageState, TreeKey, UnixTime,
 };
 use crate::protocol::{Listing, Manifest, ManifestEntry, MirrorReport, PackageFilter};
-use crate::store::mirrors::{Mirror, Nearby, Site};
+use crate::store::mirrors::{Mirror, Nearby, Reach, Site};
 use crate::store::{StoreError, mirrors, packages};
 
 /// Characters of a token: 160 bits.
@@ -77,6 +79,7 @@ pub fn add(
         generation: 0,
         bytes: 0,
         problem: String::new(),
+        reach: Reach::default(),
     };
     if app.store.write_now(move |conn| mirrors::create(conn, &mirror))? {
         Ok(token)
@@ -154,6 +157,7 @@ pub fn health(mirror: &Mirror, generation: u64, now: UnixTime) -> &'static str {
     match mirror.reported_at {
         None => "never reported",
         Some(_) if !mirror.is_heard(now) => "silent",
+        Some(_) if mirror.lost().is_some() => "unreachable",
         Some(_) if !mirror.problem.is_empty() => "trouble",
         Some(_) if mirror.generation < generation => "behind",
         Some(_) => "fine",
@@ -163,10 +167,10 @@ pub fn health(mirror: &Mirror, generation: u64, now: UnixTime) -> &'static str {
 /// A location and the mirror that it is on; `None` for the activation's own.
 pub type Offered = (Location, Option<String>);
 
-/// Where a computer shall fetch a package's fragments: the mirrors near it that hold the package and were heard of lately,
-/// in their order, then the activation's own location. Empty if that is a template and there is no such mirror.
+/// Where a computer shall fetch a package's fragments: the mirrors near it that hold the package, were heard of lately and
+/// answer, in their order, then the activation's own location. Empty if that is a template and there is no such mirror.
 pub fn locations(nearby: &Nearby, package: PackageId, activated: &Location, now: UnixTime) -> Vec<Offered> {
-    let fit = nearby.mirrors.iter().filter(|(mirror, holds)| holds.contains(&package) && mirror.is_heard(now));
+    let fit = nearby.mirrors.iter().filter(|(mirror, holds)| holds.contains(&package) && mirror.is_offered(now));
     let mut found: Vec<Offered> = fit
         .filter_map(|(mirror, _)| {
             // A template in the activation speaks of whichever mirror is near.

@@ -312,6 +312,9 @@ pub fn fits(package: OsFamily, os_name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod queries;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::settings::SettingKey;

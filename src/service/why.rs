@@ -340,6 +340,9 @@ impl Facts {
                 Some(place) => format!("is number {} of the mirrors that could be offered", place + 1),
                 None if mirror.reported_at.is_none() => "is not offered: it never reported".to_owned(),
                 None if !mirror.is_heard(self.now) => "is not offered: it has not reported for too long".to_owned(),
+                None if let Some(lost) = mirror.lost() => {
+                    format!("is not offered: the server cannot fetch from it any more ({})", lost.why)
+                }
                 None if !holds.contains(&package) => "is not offered: it does not hold the package".to_owned(),
                 None => "is not offered: no location comes of its template".to_owned(),
             };

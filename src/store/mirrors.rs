@@ -7,10 +7,10 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use super::connection::q;
-use super::row::{At, big, rows_of, text, time};
-use super::schema::{mirror_packages, mirrors, site_mirrors, site_ranges, sites};
+use super::row::{At, big, millis, rows_of, text, time};
+use super::schema::{fragments, mirror_packages, mirrors, packages, site_mirrors, site_ranges, sites};
 use super::{Conn, StoreError};
-use crate::model::{AddressRange, Digest, Location, PackageId, UnixTime};
+use crate::model::{AddressRange, Digest, FragmentNumber, Location, PackageId, PackageState, TreeKey, UnixTime};
 use crate::protocol::{MirrorReport, PackageFilter};
 
 /// A server that keeps a copy of the tree.
@@ -38,12 +38,43 @@ pub struct Mirror {
     pub bytes: u64,
     /// What was wrong with its last sync; empty if nothing was.
     pub problem: String,
+    /// What came of asking it for a file.
+    pub reach: Reach,
+}
+
+/// What came of asking a mirror for a file, as the server sees it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reach {
+    /// When it began to answer.
+    pub reached_at: Option<UnixTime>,
+    /// It does not any more, or never did.
+    pub lost: Option<Lost>,
+}
+
+/// Since when a mirror does not answer, and how.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lost {
+    /// Since when.
+    pub at: UnixTime,
+    /// A sentence.
+    pub why: String,
 }
 
 impl Mirror {
     /// Has it reported recently enough to be offered?
     pub fn is_heard(&self, now: UnixTime) -> bool {
         self.reported_at.is_some_and(|at| now.since(at) <= self.silent_after)
+    }
+
+    /// Since when it does not answer, if it once did. One that the server could never ask may well be near its computers: that
+    /// says nothing against it.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.reach.lost.as_ref().filter(|_| self.reach.reached_at.is_some())
+    }
+
+    /// Are computers sent to it, as far as its packages allow?
+    pub fn is_offered(&self, now: UnixTime) -> bool {
+        self.is_heard(now) && self.lost().is_none()
     }
 }
 
@@ -83,6 +114,9 @@ struct MirrorRow {
     generation: i64,
     bytes: i64,
     problem: String,
+    reached_at: Option<i64>,
+    lost_at: Option<i64>,
+    lost_why: String,
 }
 
 impl TryFrom<MirrorRow> for Mirror {
@@ -108,6 +142,10 @@ impl TryFrom<MirrorRow> for Mirror {
             generation: at.number("generation", row.generation)?,
             bytes: at.number("bytes", row.bytes)?,
             problem: row.problem,
+            reach: Reach {
+                reached_at: time(row.reached_at),
+                lost: time(row.lost_at).map(|at| Lost { at, why: row.lost_why }),
+            },
             name,
         })
     }
@@ -131,6 +169,9 @@ pub fn create(conn: &mut Conn, mirror: &Mirror) -> Result<bool, StoreError> {
         generation: 0,
         bytes: 0,
         problem: String::new(),
+        reached_at: None,
+        lost_at: None,
+        lost_why: String::new(),
     };
     Ok(q!(conn => diesel::insert_into(mirrors::table).values(&row).on_conflict_do_nothing().execute(conn))? > 0)
 }
@@ -211,6 +252,47 @@ pub fn report(conn: &mut Conn, name: &str, said: &MirrorReport, from: IpAddr, at
         q!(conn => diesel::insert_into(mirror_packages::table).values(&rows).execute(conn))?;
     }
     Ok(())
+}
+
+/// Keeps what came of asking a mirror for a file.
+pub fn set_reach(conn: &mut Conn, name: &str, reach: &Reach) -> Result<(), StoreError> {
+    let row = mirrors::table.find(text(name));
+    q!(conn => diesel::update(row)
+        .set((
+            mirrors::reached_at.eq(millis(reach.reached_at)),
+            mirrors::lost_at.eq(millis(reach.lost.as_ref().map(|lost| lost.at))),
+            mirrors::lost_why.eq(text(reach.lost.as_ref().map_or("", |lost| &lost.why))),
+        ))
+        .execute(conn))?;
+    Ok(())
+}
+
+/// Forgets what came of asking mirrors: nobody asks them any more. Gives how many were lost.
+pub fn forget_reach(conn: &mut Conn) -> Result<usize, StoreError> {
+    let rows = mirrors::table.filter(mirrors::reached_at.is_not_null().or(mirrors::lost_at.is_not_null()));
+    let nothing = (mirrors::reached_at.eq(None::<i64>), mirrors::lost_at.eq(None::<i64>), mirrors::lost_why.eq(""));
+    Ok(q!(conn => diesel::update(rows).set(nothing).execute(conn))?)
+}
+
+/// A file that a mirror has by its own account, and its bytes: the last fragment of the newest package that it holds, which is
+/// seldom a large one. `None` if it holds nothing that is still available.
+pub fn sample(conn: &mut Conn, name: &str) -> Result<Option<(TreeKey, u64)>, StoreError> {
+    let query = mirror_packages::table
+        .inner_join(packages::table.on(packages::id.eq(mirror_packages::package_id)))
+        .filter(mirror_packages::mirror.eq(text(name)))
+        .filter(packages::state.eq(PackageState::Available.as_str()))
+        .order(mirror_packages::package_id.desc())
+        .select(mirror_packages::package_id);
+    let Some(package) = q!(conn => query.first::<i64>(conn).optional())? else { return Ok(None) };
+    let query = fragments::table
+        .filter(fragments::package_id.eq(package))
+        .order(fragments::number.desc())
+        .select((fragments::number, fragments::size));
+    let Some((number, size)) = q!(conn => query.first::<(i64, i64)>(conn).optional())? else { return Ok(None) };
+    let at = At("fragments", package);
+    let number = FragmentNumber::new(at.number("number", number)?)
+        .ok_or_else(|| at.corrupt(format_args!("number is {number}")))?;
+    Ok(Some((TreeKey::Fragment { package: at.package(package)?, number }, at.number("size", size)?)))
 }
 
 /// Makes a site. False if the name is taken; its mirrors must exist.
@@ -296,6 +378,10 @@ pub fn nearby(conn: &mut Conn, address: IpAddr, packages: &[PackageId]) -> Resul
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         found.push((Mirror::try_from(row)?, BTreeSet::new()));
+    }
+    if found.is_empty() {
+        // In SQL, "in none of these" would be a look at all that mirrors hold.
+        return Ok(Nearby { site: Some(site), mirrors: found });
     }
     let names: Vec<String> = found.iter().map(|(mirror, _): &(Mirror, _)| mirror.name.clone()).collect();
     let numbers: Vec<i64> = packages.iter().map(|package| i64::from(*package)).collect();

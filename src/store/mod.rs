@@ -35,7 +35,7 @@ mod connection;
 mod error;
 mod migrate;
 #[cfg(test)]
-mod plans;
+pub(crate) mod plans;
 mod postgres;
 mod row;
 mod schema;

@@ -12,7 +12,7 @@ use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
     activations, computers, deployments, discovery, events, fields, groups, installations, jobs, listing, merges,
-    packages, progress, registry, search, sections, settings, software, users, values,
+    mirrors, packages, progress, registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -25,7 +25,7 @@ struct Step {
 }
 
 /// An empty database that tells which queries it was sent.
-struct Plans {
+pub(crate) struct Plans {
     conn: Conn,
     queries: Receiver<String>,
     text: String,
@@ -33,7 +33,7 @@ struct Plans {
 }
 
 impl Plans {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut conn = Sqlite::open(&directory.path().join("plans.db")).expect("opens").writer().expect("connects");
         let (sender, queries) = channel();
@@ -46,10 +46,20 @@ impl Plans {
         Self { conn, queries, text: String::new(), _directory: directory }
     }
 
+    /// Runs something of which nothing is written down.
+    pub(crate) fn unheard<T>(&mut self, work: impl FnOnce(&mut Conn) -> T) -> T {
+        self.heard(work).0
+    }
+
+    /// Runs something; gives the queries that it sent, too.
+    pub(crate) fn heard<T>(&mut self, work: impl FnOnce(&mut Conn) -> T) -> (T, Vec<String>) {
+        let done = work(&mut self.conn);
+        (done, self.queries.try_iter().collect())
+    }
+
     /// Runs a function of the store and writes down the plan of each of its queries, a line a step.
     fn of<T>(&mut self, name: &str, query: impl FnOnce(&mut Conn) -> Result<T, StoreError>) {
-        let _ = query(&mut self.conn);
-        let queries: Vec<String> = self.queries.try_iter().collect();
+        let (_, queries) = self.heard(query);
         assert!(!queries.is_empty(), "{name} asked nothing");
         writeln!(self.text, "{name}").expect("text");
         for query in queries {
@@ -198,6 +208,59 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH installations USING PRIMARY KEY (computer_id>? AND computer_id<?)
       SEARCH group_members USING INDEX group_members_by_computer (computer_id>? AND computer_id<?)
       SEARCH groups USING INTEGER PRIMARY KEY (rowid=?)
+    ");
+}
+
+#[test]
+fn what_is_near_a_computer_is_found_by_indexes_of_tables_that_are_small_or_its_own() {
+    let mut plans = Plans::new();
+    let address = "10.1.2.3".parse().expect("an address");
+    plans.of("mirrors::nearby without sites", |conn| mirrors::nearby(conn, address, &[package()]));
+    let site = |name: &str, range: &str, near: &[&str]| mirrors::Site {
+        name: name.to_owned(),
+        ranges: vec![range.parse().expect("a range")],
+        mirrors: near.iter().map(ToString::to_string).collect(),
+        created_at: NOW,
+    };
+    let mirror = mirrors::Mirror {
+        name: "m".to_owned(),
+        location: "m.example/download".parse().expect("a location"),
+        packages: crate::protocol::PackageFilter::default(),
+        silent_after: std::time::Duration::from_hours(1),
+        token_hash: None,
+        created_at: NOW,
+        reported_at: None,
+        reported_from: None,
+        generation: 0,
+        bytes: 0,
+        problem: String::new(),
+        reach: mirrors::Reach::default(),
+    };
+    assert!(plans.unheard(|conn| mirrors::create_site(conn, &site("none", "10.0.0.0/8", &[]))).expect("made"));
+    plans.of("mirrors::nearby of a site without mirrors", |conn| mirrors::nearby(conn, address, &[package()]));
+    let made = plans.unheard(|conn| {
+        Ok::<_, StoreError>(
+            mirrors::create(conn, &mirror)? && mirrors::create_site(conn, &site("one", "10.1.0.0/16", &["m"]))?,
+        )
+    });
+    assert!(made.expect("made"));
+    plans.of("mirrors::nearby", |conn| mirrors::nearby(conn, address, &[package()]));
+    plans.of("mirrors::sample", |conn| mirrors::sample(conn, "m"));
+    insta::assert_snapshot!(plans.text, @r"
+    mirrors::nearby without sites
+      SEARCH site_ranges USING PRIMARY KEY (first<?)
+    mirrors::nearby of a site without mirrors
+      SEARCH site_ranges USING PRIMARY KEY (first<?)
+      SEARCH site_mirrors USING PRIMARY KEY (site=?)
+      SEARCH mirrors USING PRIMARY KEY (name=?)
+    mirrors::nearby
+      SEARCH site_ranges USING PRIMARY KEY (first<?)
+      SEARCH site_mirrors USING PRIMARY KEY (site=?)
+      SEARCH mirrors USING PRIMARY KEY (name=?)
+      SEARCH mirror_packages USING PRIMARY KEY (mirror=? AND package_id=?)
+    mirrors::sample
+      SEARCH mirror_packages USING PRIMARY KEY (mirror=?)
+      SEARCH packages USING COVERING INDEX packages_by_state (state=? AND id=? AND rowid=?)
     ");
 }
 

@@ -419,6 +419,9 @@ diesel::table! {
         generation -> BigInt,
         bytes -> BigInt,
         problem -> Text,
+        reached_at -> Nullable<BigInt>,
+        lost_at -> Nullable<BigInt>,
+        lost_why -> Text,
     }
 }
 
@@ -529,6 +532,8 @@ diesel::allow_tables_to_appear_in_same_query!(events, jobs);
 diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
 
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mirrors, site_ranges, sites);
+
+diesel::allow_tables_to_appear_in_same_query!(mirror_packages, packages);
 
 diesel::allow_tables_to_appear_in_same_query!(
     activations,

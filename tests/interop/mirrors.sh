@@ -11,7 +11,8 @@
 #
 #   hub ─┬─ server   10.77.0.1
 #        ├─ mirror a 10.77.1.1   nginx   ├─ computer a 10.77.1.10   the stock agent
-#        └─ mirror b 10.77.2.1   nginx   └─ computer b 10.77.2.10   ours
+#        ├─ mirror b 10.77.2.1   nginx   └─ computer b 10.77.2.10   ours
+#        └─ mirror c 10.77.3.1   dripfeed-mirror serve, info files over TLS, too
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -24,7 +25,7 @@ NAME=mirrors
 . tests/interop/lib.sh
 begin
 need_mirror
-install_packages "${stock_agent_packages[@]}" nginx iproute2 curl
+install_packages "${stock_agent_packages[@]}" nginx iproute2 curl openssl
 
 # ------------------------------------------------------------------------------------------------------ the network
 
@@ -34,7 +35,7 @@ ca=$data/certs/ca.pem
 out=$work/out
 mkdir -p "$data" "$out"
 prefix=df$$
-places=(hub server ma mb ca cb)
+places=(hub server ma mb mc ca cb)
 pids=()
 
 finish() {
@@ -74,6 +75,7 @@ plug() { # plug PLACE ADDRESS
 plug server 10.77.0.1
 plug ma 10.77.1.1
 plug mb 10.77.2.1
+plug mc 10.77.3.1
 plug ca 10.77.1.10
 plug cb 10.77.2.10
 
@@ -81,6 +83,8 @@ plug cb 10.77.2.10
 
 cat >"$data/dripfeed.toml" <<TOML
 public_name = "10.77.0.1"
+[mirrors]
+probe = "1s"
 [settings]
 DOWNLOAD_FRAG_LATENCY = 1
 DOWNLOAD_CYCLE_LATENCY = 1
@@ -96,16 +100,19 @@ wait_until 30 test -s "$data/addresses.json" || die "the server did not come up"
 verb() { at server "$dripfeed" "$@" --data-dir "$data"; }
 server_url=https://10.77.0.1:8443/ocsinventory
 
-publish() { # publish NAME: prints the id
-  local id directory=$work/source/$1
+publish() { # publish NAME [OPTION…]: prints the id; the options are those of activate
+  local id name=$1 directory=$work/source/$1
+  shift
   mkdir -p "$directory"
   head -c $((FRAGMENTS * FRAGMENT - 4000)) /dev/urandom >"$directory/payload"
-  printf '#!/bin/sh\necho %s >>%s/order\n' "$1" "$out" >"$directory/run.sh"
+  printf '#!/bin/sh\necho %s >>%s/order\n' "$name" "$out" >"$directory/run.sh"
   chmod 755 "$directory/run.sh"
-  id=$(build "$directory" --name "$1" --action launch --command ./run.sh --priority 1 --fragment-size "$FRAGMENT")
-  verb activate "$id" </dev/null >>"$work/verbs.log" 2>&1 || return 1
+  id=$(build "$directory" --name "$name" --action launch --command ./run.sh --priority 1 --fragment-size "$FRAGMENT")
+  [ -z "$mirror_c" ] || wait_until 20 holds c "$id" || return 1
+  verb activate "$id" "$@" </dev/null >>"$work/verbs.log" 2>&1 || return 1
   printf '%s' "$id"
 }
+mirror_c=
 first=$(publish first) || die "the first package was not published"
 
 # ------------------------------------------------------------------------------------------------------ the mirrors
@@ -113,13 +120,17 @@ first=$(publish first) || die "the first package was not published"
 # The block of docs/mirrors.md, as it stands there: what is documented is what is tried.
 location=$(sed -n '/^```nginx$/,/^```$/p' docs/mirrors.md | sed '1d;$d')
 [ -n "$location" ] || die "docs/mirrors.md has no block for nginx"
-start_mirror() { # start_mirror PLACE ADDRESS: sets sync_PLACE and nginx_PLACE
-  local place=$1 address=$2 token
+start_sync() { # start_sync PLACE: sets sync_PLACE
+  local place=$1 token
   token=$(verb mirror add "${place#m}" '$IP$:8080/download' --silent-after "${SILENT}s" --json | json token)
   DRIPFEED_MIRROR_TOKEN=$token ip netns exec "$prefix$place" "$dripfeed_mirror" sync --from https://10.77.0.1:8443/download --ca "$ca" \
     --to "$work/$place" --every 1s --key "$(verb mirror key)" </dev/null >>"$work/$place.log" 2>&1 &
   pids+=($!)
   printf -v "sync_$place" %s "$!"
+}
+start_mirror() { # start_mirror PLACE ADDRESS: sets sync_PLACE and nginx_PLACE
+  local place=$1 address=$2
+  start_sync "$place"
   mkdir -p "$work/$place-nginx"
   cat >"$work/$place.conf" <<CONF
 user root;
@@ -144,6 +155,11 @@ CONF
   pids+=($!)
   printf -v "nginx_$place" %s "$!"
 }
+end_web() { # end_web PLACE: its web server alone; the mirror goes on reporting
+  local nginx=nginx_$1
+  kill -TERM "${!nginx}"
+  wait "${!nginx}" 2>/dev/null || true
+}
 end_mirror() { # end_mirror PLACE: both at once, as when its machine dies
   local sync=sync_$1 nginx=nginx_$1
   kill -9 "${!sync}"
@@ -152,12 +168,14 @@ end_mirror() { # end_mirror PLACE: both at once, as when its machine dies
 }
 start_mirror ma 10.77.1.1
 start_mirror mb 10.77.2.1
-verb site add a 10.77.1.0/24 --mirrors a >>"$work/verbs.log"
-verb site add b 10.77.2.0-10.77.2.255 --mirrors b,a >>"$work/verbs.log"
+start_sync mc
 
-holds() { verb mirror show "$1" --json | json packages 0 | grep -q "$2"; }
+holds() { grep -q "$2" <<<"$(verb mirror show "$1" --json)"; }
 check "mirror a has reported what it holds" wait_until 20 holds a "$first"
 check "mirror b has reported what it holds" wait_until 20 holds b "$first"
+check "mirror c has reported what it holds" wait_until 20 holds c "$first"
+check "a sync of an unchanged tree costs one request, and no body" \
+  wait_until 20 grep -qE 'GET /download/manifest 304 .*peer=10\.77\.1\.1 .*sent_bytes=[0-9]{2} ' "$work/server.log"
 check "both are called fine" equal "$(verb mirror list --json | json 0 health) $(verb mirror list --json | json 1 health)" "fine fine"
 
 answer() { at ca curl -s -o /dev/null -w '%{http_code}' "$@"; }
@@ -189,16 +207,50 @@ device_b=$(verb computer list --json | json 0 device_id)
 [ "$device_b" != "$device_a" ] || device_b=$(verb computer list --json | json 1 device_id)
 check "both computers are known" test -n "$device_a" -a -n "$device_b"
 
-verb assign "$first" --all >>"$work/verbs.log"
-for _ in 1 2 3; do
-  succeeded "$first" "$device_a" && break
-  stock || true
-  stock_child_is_gone "$state" "$CHILD_SECONDS"
-done
-for _ in 1 2 3; do
-  succeeded "$first" "$device_b" && break
-  ours || true
-done
+deploy() { # deploy ID: to both, who come until they have it
+  verb assign "$1" --all >>"$work/verbs.log"
+  for _ in 1 2 3; do
+    succeeded "$1" "$device_a" && break
+    stock || true
+    stock_child_is_gone "$state" "$CHILD_SECONDS"
+  done
+  for _ in 1 2 3; do
+    succeeded "$1" "$device_b" && break
+    ours || true
+  done
+}
+
+# -------------------------------------------------------------- the mirror's own server, with info files over TLS, too
+
+# A certificate of the authority that agents trust already.
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=mirror-c -keyout "$work/mc.key" -out "$work/mc.csr" 2>>"$work/mc.log"
+openssl x509 -req -in "$work/mc.csr" -CA "$ca" -CAkey "$data/certs/ca.key" -days 2 -out "$work/mc.pem" 2>>"$work/mc.log" \
+  -extfile <(printf 'subjectAltName = IP:10.77.3.1\nextendedKeyUsage = serverAuth\n')
+cat "$ca" >>"$work/mc.pem"
+ip netns exec "${prefix}mc" "$dripfeed_mirror" serve --to "$work/mc" --http 10.77.3.1:8080 --https 10.77.3.1:8443 \
+  --certificate "$work/mc.pem" --private-key "$work/mc.key" </dev/null >>"$work/mc-serve.log" 2>&1 &
+pids+=($!)
+wait_until 20 grep -q 'serving https' "$work/mc-serve.log" || die "dripfeed-mirror serve did not come up"
+check "the mirror's own server gives info files over TLS" equal "$(answer --cacert "$ca" "https://10.77.3.1:8443/download/$first/info")" 200
+check "... to those who know its authority" equal "$(answer "https://10.77.3.1:8443/download/$first/info")" 000
+check "... and not in clear" equal "$(answer "http://10.77.3.1:8080/download/$first/info")" 403
+check "... and fragments in clear" equal "$(answer "http://10.77.3.1:8080/download/$first/$first-1")" 200
+mirror_c=there
+# The server fetches all of it from there first, as an agent does.
+served=$(publish served --info-location 10.77.3.1:8443/download --fragment-location 10.77.3.1:8080/download) ||
+  die "the package of mirror c was not published"
+mirror_c=
+deploy "$served"
+check "the stock agent has run a package that it had from the mirror's own server" succeeded "$served" "$device_a"
+check "our agent has run it, too" succeeded "$served" "$device_b"
+check "... and neither had anything of it from the server" equal "$(from_server 1 "$served") $(from_server 2 "$served")" "0 0"
+check "... not even the info file" fails grep -qE "10\.77\.[12]\.10.*/download/$served/info" "$work/server.log"
+
+# ------------------------------------------------------------------------------------------------------------- sites
+
+verb site add a 10.77.1.0/24 --mirrors a >>"$work/verbs.log"
+verb site add b 10.77.2.0-10.77.2.255 --mirrors b,a >>"$work/verbs.log"
+deploy "$first"
 check "the stock agent has run the package" succeeded "$first" "$device_a"
 check "our agent has run the package" succeeded "$first" "$device_b"
 count=$(find "$work/ma/download/$first" -name "$first-*" | wc -l)
@@ -212,7 +264,7 @@ check "... and none from the server" equal "$(from_server 2 "$first")" 0
 # ------------------------------------------------------------------------------------- mirrors that die half way
 
 second=$(publish second) || die "the second package was not published"
-both_hold() { verb mirror show a --json | grep -q "$second" && verb mirror show b --json | grep -q "$second"; }
+both_hold() { holds a "$second" && holds b "$second"; }
 check "both mirrors have the second package" wait_until 20 both_hold
 verb assign "$second" --all >>"$work/verbs.log"
 
@@ -220,11 +272,13 @@ some() { [ "$(fetched "$1" "$2" "$second")" -ge 2 ]; }
 # It would wait for the dead mirror for longer than is needed here.
 OURS_SECONDS=30 ours & agent_b=$!
 check "our agent is at work" wait_until 30 some mb 10.77.2.10
-end_mirror mb
+end_web mb
 wait "$agent_b" || true
 before=$(fetched mb 10.77.2.10 "$second")
 check "mirror b died in the middle of it" test "$before" -lt "$count"
-sleep $((SILENT + 1))
+health() { verb mirror show "$1" --json | json health; }
+has_health() { [ "$(health "$1")" = "$2" ]; }
+check "the server finds out, though the mirror goes on reporting" wait_until 30 has_health b unreachable
 for _ in 1 2 3 4; do
   succeeded "$second" "$device_b" && break
   ours || true
@@ -241,7 +295,7 @@ kill_stock_children "$work/agent-a"
 before=$(fetched ma 10.77.1.10 "$second")
 check "mirror a died in the middle of it" test "$before" -lt "$count"
 sleep $((SILENT + 1))
-check "the server calls both silent" equal "$(verb mirror list --json | json 0 health) $(verb mirror list --json | json 1 health)" "silent silent"
+check "the server calls one silent, the other unreachable" equal "$(health a) $(health b)" "silent unreachable"
 for _ in 1 2 3 4; do
   succeeded "$second" "$device_a" && break
   stock || true
@@ -249,5 +303,5 @@ for _ in 1 2 3 4; do
 done
 check "the stock agent has run the second package all the same" succeeded "$second" "$device_a"
 check "... going on from the server" test "$(from_server 1 "$second")" -ge $((count - before))
-check "each ran each package once" equal "$(sort "$out/order" | uniq -c | tr -s ' \n' ' ')" " 2 first 2 second "
+check "each ran each package once" equal "$(sort "$out/order" | uniq -c | tr -s ' \n' ' ')" " 2 first 2 second 2 served "
 summary

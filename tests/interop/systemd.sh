@@ -18,8 +18,7 @@ readonly BODY=900000 # bytes of the package whose download is cut
 NAME=systemd
 . tests/interop/lib.sh
 begin
-dripfeed_mirror=${DRIPFEED_MIRROR:-${dripfeed%/*}/dripfeed-mirror}
-[ -x "$dripfeed_mirror" ] || die "$dripfeed_mirror is not there: run 'cargo build --release' first, or name it in DRIPFEED_MIRROR"
+need_mirror
 install_packages systemd zip
 began=$SECONDS
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::util::noise;
 
+mod probes;
 mod sites;
 mod sources;
 
@@ -149,16 +150,31 @@ fn a_package_that_was_damaged_is_taken_away_and_comes_again() {
     let server = Server::start();
     let id = server.build(3500);
     server.said("sync", &[]);
-    let fragment = server.copy().join(format!("download/{id}/{id}-2"));
-    let mut bytes = fs::read(&fragment).expect("a fragment");
-    bytes[0] ^= 1;
-    std::io::Write::write_all(&mut fs::File::create(&fragment).expect("opened"), &bytes).expect("written");
+    let damage = || {
+        let fragment = server.copy().join(format!("download/{id}/{id}-2"));
+        let mut bytes = fs::read(&fragment).expect("a fragment");
+        bytes[0] ^= 1;
+        std::io::Write::write_all(&mut fs::File::create(&fragment).expect("opened"), &bytes).expect("written");
+    };
+    damage();
+    assert_eq!(
+        server.said("sync", &[]),
+        "nothing changed since generation 1",
+        "what is damaged is found by reading it"
+    );
     let verified = server.mirror("verify", &[]);
     assert_eq!(verified.status.code(), Some(1));
     let said = String::from_utf8(verified.stdout).expect("text");
     assert!(said.starts_with(&format!("{id} is not what came: removed")), "{said}");
     assert!(!server.copy().join(format!("download/{id}")).exists());
     server.said("sync", &[]);
+    assert!(equal(&server));
+    // Both in one.
+    damage();
+    let repaired = server.mirror("sync", &["--verify"]);
+    assert_eq!(repaired.status.code(), Some(0));
+    let warned = String::from_utf8(repaired.stderr).expect("text");
+    assert!(warned.contains(&format!("{id} is not what came: removed, it comes again")), "{warned}");
     assert!(equal(&server));
 }
 

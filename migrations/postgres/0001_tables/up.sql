@@ -440,7 +440,8 @@ CREATE TABLE discovered (
     PRIMARY KEY (network, mac)
 );
 
--- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it.
+-- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it,
+-- and what came of asking it for a file: lost_at is when that began to fail.
 CREATE TABLE mirrors (
     name TEXT NOT NULL PRIMARY KEY,
     location TEXT NOT NULL,
@@ -452,7 +453,10 @@ CREATE TABLE mirrors (
     reported_from TEXT NOT NULL,
     generation BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
-    problem TEXT NOT NULL
+    problem TEXT NOT NULL,
+    reached_at BIGINT,
+    lost_at BIGINT,
+    lost_why TEXT NOT NULL
 );
 
 CREATE TABLE mirror_packages (

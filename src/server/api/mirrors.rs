@@ -91,7 +91,7 @@ struct MirrorView {
     /// Where agents fetch fragments from it, without a scheme. `$IP$` is the address that it reports from, `$NAME$` its
     /// name.
     location: String,
-    /// `never reported`, `silent`, `trouble`, `behind` or `fine`.
+    /// `never reported`, `silent`, `unreachable`, `trouble`, `behind` or `fine`.
     health: &'static str,
     /// The generation of its copy.
     generation: u64,
@@ -113,6 +113,16 @@ struct MirrorView {
     /// What was wrong with its last sync; absent if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// Since when it answers when the server asks it for a file; absent if it never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reached_at: Option<String>,
+    /// Since when it does not. It is offered to nobody then, unless `reached_at` is absent: the server may stand where it
+    /// cannot reach it, and its computers can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_at: Option<String>,
+    /// How it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_why: Option<String>,
 }
 
 impl From<MirrorLine> for MirrorView {
@@ -128,6 +138,9 @@ impl From<MirrorLine> for MirrorView {
             packages: (!mirror.packages.is_everything()).then(|| mirror.packages.to_string()),
             silent_after_seconds: mirror.silent_after.as_secs(),
             problem: Some(mirror.problem).filter(|text| !text.is_empty()),
+            reached_at: mirror.reach.reached_at.map(utc_text),
+            lost_at: mirror.reach.lost.as_ref().map(|lost| utc_text(lost.at)),
+            lost_why: mirror.reach.lost.map(|lost| lost.why),
             name: mirror.name,
         }
     }

@@ -17,7 +17,7 @@ use crate::store::{StoreError, mirrors as stored, packages};
 pub struct MirrorLine {
     /// The mirror.
     pub mirror: Mirror,
-    /// `never reported`, `silent`, `trouble`, `behind` or `fine`.
+    /// `never reported`, `silent`, `unreachable`, `trouble`, `behind` or `fine`.
     pub health: &'static str,
     /// The generation of the tree that it should be at.
     pub generation: u64,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dripfeed::model::{Digest, DigestAlgorithm, PackageId};
 use dripfeed::protocol::{MirrorReport, PackageFilter};
-use dripfeed::store::mirrors::{self, Mirror, Site};
+use dripfeed::store::mirrors::{self, Lost, Mirror, Reach, Site};
 
 use super::database::{Database, read, write};
 use super::functions::{NOW, later};
@@ -25,6 +25,7 @@ fn mirror(name: &str) -> Mirror {
         generation: 0,
         bytes: 0,
         problem: String::new(),
+        reach: Reach::default(),
     }
 }
 
@@ -68,6 +69,20 @@ fn mirrors_are_kept_with_what_they_hold(database: &Database) {
     assert_eq!(found.reported_from, Some("10.1.2.3".parse().expect("an address")));
     assert_eq!(found.problem, "a\u{fffd}b");
     assert!(found.is_heard(later(6 + 5400)) && !found.is_heard(later(7 + 5400)));
+    for reach in [
+        Reach { reached_at: Some(later(7)), lost: None },
+        Reach { reached_at: Some(later(7)), lost: Some(Lost { at: later(8), why: "refused".to_owned() }) },
+        Reach { reached_at: None, lost: Some(Lost { at: later(9), why: "refused".to_owned() }) },
+    ] {
+        let kept = reach.clone();
+        write(&store, move |conn| mirrors::set_reach(conn, "c", &kept));
+        let found = read(&store, |conn| mirrors::find(conn, "c")).expect("it is there");
+        assert_eq!(found.reach, reach);
+        assert_eq!(found.is_offered(later(6)), reach.reached_at.is_none() || reach.lost.is_none(), "{reach:?}");
+    }
+    assert_eq!(write(&store, mirrors::forget_reach), 1);
+    assert_eq!(read(&store, |conn| mirrors::find(conn, "c")).expect("it is there").reach, Reach::default());
+    assert_eq!(read(&store, |conn| mirrors::sample(conn, "c")), None, "none of its packages is available here");
     assert!(write(&store, |conn| mirrors::remove(conn, "c")));
     assert!(!write(&store, |conn| mirrors::remove(conn, "c")));
     assert!(read(&store, |conn| mirrors::held(conn, "c")).is_empty());

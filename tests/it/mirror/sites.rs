@@ -16,26 +16,26 @@ use super::Server;
 use crate::jobs::{WS, active_package, assign_to, say_inventory};
 use crate::util::{NOW, TestApp, block_on, peer};
 
-const HERE: &str = "10.1.2.3";
+pub(super) const HERE: &str = "10.1.2.3";
 
 fn location(text: &str) -> Location {
     text.parse().expect(text)
 }
 
 /// What a computer at that address is told.
-fn told(test: &TestApp, address: &str) -> Vec<String> {
+pub(super) fn told(test: &TestApp, address: &str) -> Vec<String> {
     let request = PrologRequest { device_id: WS.parse().expect("a device id") };
     let peer = Peer { address: address.parse().expect("an address"), ..peer() };
     let reply = block_on(prolog::answer(&test.app, request, peer)).expect("answered");
     reply.download.expect("an option").offers.iter().map(|offer| offer.fragment_location.to_string()).collect()
 }
 
-fn add(test: &TestApp, name: &str, at: &str) {
+pub(super) fn add(test: &TestApp, name: &str, at: &str) {
     let added = mirrors::add(&test.app, name, location(at), PackageFilter::default(), mirrors::SILENT_AFTER);
     assert_eq!(added.expect("added").len(), 32);
 }
 
-fn report(test: &TestApp, name: &str, packages: &[PackageId], from: &str) {
+pub(super) fn report(test: &TestApp, name: &str, packages: &[PackageId], from: &str) {
     let name = name.to_owned();
     let wanted = name.clone();
     let mirror = test.app.store.read_now(move |conn| stored::find(conn, &wanted)).expect("read").expect("it is there");
@@ -43,7 +43,7 @@ fn report(test: &TestApp, name: &str, packages: &[PackageId], from: &str) {
     block_on(mirrors::report(&test.app, mirror, said, from.parse().expect("an address"))).expect("taken");
 }
 
-fn site(test: &TestApp, name: &str, ranges: &[&str], near: &[&str]) -> Result<(), MirrorError> {
+pub(super) fn site(test: &TestApp, name: &str, ranges: &[&str], near: &[&str]) -> Result<(), MirrorError> {
     let ranges = ranges.iter().map(|range| range.parse().expect("a range")).collect();
     mirrors::add_site(&test.app, name, ranges, near.iter().map(ToString::to_string).collect())
 }

@@ -443,3 +443,20 @@ fn nothing_is_fetched_faster_than_the_limit() {
     json(&scene.sync("m", &[&source], &["--limit", "200K"]));
     assert!(began.elapsed() >= std::time::Duration::from_millis(250), "60,000 bytes at 204,800 a second");
 }
+
+#[test]
+fn changed_packages_cost_the_manifest_and_what_they_are_made_of() {
+    let scene = Scene::new();
+    let fragments = vec![vec![b'a'; 10]];
+    let tree = |generation, count: u32| {
+        let packages: Vec<(u32, &str, &[Vec<u8>])> = (1..=count).map(|id| (id, "<A/>", &*fragments)).collect();
+        Tree::new(generation, &scene.key, &packages)
+    };
+    let (before, after) = (scene.honest(&tree(1, 50)), scene.honest(&tree(2, 52)));
+    assert_eq!(json(&scene.sync("m", &[&before], &[]))["fetched"], 50);
+    assert_eq!(json(&scene.sync("m", &[&after], &[]))["fetched"], 2);
+    let mut asked = after.asked.lock().expect("the log").clone();
+    asked.sort();
+    let wanted = ["51/51-1 0", "51/info 0", "52/52-1 0", "52/info 0", "manifest 0", "manifest/51 0", "manifest/52 0"];
+    assert_eq!(asked, wanted);
+}
