@@ -103,7 +103,7 @@ fn found_by(app: &App, name: &str, json: bool, output: &mut Output) -> Done {
         name: String,
         value: String,
     }
-    let wanted = name.to_owned();
+    let wanted = registry::Wanted { name: name.to_owned(), ..registry::Wanted::default() };
     let findings = app.store.read_now(move |conn| registry::findings(conn, &wanted, MOST))?;
     if json {
         let view = |finding: Finding| View {

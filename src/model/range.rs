@@ -1,7 +1,7 @@
 //! Ranges of addresses: what a site is made of.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Why a range was refused.
@@ -45,6 +45,57 @@ impl AddressRange {
     pub fn contains(&self, address: IpAddr) -> bool {
         (self.first..=self.last).contains(&Self::number(address))
     }
+
+    /// How many addresses it has besides the first: the narrower of two ranges has fewer.
+    pub fn width(&self) -> u128 {
+        self.last - self.first
+    }
+
+    /// Is there an address in both?
+    pub fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// The same addresses as networks, the fewest that there can be, in their order. IPv4 is written as such.
+    ///
+    /// ```
+    /// let range: dripfeed::model::AddressRange = "10.0.0.1-10.0.0.4".parse()?;
+    /// assert_eq!(range.networks(), ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]);
+    /// # Ok::<(), dripfeed::model::InvalidRange>(())
+    /// ```
+    pub fn networks(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut first = self.first;
+        loop {
+            // The largest network that begins here and does not go on beyond the end.
+            let free = (0..=first.trailing_zeros()).rev().find(|free| ends(*free) <= self.last - first).unwrap_or(0);
+            found.extend(written(first, free));
+            match first.checked_add(ends(free)).and_then(|last| last.checked_add(1)) {
+                Some(next) if next <= self.last => first = next,
+                _ => return found,
+            }
+        }
+    }
+}
+
+/// Where IPv4 lies within IPv6.
+const MAPPED: u128 = 0xffff_0000_0000;
+
+/// The last address of a network with so many free bits, counted from its first.
+fn ends(free: u32) -> u128 {
+    1_u128.checked_shl(free).map_or(u128::MAX, |count| count - 1)
+}
+
+/// A network as text: two of them where IPv4 is a part of it.
+fn written(first: u128, free: u32) -> impl Iterator<Item = String> {
+    let address = Ipv6Addr::from(first);
+    let inside = address.to_ipv4_mapped().filter(|_| free <= 32);
+    let around = inside.is_none() && (first..=first + ends(free)).contains(&MAPPED);
+    let own = match inside {
+        Some(address) => format!("{address}/{}", 32 - free),
+        None => format!("{address}/{}", 128 - free),
+    };
+    [Some(own), around.then(|| "0.0.0.0/0".to_owned())].into_iter().flatten()
 }
 
 impl FromStr for AddressRange {
@@ -113,6 +164,22 @@ mod tests {
             for address in outside.iter().filter(|address| !address.is_empty()) {
                 assert!(!parsed.contains(address.parse().expect("an address")), "{range} {address}");
             }
+        }
+    }
+
+    #[test]
+    fn networks_are_the_same_addresses() {
+        for (range, networks) in [
+            ("10.1.0.0/16", &["10.1.0.0/16"][..]),
+            ("10.1.2.3", &["10.1.2.3/32"]),
+            ("10.1.2.0-10.1.3.1", &["10.1.2.0/24", "10.1.3.0/31"]),
+            ("0.0.0.0/0", &["0.0.0.0/0"]),
+            ("fd00:1::/64", &["fd00:1::/64"]),
+            ("::1-::3", &["::1/128", "::2/127"]),
+            ("::/0", &["::/0", "0.0.0.0/0"]),
+            ("::ffff:10.0.0.0/104", &["10.0.0.0/8"]),
+        ] {
+            assert_eq!(range.parse::<AddressRange>().expect(range).networks(), networks, "{range}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::model::settings::{SettingKey, Settings, SettingsLayer};
 use crate::model::{ComputerId, RegistryQuery, UnixTime};
 use crate::protocol::{Discovered, InventoryRequest, Network};
 use crate::store::discovery::{self, Adapter, Candidate, Seen};
+use crate::store::labels::{self, Label};
 use crate::store::registry::{self, RegistryValue};
 use crate::store::settings::Scope;
 use crate::store::{Conn, StoreError, computers, settings};
@@ -53,7 +54,11 @@ pub(super) fn surroundings(
     }
     match settings.value(SettingKey::IpDiscoverSwitch) {
         IF_ELECTED => discovery::elected_in(conn, computer),
-        ALWAYS => Ok(networks_of(&computers::networks(conn, computer)?).first().copied()),
+        ALWAYS => {
+            let networks = networks_of(&computers::networks(conn, computer)?);
+            let excluded = labels::excluded(conn)?;
+            Ok(networks.into_iter().find(|network| !excluded.contains(network)))
+        }
         _ => Ok(None),
     }
 }
@@ -83,7 +88,9 @@ pub(super) fn take(
         return Ok(false);
     }
     let settings = super::settings::Layers::load(conn, configured, Some(computer))?.resolve();
-    let networks = networks_of(&request.networks);
+    let excluded = labels::excluded(conn)?;
+    let mut networks = networks_of(&request.networks);
+    networks.retain(|network| !excluded.contains(network));
     let mut place = discovery::elected_in(conn, computer)?;
     let may = settings.value(SettingKey::IpDiscoverSwitch) == IF_ELECTED;
     if let Some(network) = place
@@ -178,6 +185,11 @@ pub enum DiscoveryError {
     /// No computer is in such a network, and nobody was seen there.
     #[error("no network {0} is known: `dripfeed network list` shows those that are")]
     UnknownNetwork(String),
+    /// A name or a tag that is none.
+    #[error(
+        "\"{0}\" cannot be the name or tag of a network: they have at most 60 characters and no control characters"
+    )]
+    Label(String),
     /// There is a question of that name.
     #[error("there is a question \"{0}\" already: `dripfeed registry remove` takes it back")]
     Exists(String),
@@ -194,6 +206,8 @@ pub enum DiscoveryError {
 pub struct NetworkSummary {
     /// Its address.
     pub network: String,
+    /// What administrators say of it.
+    pub label: Label,
     /// Computers with an adapter in it.
     pub computers: usize,
     /// Names of those that are elected to look round.
@@ -217,6 +231,8 @@ pub struct Host {
     pub name: String,
     /// The known computer that has the MAC.
     pub computer: Option<String>,
+    /// That computer's wire name.
+    pub device_id: Option<String>,
     /// When it was seen first and last; `None` for an adapter that only its own computer told of.
     pub seen: Option<(UnixTime, UnixTime)>,
 }
@@ -258,6 +274,12 @@ pub fn networks(app: &App) -> Result<Vec<NetworkSummary>, DiscoveryError> {
                 summary.elected.push(name.clone());
             }
         }
+        for (network, label) in labels::list(conn)? {
+            // A network that everybody left keeps its name, and is not listed.
+            if let Some(summary) = all.get_mut(&network) {
+                summary.label = label;
+            }
+        }
         let mut all: Vec<NetworkSummary> = all.into_values().collect();
         all.sort_by_key(|summary| summary.network.parse::<Ipv4Addr>().ok());
         Ok(all)
@@ -274,12 +296,13 @@ pub fn hosts(app: &App, network: &str) -> Result<Vec<Host>, DiscoveryError> {
             return Err(DiscoveryError::UnknownNetwork(network.chars().take(60).collect()));
         }
         let macs: Vec<&str> = seen.iter().map(|one| one.host.mac.as_str()).collect();
-        let owners: BTreeMap<String, String> = discovery::adapters_with(conn, &macs)?
+        let owners: BTreeMap<String, (String, String)> = discovery::adapters_with(conn, &macs)?
             .into_iter()
-            .map(|adapter| (adapter.mac.to_uppercase(), adapter.computer_name))
+            .map(|adapter| (adapter.mac.to_uppercase(), (adapter.computer_name, adapter.device_id)))
             .collect();
         let was_seen = |Seen { host, first_seen, last_seen, .. }: Seen| Host {
-            computer: owners.get(&host.mac).cloned(),
+            computer: owners.get(&host.mac).map(|(name, _)| name.clone()),
+            device_id: owners.get(&host.mac).map(|(_, device_id)| device_id.clone()),
             ip_address: host.ip_address,
             mac: host.mac,
             name: host.name,
@@ -290,6 +313,7 @@ pub fn hosts(app: &App, network: &str) -> Result<Vec<Host>, DiscoveryError> {
             mac: adapter.mac.to_uppercase(),
             name: String::new(),
             computer: Some(adapter.computer_name),
+            device_id: Some(adapter.device_id),
             seen: None,
         };
         let mut hosts: Vec<Host> = seen.into_iter().map(was_seen).collect();
@@ -300,10 +324,37 @@ pub fn hosts(app: &App, network: &str) -> Result<Vec<Host>, DiscoveryError> {
     })
 }
 
+/// Says what a network is called, and whether nobody is to look round there. Whoever was elected there is not any more.
+pub fn label(app: &App, network: &str, label: Label) -> Result<(), DiscoveryError> {
+    let network = network.trim().to_owned();
+    for text in [&label.name, &label.tag] {
+        if text.chars().count() > 60 || text.chars().any(char::is_control) {
+            return Err(DiscoveryError::Label(text.chars().filter(|c| !c.is_control()).take(60).collect()));
+        }
+    }
+    app.store.write_now(move |conn| {
+        if discovery::adapters(conn, Some(&network))?.is_empty() && discovery::seen(conn, Some(&network))?.is_empty() {
+            return Err(DiscoveryError::UnknownNetwork(network.chars().take(60).collect()));
+        }
+        Ok(labels::set(conn, &network, &label)?)
+    })
+}
+
 /// Adds a question to the registry of Windows computers. Agents are told at their next contact.
 pub fn add_registry_query(app: &App, query: RegistryQuery) -> Result<(), DiscoveryError> {
     app.store.write_now(move |conn| {
         if registry::add_query(conn, &query)? { Ok(()) } else { Err(DiscoveryError::Exists(query.name().to_owned())) }
+    })
+}
+
+/// Asks something else under the same name; what was found stays until the next inventories.
+pub fn edit_registry_query(app: &App, query: RegistryQuery) -> Result<(), DiscoveryError> {
+    app.store.write_now(move |conn| {
+        if registry::edit_query(conn, &query)? {
+            Ok(())
+        } else {
+            Err(DiscoveryError::UnknownQuery(query.name().to_owned()))
+        }
     })
 }
 

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::protocol::{Listing, Manifest, ManifestEntry, MirrorReport, PackageFilter};
 use crate::store::mirrors::{Mirror, Nearby, Reach, Site};
-use crate::store::{StoreError, mirrors, packages};
+use crate::store::{Conn, StoreError, mirrors, packages};
 
 /// Characters of a token: 160 bits.
 const TOKEN: usize = 32;
@@ -99,6 +99,19 @@ pub fn renew_token(app: &App, name: &str) -> Result<String, MirrorError> {
     }
 }
 
+/// Changes where a mirror is, what it may have and how long its silence is borne.
+pub fn edit(
+    app: &App,
+    name: &str,
+    location: Location,
+    packages: PackageFilter,
+    silent_after: Duration,
+) -> Result<(), MirrorError> {
+    let owned = name.to_owned();
+    let known = app.store.write_now(move |conn| mirrors::edit(conn, &owned, &location, &packages, silent_after))?;
+    if known { Ok(()) } else { Err(MirrorError::Unknown(name.to_owned())) }
+}
+
 /// Forgets a mirror; gives the sites that lost it.
 pub fn remove(app: &App, name: &str) -> Result<Vec<String>, MirrorError> {
     let owned = name.to_owned();
@@ -114,20 +127,32 @@ pub fn remove(app: &App, name: &str) -> Result<Vec<String>, MirrorError> {
 /// Makes a site: addresses, and the mirrors near them in their order.
 pub fn add_site(app: &App, name: &str, ranges: Vec<AddressRange>, near: Vec<String>) -> Result<(), MirrorError> {
     check_name(name)?;
+    let site = Site { name: name.to_owned(), ranges, mirrors: near, created_at: app.clock.now() };
+    app.store.write_now(move |conn| {
+        check_mirrors(conn, &site.mirrors)?;
+        if mirrors::create_site(conn, &site)? { Ok(()) } else { Err(MirrorError::SiteExists(site.name)) }
+    })
+}
+
+/// Gives a site other addresses and other mirrors.
+pub fn edit_site(app: &App, site: Site) -> Result<(), MirrorError> {
+    app.store.write_now(move |conn| {
+        check_mirrors(conn, &site.mirrors)?;
+        if mirrors::edit_site(conn, &site)? { Ok(()) } else { Err(MirrorError::SiteUnknown(site.name)) }
+    })
+}
+
+/// Mirrors of a site are there, each once.
+fn check_mirrors(conn: &mut Conn, near: &[String]) -> Result<(), MirrorError> {
     for (at, mirror) in near.iter().enumerate() {
         if near[..at].contains(mirror) {
             return Err(MirrorError::Twice(mirror.clone()));
         }
-    }
-    let site = Site { name: name.to_owned(), ranges, mirrors: near, created_at: app.clock.now() };
-    app.store.write_now(move |conn| {
-        for mirror in &site.mirrors {
-            if mirrors::find(conn, mirror)?.is_none() {
-                return Err(MirrorError::Unknown(mirror.clone()));
-            }
+        if mirrors::find(conn, mirror)?.is_none() {
+            return Err(MirrorError::Unknown(mirror.clone()));
         }
-        if mirrors::create_site(conn, &site)? { Ok(()) } else { Err(MirrorError::SiteExists(site.name)) }
-    })
+    }
+    Ok(())
 }
 
 /// Forgets a site.

@@ -27,6 +27,7 @@ pub mod reconcile;
 pub mod report;
 pub mod settings;
 pub mod signin;
+pub mod sites;
 pub mod stopped;
 pub mod templates;
 pub mod uploads;

@@ -251,6 +251,16 @@ pub fn heard_from(conn: &mut Conn, peer_address: &str) -> Result<u64, StoreError
     At("computers", peer_address).number("count", count)
 }
 
+/// Where computers that are not archived were last heard from, and how many at each address. Reads the whole table.
+pub fn peers(conn: &mut Conn) -> Result<Vec<(String, u64)>, StoreError> {
+    let query = computers::table
+        .filter(computers::archived_at.is_null())
+        .group_by(computers::peer_address)
+        .select((computers::peer_address, diesel::dsl::count_star()));
+    let found: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+    Ok(found.into_iter().map(|(address, count)| (address, count.unsigned_abs())).collect())
+}
+
 /// Writes the moment of an inventory that changed nothing.
 pub fn touch_inventory(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
     q!(conn => diesel::update(computers::table.find(id.0))

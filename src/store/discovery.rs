@@ -199,6 +199,8 @@ pub struct Adapter {
     pub computer: ComputerId,
     /// The computer's host name.
     pub computer_name: String,
+    /// Its wire name.
+    pub device_id: String,
     /// The network's address, as the agent writes it.
     pub subnet: String,
     /// Its address.
@@ -207,10 +209,26 @@ pub struct Adapter {
     pub mac: String,
 }
 
-type AdapterColumns = (i64, String, String, String, String);
+type AdapterColumns = (i64, String, String, String, String, String);
 
-fn adapter_of((computer, computer_name, subnet, ip_address, mac): AdapterColumns) -> Adapter {
-    Adapter { computer: ComputerId(computer), computer_name, subnet, ip_address, mac }
+const ADAPTER: (
+    networks::computer_id,
+    computers::name,
+    computers::device_id,
+    networks::subnet,
+    networks::ip_address,
+    networks::mac,
+) = (
+    networks::computer_id,
+    computers::name,
+    computers::device_id,
+    networks::subnet,
+    networks::ip_address,
+    networks::mac,
+);
+
+fn adapter_of((computer, computer_name, device_id, subnet, ip_address, mac): AdapterColumns) -> Adapter {
+    Adapter { computer: ComputerId(computer), computer_name, device_id, subnet, ip_address, mac }
 }
 
 /// The adapters that are in a network, or in any.
@@ -219,7 +237,7 @@ pub fn adapters(conn: &mut Conn, network: Option<&str>) -> Result<Vec<Adapter>, 
         .inner_join(computers::table.on(computers::id.eq(networks::computer_id)))
         .filter(computers::archived_at.is_null())
         .order((networks::subnet, networks::computer_id, networks::position))
-        .select((networks::computer_id, computers::name, networks::subnet, networks::ip_address, networks::mac));
+        .select(ADAPTER);
     let found: Vec<AdapterColumns> = if let Some(network) = network {
         let query = query.filter(networks::subnet.eq(network.to_owned()));
         q!(conn => query.load(conn))?
@@ -241,7 +259,7 @@ pub fn adapters_with(conn: &mut Conn, macs: &[&str]) -> Result<Vec<Adapter>, Sto
             .filter(computers::archived_at.is_null())
             .filter(networks::mac.eq_any(both))
             .order((networks::computer_id, networks::position))
-            .select((networks::computer_id, computers::name, networks::subnet, networks::ip_address, networks::mac));
+            .select(ADAPTER);
         let adapters: Vec<AdapterColumns> = q!(conn => query.load(conn))?;
         found.extend(adapters.into_iter().map(adapter_of));
     }

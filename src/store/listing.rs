@@ -213,6 +213,7 @@ pub fn find(conn: &mut Conn, typed: &str, limit: usize) -> Result<Vec<Computer>,
     Ok(unique)
 }
 
-fn escaped(part: &str) -> String {
+/// Text as it stands for itself in a pattern of LIKE.
+pub(super) fn escaped(part: &str) -> String {
     part.chars().flat_map(|c| matches!(c, '%' | '_' | '\\').then_some('\\').into_iter().chain([c])).collect()
 }

@@ -161,7 +161,7 @@ pub fn create(conn: &mut Conn, mirror: &Mirror) -> Result<bool, StoreError> {
         name: mirror.name.clone(),
         location: mirror.location.to_string(),
         packages: mirror.packages.to_string(),
-        silent_after: big(u64::try_from(mirror.silent_after.as_millis()).unwrap_or(u64::MAX)),
+        silent_after: millis(mirror.silent_after),
         token_hash: mirror.token_hash.map(|hash| hash.to_string()),
         created_at: mirror.created_at.millis(),
         reported_at: None,
@@ -185,6 +185,24 @@ pub fn remove(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
 pub fn set_token(conn: &mut Conn, name: &str, hash: &Digest) -> Result<bool, StoreError> {
     let row = mirrors::table.find(text(name));
     Ok(q!(conn => diesel::update(row).set(mirrors::token_hash.eq(hash.to_string())).execute(conn))? > 0)
+}
+
+/// Changes where it is, what it may have and how long its silence is borne. False if there is no such mirror.
+pub fn edit(
+    conn: &mut Conn,
+    name: &str,
+    location: &Location,
+    filter: &PackageFilter,
+    silent_after: Duration,
+) -> Result<bool, StoreError> {
+    let changed = q!(conn => diesel::update(mirrors::table.find(text(name)))
+        .set((
+            mirrors::location.eq(location.to_string()),
+            mirrors::packages.eq(filter.to_string()),
+            mirrors::silent_after.eq(millis(silent_after)),
+        ))
+        .execute(conn))?;
+    Ok(changed > 0)
 }
 
 /// One mirror.
@@ -217,6 +235,15 @@ pub fn held(conn: &mut Conn, name: &str) -> Result<Vec<PackageId>, StoreError> {
         .order(mirror_packages::package_id);
     let numbers: Vec<i64> = q!(conn => query.load(conn))?;
     numbers.into_iter().map(|number| At("mirror_packages", name).package(number)).collect()
+}
+
+/// How many packages each mirror said that it holds; one that holds nothing is missing.
+pub fn held_counts(conn: &mut Conn) -> Result<BTreeMap<String, u64>, StoreError> {
+    let query = mirror_packages::table
+        .group_by(mirror_packages::mirror)
+        .select((mirror_packages::mirror, diesel::dsl::count_star()));
+    let counts: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+    Ok(counts.into_iter().map(|(mirror, count)| (mirror, count.unsigned_abs())).collect())
 }
 
 /// Keeps what a mirror said. Only what is another package than before costs a row.
@@ -301,6 +328,24 @@ pub fn create_site(conn: &mut Conn, site: &Site) -> Result<bool, StoreError> {
     if q!(conn => diesel::insert_into(sites::table).values(row).on_conflict_do_nothing().execute(conn))? == 0 {
         return Ok(false);
     }
+    fill_site(conn, site)?;
+    Ok(true)
+}
+
+/// Gives a site other ranges and mirrors. False if there is no such site; its mirrors must exist.
+pub fn edit_site(conn: &mut Conn, site: &Site) -> Result<bool, StoreError> {
+    let name = || text(&site.name);
+    let known: i64 = q!(conn => sites::table.find(name()).count().get_result(conn))?;
+    if known == 0 {
+        return Ok(false);
+    }
+    q!(conn => diesel::delete(site_ranges::table.filter(site_ranges::site.eq(name()))).execute(conn))?;
+    q!(conn => diesel::delete(site_mirrors::table.filter(site_mirrors::site.eq(name()))).execute(conn))?;
+    fill_site(conn, site)?;
+    Ok(true)
+}
+
+fn fill_site(conn: &mut Conn, site: &Site) -> Result<(), StoreError> {
     for range in &site.ranges {
         let row = (
             site_ranges::first.eq(digits(range.first())),
@@ -318,7 +363,7 @@ pub fn create_site(conn: &mut Conn, site: &Site) -> Result<bool, StoreError> {
         );
         q!(conn => diesel::insert_into(site_mirrors::table).values(row).execute(conn))?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Forgets a site. False if there is none.
@@ -399,6 +444,10 @@ pub fn nearby(conn: &mut Conn, address: IpAddr, packages: &[PackageId]) -> Resul
         }
     }
     Ok(Nearby { site: Some(site), mirrors: found })
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn digits(number: u128) -> String {

@@ -54,6 +54,7 @@ pub mod figures;
 pub mod groups;
 pub mod installations;
 pub mod jobs;
+pub mod labels;
 pub mod listing;
 pub mod memo;
 pub mod merges;

@@ -318,6 +318,14 @@ pub fn in_state(conn: &mut Conn, state: PackageState) -> Result<Vec<PackageId>, 
     found.into_iter().map(|id| At("packages", id).package(id)).collect()
 }
 
+/// Numbers, names and versions of the packages of a state, oldest first.
+pub fn names_in_state(conn: &mut Conn, state: PackageState) -> Result<Vec<(PackageId, String, String)>, StoreError> {
+    let query = packages::table.filter(packages::state.eq(state.as_str())).order(packages::id);
+    let found: Vec<(i64, String, String)> =
+        q!(conn => query.select((packages::id, packages::name, packages::version)).load(conn))?;
+    found.into_iter().map(|(id, name, version)| Ok((At("packages", id).package(id)?, name, version))).collect()
+}
+
 /// The fragments of a package, in order.
 pub fn fragments(conn: &mut Conn, id: PackageId) -> Result<Vec<SplitFragment>, StoreError> {
     let query = fragments::table.filter(fragments::package_id.eq(i64::from(id))).order(fragments::number).select((

@@ -484,9 +484,11 @@ fn what_looking_round_and_registries_ask_at_a_contact_is_found_by_an_index() {
     plans.of("discovery::seen", |conn| discovery::seen(conn, Some("10.1.2.0")));
     plans.of("discovery::adapters", |conn| discovery::adapters(conn, Some("10.1.2.0")));
     plans.of("discovery::adapters_with", |conn| discovery::adapters_with(conn, &["02:00:00:00:00:2A"]));
+    let proxies = registry::Wanted { name: "Proxy".to_owned(), ..registry::Wanted::default() };
     plans.of("registry::set_values", |conn| registry::set_values(conn, COMPUTER, &[]));
+    plans.of("registry::values", |conn| registry::values(conn, "Proxy", 10));
     plans.of("registry::values_of", |conn| registry::values_of(conn, COMPUTER));
-    plans.of("registry::findings", |conn| registry::findings(conn, "Proxy", 10));
+    plans.of("registry::findings", |conn| registry::findings(conn, &proxies, 10));
     assert!(!plans.text.contains("SCAN"), "{}", plans.text);
     // A handful of rows that are the same for everybody, in their order.
     plans.of("registry::queries", registry::queries);

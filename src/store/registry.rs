@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use super::connection::q;
 use super::error::corrupt;
+use super::listing::escaped;
 use super::row::{At, limit as rows, rows_of, text};
 use super::schema::{computers, registry_queries, registry_values};
 use super::{Conn, StoreError};
@@ -26,8 +27,32 @@ pub struct Finding {
     pub computer_name: String,
     /// Its wire name.
     pub device_id: String,
+    /// Where the list goes on after it.
+    pub place: Place,
     /// What it found.
     pub found: RegistryValue,
+}
+
+/// A place in a list of findings, which is in order of the values.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The value, [`fold`]ed.
+    pub value_key: String,
+    /// Who found it.
+    pub computer: ComputerId,
+    /// Which of the values that it found.
+    pub position: i64,
+}
+
+/// Which findings are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The question's name, letters compared without case.
+    pub name: String,
+    /// Part of the value, likewise; empty for any.
+    pub part: String,
+    /// Behind this place.
+    pub after: Option<Place>,
 }
 
 #[derive(Insertable)]
@@ -38,6 +63,7 @@ struct ValueRow {
     name: String,
     name_key: String,
     value: String,
+    value_key: String,
 }
 
 /// Every question, in order of their names.
@@ -72,6 +98,18 @@ pub fn add_query(conn: &mut Conn, query: &RegistryQuery) -> Result<bool, StoreEr
     Ok(added > 0)
 }
 
+/// Asks something else under the same name. False if there is no such question.
+pub fn edit_query(conn: &mut Conn, query: &RegistryQuery) -> Result<bool, StoreError> {
+    let changed = q!(conn => diesel::update(registry_queries::table.find(fold(query.name())))
+        .set((
+            registry_queries::tree.eq(i64::from(query.tree().number())),
+            registry_queries::key.eq(query.key()),
+            registry_queries::value.eq(query.value()),
+        ))
+        .execute(conn))?;
+    Ok(changed > 0)
+}
+
 /// Takes a question back. True if it was there. What was found stays until the next inventories.
 pub fn remove_query(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
     let row = registry_queries::table.find(text(&fold(name)).into_owned());
@@ -90,9 +128,10 @@ pub fn set_values(conn: &mut Conn, computer: ComputerId, values: &[RegistryValue
             name: text(&found.name).into_owned(),
             name_key: text(&fold(&found.name)).into_owned(),
             value: text(&found.value).into_owned(),
+            value_key: text(&fold(&found.value)).into_owned(),
         })
         .collect();
-    for chunk in new.chunks(rows_of(5)) {
+    for chunk in new.chunks(rows_of(6)) {
         q!(conn => diesel::insert_into(registry_values::table).values(chunk).execute(conn))?;
     }
     Ok(())
@@ -108,20 +147,60 @@ pub fn values_of(conn: &mut Conn, computer: ComputerId) -> Result<Vec<RegistryVa
     Ok(found.into_iter().map(|(name, value)| RegistryValue { name, value }).collect())
 }
 
-/// What computers that are not archived found by that question, at most `limit`.
-pub fn findings(conn: &mut Conn, name: &str, limit: usize) -> Result<Vec<Finding>, StoreError> {
+/// What computers that are not archived found by a question, in order of the values, at most `limit`.
+pub fn findings(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<Finding>, StoreError> {
+    type Found = (String, String, String, String, String, i64, i64);
+    const PLACE: (registry_values::value_key, registry_values::computer_id, registry_values::position) =
+        (registry_values::value_key, registry_values::computer_id, registry_values::position);
+    let part = format!("%{}%", escaped(&text(&fold(&wanted.part))));
+    let found: Vec<Found> = q!(conn => {
+        let mut query = registry_values::table
+            .inner_join(computers::table.on(computers::id.eq(registry_values::computer_id)))
+            .filter(registry_values::name_key.eq(text(&fold(&wanted.name)).into_owned()))
+            .filter(computers::archived_at.is_null())
+            .order(PLACE)
+            .limit(rows(limit))
+            .select((
+                computers::name,
+                computers::device_id,
+                registry_values::name,
+                registry_values::value,
+                registry_values::value_key,
+                registry_values::computer_id,
+                registry_values::position,
+            ))
+            .into_boxed();
+        if !wanted.part.is_empty() {
+            query = query.filter(registry_values::value_key.like(&part).escape('\\'));
+        }
+        if let Some(Place { value_key, computer, position }) = &wanted.after {
+            let later = registry_values::position.gt(*position);
+            let same = registry_values::computer_id.eq(computer.0).and(later);
+            let behind = registry_values::computer_id.gt(computer.0).or(same);
+            let value = registry_values::value_key;
+            query = query.filter(value.gt(value_key).or(value.eq(value_key).and(behind)));
+        }
+        query.load(conn)
+    })?;
+    let finding = |(computer_name, device_id, name, value, value_key, computer, position)| Finding {
+        computer_name,
+        device_id,
+        place: Place { value_key, computer: ComputerId(computer), position },
+        found: RegistryValue { name, value },
+    };
+    Ok(found.into_iter().map(finding).collect())
+}
+
+/// The values that were found most often by a question, with how often, at most `limit`; upper and lower case are one.
+pub fn values(conn: &mut Conn, name: &str, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
     let query = registry_values::table
         .inner_join(computers::table.on(computers::id.eq(registry_values::computer_id)))
         .filter(registry_values::name_key.eq(text(&fold(name)).into_owned()))
         .filter(computers::archived_at.is_null())
-        .order((registry_values::computer_id, registry_values::position))
+        .group_by(registry_values::value_key)
+        .order((diesel::dsl::count_star().desc(), registry_values::value_key))
         .limit(rows(limit))
-        .select((computers::name, computers::device_id, registry_values::name, registry_values::value));
-    let found: Vec<(String, String, String, String)> = q!(conn => query.load(conn))?;
-    let finding = |(computer_name, device_id, name, value)| Finding {
-        computer_name,
-        device_id,
-        found: RegistryValue { name, value },
-    };
-    Ok(found.into_iter().map(finding).collect())
+        .select((diesel::dsl::min(registry_values::value), diesel::dsl::count_star()));
+    let found: Vec<(Option<String>, i64)> = q!(conn => query.load(conn))?;
+    Ok(found.into_iter().map(|(value, count)| (value.unwrap_or_default(), count.unsigned_abs())).collect())
 }

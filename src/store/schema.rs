@@ -383,6 +383,7 @@ diesel::table! {
         name -> Text,
         name_key -> Text,
         value -> Text,
+        value_key -> Text,
     }
 }
 
@@ -403,6 +404,15 @@ diesel::table! {
         reporter -> BigInt,
         first_seen -> BigInt,
         last_seen -> BigInt,
+    }
+}
+
+diesel::table! {
+    network_labels (network) {
+        network -> Text,
+        name -> Text,
+        tag -> Text,
+        excluded -> BigInt,
     }
 }
 

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { check, cli, end, newProblems, none, start, tally, tester } from "./lib.mjs";
 import * as pages from "./pages.mjs";
 import * as payloads from "./payloads.mjs";
+import { places } from "./places.mjs";
 import * as stories from "./stories.mjs";
 import { tour } from "./tour.mjs";
 
@@ -15,6 +16,7 @@ const all = {
   failure: stories.failure,
   groups: stories.groups,
   restricted: stories.restricted,
+  places,
   theme: stories.theme,
   pages: pages.everyPage,
   payloads: payloads.everywhere,

@@ -6,7 +6,7 @@ import { base, check, close, go, newProblems, none, picture, signedIn, visitor }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** So many pages are looked at; a console that has more of them is told of. */
-const MOST = 70;
+const MOST = 100;
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 /** An address without what is another for every computer, package or user. */
@@ -105,7 +105,7 @@ async function one(page, address, name) {
   faults.push(...(await page.evaluate(faultsOf)));
   await picture(page, `${name}-1440`);
   faults.push(...(await serious(page)));
-  for (const width of [390]) {
+  for (const width of [390, 320]) {
     await page.setViewport({ width, height: 844 });
     // The style follows the width at once; what the script measures follows a moment later.
     await page.evaluate(() => new Promise((done) => setTimeout(done, 200)));

@@ -14,7 +14,7 @@ use crate::util::web::Answer;
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// Somebody with a browser.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     served: &'a Served,
     cookie: String,
     csrf: String,
@@ -22,7 +22,7 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     /// Signs in and chooses a password.
-    fn sign_in(served: &'a Served, name: &str, password: &str) -> Self {
+    pub(crate) fn sign_in(served: &'a Served, name: &str, password: &str) -> Self {
         let answer = sign_in(served, name, password, "");
         let cookie = session(&answer).unwrap_or_else(|| panic!("{}", answer.head));
         let mut browser = Self { served, cookie, csrf: String::new() };
@@ -31,12 +31,12 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    fn get(&self, address: &str) -> Answer {
+    pub(crate) fn get(&self, address: &str) -> Answer {
         let headers = format!("Cookie: {}\r\n", self.cookie);
         self.served.secure().request("GET", address, &headers, b"").expect("an answer")
     }
 
-    fn post(&self, address: &str, form: &str) -> Answer {
+    pub(crate) fn post(&self, address: &str, form: &str) -> Answer {
         let headers = format!("Cookie: {}\r\n{FORM}", self.cookie);
         let form = format!("csrf={}&{form}", self.csrf);
         self.served.secure().request("POST", address, &headers, form.as_bytes()).expect("an answer")
@@ -56,19 +56,19 @@ fn session(answer: &Answer) -> Option<String> {
     Some(line.split_once(": ")?.1.split(';').next()?.to_owned())
 }
 
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     text.split_once(before)
         .and_then(|(_, rest)| rest.split_once(after))
         .unwrap_or_else(|| panic!("no {before:?} in {text}"))
         .0
 }
 
-fn user(site: &Site, name: &str, role: &str) {
+pub(crate) fn user(site: &Site, name: &str, role: &str) {
     let args = ["user", "add", name, "--role", role, "--password-stdin"];
     site.feed(&args, b"correct horse battery\n").ok();
 }
 
-const PASSWORD: &str = "correct+horse+battery";
+pub(crate) const PASSWORD: &str = "correct+horse+battery";
 
 #[test]
 fn a_session_is_new_at_each_sign_in_and_ends_with_it() {

@@ -7,6 +7,7 @@ mod backends;
 mod cli;
 mod console_computers;
 mod console_deployments;
+mod console_places;
 mod console_server;
 mod crash;
 mod deployments;

@@ -10,6 +10,7 @@ DROP TABLE site_ranges;
 DROP TABLE sites;
 DROP TABLE mirror_packages;
 DROP TABLE mirrors;
+DROP TABLE network_labels;
 DROP TABLE discovered;
 DROP TABLE elections;
 DROP TABLE registry_values;

@@ -414,10 +414,11 @@ CREATE TABLE registry_values (
     name TEXT NOT NULL,
     name_key TEXT NOT NULL,
     value TEXT NOT NULL,
+    value_key TEXT NOT NULL,
     PRIMARY KEY (computer_id, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX registry_values_by_name ON registry_values (name_key, computer_id);
+CREATE INDEX registry_values_by_name ON registry_values (name_key, value_key, computer_id);
 
 -- Who was elected to look round in its network: a computer at most once.
 CREATE TABLE elections (
@@ -438,6 +439,14 @@ CREATE TABLE discovered (
     first_seen INTEGER NOT NULL,
     last_seen INTEGER NOT NULL,
     PRIMARY KEY (network, mac)
+) STRICT, WITHOUT ROWID;
+
+-- What administrators call a network, and whether nobody is to look round there.
+CREATE TABLE network_labels (
+    network TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    excluded INTEGER NOT NULL CHECK (excluded IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
 -- Servers that keep a copy of the tree. The token is kept as its SHA-256; what a mirror said at its last report is beside it,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
 use crate::model::access::Right;
-use crate::model::{AddressRange, Location, PackageId};
+use crate::model::{AddressRange, Location};
 use crate::protocol::PackageFilter;
 use crate::service::desk::Refusal;
-use crate::service::desk::mirrors::{MirrorLine, MirrorPage};
+use crate::service::desk::mirrors::{Holding, MirrorLine, MirrorPackage, MirrorPage};
 use crate::service::mirrors::SILENT_AFTER;
 use crate::store::mirrors::Site;
 
@@ -30,6 +30,14 @@ pub(super) fn operations() -> Vec<Operation> {
             add,
         ),
         operation(Method::GET, "/mirrors/{name}", "get_mirror", "One mirror and what it holds", see, get),
+        operation(
+            Method::PUT,
+            "/mirrors/{name}",
+            "edit_mirror",
+            "Changes where a mirror is, what it may have and how long its silence is borne",
+            edit,
+            change,
+        ),
         operation(
             Method::DELETE,
             "/mirrors/{name}",
@@ -66,6 +74,14 @@ pub(super) fn operations() -> Vec<Operation> {
         .creates(),
         operation(Method::GET, "/sites/{name}", "get_site", "One site", see, site),
         operation(
+            Method::PUT,
+            "/sites/{name}",
+            "edit_site",
+            "Gives a site other addresses and mirrors; the order of the mirrors is that of the list",
+            edit,
+            change_site,
+        ),
+        operation(
             Method::DELETE,
             "/sites/{name}",
             "remove_site",
@@ -97,6 +113,10 @@ struct MirrorView {
     generation: u64,
     /// The generation of the server's tree.
     newest_generation: u64,
+    /// How many packages it holds, those included that go with its next sync.
+    packages_held: u64,
+    /// How many it should hold.
+    packages_wanted: u64,
     /// Bytes that it holds.
     bytes: u64,
     /// When it reported last; absent if never.
@@ -126,12 +146,14 @@ struct MirrorView {
 }
 
 impl From<MirrorLine> for MirrorView {
-    fn from(MirrorLine { mirror, health, generation }: MirrorLine) -> Self {
+    fn from(MirrorLine { mirror, health, generation, held, wanted }: MirrorLine) -> Self {
         Self {
             location: mirror.location.to_string(),
             health,
             generation: mirror.generation,
             newest_generation: generation,
+            packages_held: held,
+            packages_wanted: wanted,
             bytes: mirror.bytes,
             reported_at: mirror.reported_at.map(utc_text),
             reported_from: mirror.reported_from.map(|address| address.to_string()),
@@ -156,6 +178,16 @@ struct MirrorWhole {
     sites: Vec<String>,
     /// Numbers of the packages that it holds.
     holds: Vec<u32>,
+    /// Numbers of those that it should hold and does not.
+    lacks: Vec<u32>,
+}
+
+impl From<MirrorPage> for MirrorWhole {
+    fn from(MirrorPage { line, sites, packages }: MirrorPage) -> Self {
+        let (lacks, holds): (Vec<_>, Vec<_>) = packages.iter().partition(|one| one.holding == Holding::Missing);
+        let numbers = |some: Vec<&MirrorPackage>| some.into_iter().map(|one| one.id.number()).collect();
+        Self { mirror: line.into(), sites, holds: numbers(holds), lacks: numbers(lacks) }
+    }
 }
 
 /// A page of a list that is small enough to be read whole: names after `after`.
@@ -176,8 +208,34 @@ fn list(asked: Asked<Nothing, Paging, Nothing>) -> Result<Page<MirrorView>, Refu
 }
 
 fn get(asked: Asked<ByName, Nothing, Nothing>) -> Result<MirrorWhole, Refusal> {
-    let MirrorPage { line, sites, packages } = asked.desk().mirror(&asked.path.name)?;
-    Ok(MirrorWhole { mirror: line.into(), sites, holds: packages.into_iter().map(PackageId::number).collect() })
+    Ok(asked.desk().mirror(&asked.path.name)?.into())
+}
+
+/// What can be changed of a mirror.
+#[derive(Deserialize, JsonSchema)]
+struct Terms {
+    /// Where agents fetch fragments from it, without a scheme: `HOST[:PORT]/PATH`.
+    location: String,
+    /// What it may have: numbers and names of families with commas between, `*` for any letters; everything if absent.
+    packages: Option<String>,
+    /// So long after its last report it is not offered any more; an hour if absent.
+    #[schemars(range(min = 1, max = 31_622_400))]
+    silent_after_seconds: Option<u64>,
+}
+
+impl Terms {
+    fn read(&self) -> Result<(Location, PackageFilter, Duration), Refusal> {
+        let packages = match &self.packages {
+            Some(text) => parse(text, "packages")?,
+            None => PackageFilter::default(),
+        };
+        let silent_after = match self.silent_after_seconds {
+            None => SILENT_AFTER,
+            Some(seconds @ 1..=31_622_400) => Duration::from_secs(seconds),
+            Some(_) => return Err(Refusal::invalid("a time from a second to a year").about("silent_after_seconds")),
+        };
+        Ok((parse(&self.location, "location")?, packages, silent_after))
+    }
 }
 
 /// A mirror to register.
@@ -186,13 +244,9 @@ struct NewMirror {
     /// Lower-case letters, digits, dots and dashes.
     #[schemars(length(min = 1, max = 64))]
     name: String,
-    /// Where agents fetch fragments from it, without a scheme: `HOST[:PORT]/PATH`.
-    location: String,
-    /// What it may have: numbers and names of families with commas between, `*` for any letters; everything if absent.
-    packages: Option<String>,
-    /// So long after its last report it is not offered any more; an hour if absent.
-    #[schemars(range(min = 1, max = 31_622_400))]
-    silent_after_seconds: Option<u64>,
+    /// The rest.
+    #[serde(flatten)]
+    terms: Terms,
 }
 
 /// A mirror's token.
@@ -205,19 +259,15 @@ struct MirrorToken {
 }
 
 fn add(asked: Asked<Nothing, Nothing, NewMirror>) -> Result<MirrorToken, Refusal> {
-    let body = &asked.body;
-    let location: Location = parse(&body.location, "location")?;
-    let packages: PackageFilter = match &body.packages {
-        Some(text) => parse(text, "packages")?,
-        None => PackageFilter::default(),
-    };
-    let silent_after = match body.silent_after_seconds {
-        None => SILENT_AFTER,
-        Some(seconds @ 1..=31_622_400) => Duration::from_secs(seconds),
-        Some(_) => return Err(Refusal::invalid("a time from a second to a year").about("silent_after_seconds")),
-    };
-    let token = asked.desk().add_mirror(&body.name, location, packages, silent_after)?;
-    Ok(MirrorToken { mirror: body.name.clone(), token })
+    let (location, packages, silent_after) = asked.body.terms.read()?;
+    let token = asked.desk().add_mirror(&asked.body.name, location, packages, silent_after)?;
+    Ok(MirrorToken { mirror: asked.body.name.clone(), token })
+}
+
+fn change(asked: Asked<ByName, Nothing, Terms>) -> Result<MirrorWhole, Refusal> {
+    let (location, packages, silent_after) = asked.body.read()?;
+    asked.desk().edit_mirror(&asked.path.name, location, packages, silent_after)?;
+    Ok(asked.desk().mirror(&asked.path.name)?.into())
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str, field: &'static str) -> Result<T, Refusal> {
@@ -283,12 +333,9 @@ fn site(asked: Asked<ByName, Nothing, Nothing>) -> Result<SiteView, Refusal> {
     Ok(asked.desk().site(&asked.path.name)?.into())
 }
 
-/// A site to make.
+/// Addresses and mirrors of a site.
 #[derive(Deserialize, JsonSchema)]
-struct NewSite {
-    /// Lower-case letters, digits, dots and dashes.
-    #[schemars(length(min = 1, max = 64))]
-    name: String,
+struct Extent {
     /// `10.1.0.0/16`, `10.1.2.10-10.1.2.99`, or one address; the narrowest range of all sites wins.
     #[schemars(length(min = 1, max = 1000))]
     ranges: Vec<String>,
@@ -297,17 +344,32 @@ struct NewSite {
     mirrors: Vec<String>,
 }
 
+impl Extent {
+    fn ranges(&self) -> Result<Vec<AddressRange>, Refusal> {
+        self.ranges.iter().map(|text| parse::<AddressRange>(text, "ranges")).collect()
+    }
+}
+
+/// A site to make.
+#[derive(Deserialize, JsonSchema)]
+struct NewSite {
+    /// Lower-case letters, digits, dots and dashes.
+    #[schemars(length(min = 1, max = 64))]
+    name: String,
+    /// The rest.
+    #[serde(flatten)]
+    extent: Extent,
+}
+
 fn add_site(asked: Asked<Nothing, Nothing, NewSite>) -> Result<SiteView, Refusal> {
-    let body = &asked.body;
-    if !(1..=1000).contains(&body.ranges.len()) {
-        return Err(Refusal::invalid("a site has 1 to 1000 ranges of addresses").about("ranges"));
-    }
-    if !(1..=100).contains(&body.mirrors.len()) {
-        return Err(Refusal::invalid("a site has 1 to 100 mirrors").about("mirrors"));
-    }
-    let ranges = body.ranges.iter().map(|text| parse::<AddressRange>(text, "ranges")).collect::<Result<_, _>>()?;
-    asked.desk().add_site(&body.name, ranges, body.mirrors.clone())?;
-    Ok(asked.desk().site(&body.name)?.into())
+    let NewSite { name, extent } = &asked.body;
+    asked.desk().add_site(name, extent.ranges()?, extent.mirrors.clone())?;
+    Ok(asked.desk().site(name)?.into())
+}
+
+fn change_site(asked: Asked<ByName, Nothing, Extent>) -> Result<SiteView, Refusal> {
+    asked.desk().edit_site(&asked.path.name, asked.body.ranges()?, asked.body.mirrors.clone())?;
+    Ok(asked.desk().site(&asked.path.name)?.into())
 }
 
 fn remove_site(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {

@@ -12,6 +12,8 @@ use crate::model::access::Right;
 use crate::model::{RegistryQuery, RegistryTree};
 use crate::service::desk::Refusal;
 use crate::service::discovery::{Host, NetworkSummary};
+use crate::store::labels::Label;
+use crate::store::registry::Wanted;
 
 /// Findings that are told at most.
 const FINDINGS: usize = 10_000;
@@ -36,6 +38,14 @@ pub(super) fn operations() -> Vec<Operation> {
             get,
         ),
         operation(
+            Method::PUT,
+            "/networks/{network}",
+            "label_network",
+            "Says what a network is called, and whether nobody is to look round there",
+            edit,
+            label,
+        ),
+        operation(
             Method::GET,
             "/registry-questions",
             "list_registry_questions",
@@ -52,6 +62,14 @@ pub(super) fn operations() -> Vec<Operation> {
             add,
         )
         .creates(),
+        operation(
+            Method::PUT,
+            "/registry-questions/{name}",
+            "edit_registry_question",
+            "Asks something else under the same name",
+            edit,
+            change,
+        ),
         operation(
             Method::DELETE,
             "/registry-questions/{name}",
@@ -76,6 +94,12 @@ pub(super) fn operations() -> Vec<Operation> {
 struct NetworkView {
     /// Its address.
     network: String,
+    /// What administrators call it; may be empty.
+    name: String,
+    /// Their word to sort networks by; may be empty.
+    tag: String,
+    /// Is nobody to look round there?
+    excluded: bool,
     /// Computers with an adapter in it.
     computers: usize,
     /// Names of those that are elected to look round.
@@ -93,6 +117,9 @@ impl From<NetworkSummary> for NetworkView {
     fn from(summary: NetworkSummary) -> Self {
         Self {
             network: summary.network,
+            name: summary.label.name,
+            tag: summary.label.tag,
+            excluded: summary.label.excluded,
             computers: summary.computers,
             elected: summary.elected,
             seen: summary.seen,
@@ -160,6 +187,27 @@ fn get(asked: Asked<ByNetwork, Nothing, Nothing>) -> Result<HostList, Refusal> {
     Ok(HostList { items: asked.desk().network(&asked.path.network)?.into_iter().map(view).collect() })
 }
 
+/// What administrators say of a network.
+#[derive(Deserialize, JsonSchema)]
+struct NewLabel {
+    /// What they call it; nothing if absent.
+    #[schemars(length(max = 60))]
+    name: Option<String>,
+    /// A word to sort networks by; none if absent.
+    #[schemars(length(max = 60))]
+    tag: Option<String>,
+    /// Nobody is to look round there; somebody may if absent.
+    excluded: Option<bool>,
+}
+
+fn label(asked: Asked<ByNetwork, Nothing, NewLabel>) -> Result<NetworkView, Refusal> {
+    let NewLabel { name, tag, excluded } = &asked.body;
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().trim().to_owned();
+    let label = Label { name: text(name), tag: text(tag), excluded: excluded.unwrap_or_default() };
+    asked.desk().label_network(&asked.path.network, label)?;
+    Ok(asked.desk().network_summary(&asked.path.network)?.into())
+}
+
 /// What Windows computers are asked.
 #[derive(JsonSchema, Serialize)]
 struct QuestionList {
@@ -211,14 +259,34 @@ struct NewQuestion {
 
 fn add(asked: Asked<Nothing, Nothing, NewQuestion>) -> Result<QuestionView, Refusal> {
     let NewQuestion { name, tree, key, value } = &asked.body;
-    let tree: RegistryTree = match tree.as_deref().unwrap_or("HKLM").parse() {
-        Ok(tree) => tree,
-        Err(_) => return Err(Refusal::invalid("a tree is HKCR, HKCU, HKLM, HKU or HKCC").about("tree")),
-    };
-    let question = RegistryQuery::new(name, tree, key, value.as_deref().unwrap_or("*"))?;
+    let question = RegistryQuery::new(name, tree_of(tree.as_deref())?, key, value.as_deref().unwrap_or("*"))?;
     let view = QuestionView::from(&question);
     asked.desk().add_registry_question(question)?;
     Ok(view)
+}
+
+fn tree_of(text: Option<&str>) -> Result<RegistryTree, Refusal> {
+    text.unwrap_or("HKLM")
+        .parse()
+        .map_err(|_| Refusal::invalid("a tree is HKCR, HKCU, HKLM, HKU or HKCC").about("tree"))
+}
+
+/// What to ask instead.
+#[derive(Deserialize, JsonSchema)]
+struct Instead {
+    /// `HKCR`, `HKCU`, `HKLM`, `HKU` or `HKCC`; `HKLM` if absent.
+    tree: Option<String>,
+    /// The key below it: `SOFTWARE\Example`.
+    key: String,
+    /// The value's name; `*`, which is all of the key, if absent.
+    value: Option<String>,
+}
+
+fn change(asked: Asked<ByName, Nothing, Instead>) -> Result<QuestionView, Refusal> {
+    let (name, Instead { tree, key, value }) = (&asked.path.name, &asked.body);
+    let tree = tree_of(tree.as_deref())?;
+    asked.desk().edit_registry_question(name, tree, key, value.as_deref().unwrap_or("*"))?;
+    Ok(QuestionView::from(&asked.desk().registry_question(name)?))
 }
 
 /// A question's name.
@@ -252,7 +320,8 @@ struct FindingView {
 }
 
 fn findings(asked: Asked<ByName, Nothing, Nothing>) -> Result<FindingList, Refusal> {
-    let found = asked.desk().registry_findings(&asked.path.name, FINDINGS)?;
+    let wanted = Wanted { name: asked.path.name.clone(), ..Wanted::default() };
+    let found = asked.desk().registry_findings(wanted, FINDINGS)?;
     let items = found.into_iter().map(|finding| FindingView {
         computer: finding.computer_name,
         device_id: finding.device_id,

@@ -542,7 +542,7 @@ pub(super) fn span(span: impl std::borrow::Borrow<Duration>) -> String {
         small => format!("{large} {unit} {small} {smaller}"),
     };
     match seconds {
-        0 => "no time".to_owned(),
+        0 => "less than a minute".to_owned(),
         1..60 => format!("{seconds} s"),
         60..3600 => pair(seconds / 60, "min", seconds % 60, "s"),
         3600..86_400 => pair(seconds / 3600, "h", seconds % 3600 / 60, "min"),
@@ -570,6 +570,13 @@ mod tests {
             for from in ["upload", "script", "nothing"] {
                 assert!(kinds(os, from).any(|kind| kind.id == "custom"), "{os} {from}");
             }
+        }
+    }
+
+    #[test]
+    fn what_takes_no_time_is_said_in_words() {
+        for (seconds, text) in [(0, "less than a minute"), (59, "59 s"), (1170, "19 min 30 s"), (7200, "2 h")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
         }
     }
 

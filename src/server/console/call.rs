@@ -172,6 +172,11 @@ impl Call {
     }
 }
 
+/// Is it this field of the form that was wrong?
+pub(super) fn is_about(error: Option<&Refusal>, field: &str) -> bool {
+    error.is_some_and(|error| error.field == Some(field))
+}
+
 fn render(template: &impl Template) -> Result<String, Refusal> {
     template.render().map_err(Refusal::failed)
 }

@@ -13,6 +13,7 @@ use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Html};
 use crate::model::access::Right;
+use crate::model::query::fold;
 use crate::model::settings::SettingKey;
 use crate::model::{Computer, PackageId, UnixTime};
 use crate::protocol::SoftwareTitle;
@@ -23,6 +24,7 @@ use crate::service::why::{Stage, Why};
 use crate::store::events::{Event, EventKind};
 use crate::store::groups::Reason;
 use crate::store::installations::Via;
+use crate::store::registry::RegistryValue;
 use crate::store::sections::{Change, ChangeKind};
 
 /// Titles that a page shows.
@@ -220,6 +222,8 @@ struct OverviewPage {
     head: Head,
     facts: Vec<(&'static str, String)>,
     one: Overview,
+    /// What it found in its registry, each with the address of its question if there is one to see.
+    found: Vec<(RegistryValue, Option<String>)>,
     own_agent: bool,
     own_address: bool,
     may_edit: bool,
@@ -252,12 +256,28 @@ fn overview_page(call: &Call, error: Option<Refusal>) -> Result<OverviewPage, Re
         shell: call.shell(name_of(computer), "/computers"),
         head: Head::new(call, computer, ""),
         facts,
+        found: found_on(call, computer)?,
         own_agent: computer.user_agent.contains("dripfeed"),
         own_address,
         may_edit: call.desk().may(Right::EditComputers),
         error,
         one,
     })
+}
+
+fn found_on(call: &Call, computer: &Computer) -> Result<Vec<(RegistryValue, Option<String>)>, Refusal> {
+    let found = call.desk().registry_values(computer.device_id.as_str())?;
+    // Most computers have no registry, and whoever has a part of them does not see what all of them found.
+    if found.is_empty() || call.desk().actor().scope.computers.is_some() {
+        return Ok(found.into_iter().map(|value| (value, None)).collect());
+    }
+    let asked = call.desk().registry_questions()?;
+    let with_address = |value: RegistryValue| {
+        let known = asked.iter().any(|question| fold(question.name()) == fold(&value.name));
+        let address = known.then(|| super::registry::address(&value.name));
+        (value, address)
+    };
+    Ok(found.into_iter().map(with_address).collect())
 }
 
 /// A refused form of the overview: what is there, and what was wrong.

@@ -7,10 +7,11 @@ use super::super::visit::escaped;
 use super::call::{Call, Page, View, get};
 use super::deployments::{Row, at, capital, is_fresh};
 use super::shell::Shell;
-use super::show::{count, size};
+use super::show::{count, sentence, size};
 use crate::model::UnixTime;
 use crate::model::access::Right;
 use crate::service::desk::home::{FirstSteps, Home};
+use crate::service::desk::mirrors::MirrorLine;
 use crate::service::desk::{Desk, Refusal};
 use crate::store::audit::Line;
 use crate::tls::server::ServerTls;
@@ -110,6 +111,7 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
             address,
         });
     }
+    needs.extend(home.mirrors.iter().map(mirror));
     let groups = desk.groups_of(&home.rolling)?;
     let part = Now {
         computers: home.computers,
@@ -124,6 +126,25 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
         changes: home.changes,
     };
     part.render().map_err(Refusal::failed)
+}
+
+/// A mirror that does not what it is for.
+fn mirror(line: &MirrorLine) -> Need {
+    let name = &line.mirror.name;
+    let (tone, title, text) = match line.health {
+        "trouble" => ("bad", format!("The mirror {name} could not sync"), sentence(&line.mirror.problem)),
+        "silent" => (
+            "warn",
+            format!("The mirror {name} was not heard of"),
+            "Its computers are sent elsewhere, over longer lines: look whether its sync still runs.".to_owned(),
+        ),
+        _ => (
+            "neutral",
+            format!("The mirror {name} has never reported"),
+            "It was registered, and nobody has run its first sync: its page has the command.".to_owned(),
+        ),
+    };
+    Need { tone, icon: "mirror", title, text, address: super::mirrors::address(name) }
 }
 
 fn certificate(tls: &ServerTls, now: UnixTime) -> Option<Need> {

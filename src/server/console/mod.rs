@@ -25,13 +25,17 @@ pub(in crate::server) mod computers;
 mod deployments;
 mod groups;
 mod home;
+mod mirrors;
+mod networks;
 mod packages;
+mod registry;
 mod search;
 mod serve;
 mod settings;
 mod shell;
 mod show;
 mod signin;
+mod sites;
 mod software;
 mod users;
 mod webhooks;
@@ -53,9 +57,13 @@ pub(super) fn pages() -> Vec<Page> {
         deployments::pages(),
         groups::pages(),
         home::pages(),
+        mirrors::pages(),
+        networks::pages(),
         packages::pages(),
+        registry::pages(),
         search::pages(),
         settings::pages(),
+        sites::pages(),
         software::pages(),
         users::pages(),
         webhooks::pages(),

@@ -56,6 +56,7 @@ const MENU: &[(&str, &[Entry])] = &[
             ("/groups", "Groups", "group", "g g", Some(Right::SeeGroups)),
             ("/software", "Software", "software", "g s", Some(Right::SeeComputers)),
             ("/networks", "Networks", "network", "g n", Some(Right::SeeComputers)),
+            ("/registry", "Registry", "windows", "g r", Some(Right::SeeComputers)),
             ("/mirrors", "Mirrors", "mirror", "g m", Some(Right::SeeMirrors)),
         ],
     ),

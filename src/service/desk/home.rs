@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::deployments::Summary;
+use super::mirrors::MirrorLine;
 use super::{Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::{DeploymentId, ResultCode, UnixTime};
@@ -75,6 +76,8 @@ pub struct Home {
     pub silent: Vec<Silent>,
     /// Are there more?
     pub more_silent: bool,
+    /// Mirrors to which no computer is sent, or whose last sync went wrong; none for an actor who may not see mirrors.
+    pub mirrors: Vec<MirrorLine>,
     /// Bytes that are free where packages are published, if the system tells.
     pub free: Option<u64>,
     /// What changed, newest first; `None` for an actor who may not read it.
@@ -128,9 +131,24 @@ impl Desk {
             failures,
             silent,
             more_silent,
+            mirrors: self.ill_mirrors()?,
             free: self.app.tree.free().ok(),
             changes,
         })
+    }
+
+    fn ill_mirrors(&self) -> Result<Vec<MirrorLine>, Refusal> {
+        if !self.may(Right::SeeMirrors) {
+            return Ok(Vec::new());
+        }
+        let now = self.app.clock.now();
+        let mut mirrors = self.mirrors()?;
+        mirrors.retain(|line| match line.health {
+            // Somebody may be just about to set it up.
+            "never reported" => now.since(line.mirror.created_at) > line.mirror.silent_after,
+            health => matches!(health, "silent" | "trouble"),
+        });
+        Ok(mirrors)
     }
 
     fn first_steps(&self) -> Result<FirstSteps, Refusal> {

@@ -185,6 +185,7 @@ refusals! {
     DiscoveryError => |error| match error {
         DiscoveryError::UnknownNetwork(_) | DiscoveryError::UnknownQuery(_) => Kind::NotFound,
         DiscoveryError::Exists(_) => Kind::Conflict,
+        DiscoveryError::Label(_) => Kind::Invalid,
         DiscoveryError::Store(_) => Kind::Failed,
     };
     InvalidRegistryQuery => |_| Kind::Invalid;
