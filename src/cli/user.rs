@@ -42,7 +42,7 @@ pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
             told(&name, "let in again:", None, json, output)
         }
         UserVerb::NoCodes { name, json } => {
-            desk.unset_codes(&name, None).map_err(refused)?;
+            desk.unset_codes(&name).map_err(refused)?;
             told(&name, "no codes are asked for from", None, json, output)
         }
         UserVerb::Delete { name, json } => {

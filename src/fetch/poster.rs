@@ -20,7 +20,7 @@ use super::Url;
 use crate::tls::client::{RootsError, TrustedRoots, provider};
 
 /// For a whole delivery: whoever takes longer is told again later.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Where systems keep the authorities that they trust.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -53,11 +53,13 @@ struct Private(IpAddr);
 pub struct Poster {
     agent: Agent,
     has_roots: bool,
+    patience: Duration,
 }
 
 impl Poster {
-    /// With authorities from a file, or the machine's own. `private`: may private addresses be told, too?
-    pub fn new(ca_file: Option<&Path>, private: bool) -> Result<Self, RootsError> {
+    /// With authorities from a file, or the machine's own. `private`: may private addresses be told, too? A whole delivery may
+    /// take as long as `patience`.
+    pub fn new(ca_file: Option<&Path>, private: bool, patience: Duration) -> Result<Self, RootsError> {
         let known = || BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
         let roots = ca_file.map(Path::to_owned).or_else(known).map(|path| TrustedRoots::read(&path)).transpose()?;
         let certificates: Vec<Certificate<'static>> = roots
@@ -75,11 +77,11 @@ impl Poster {
             .user_agent(concat!("dripfeed/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             .build();
         let resolver = Guarded { inner: DefaultResolver::default(), private };
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
-        Ok(Self { agent, has_roots: roots.is_some() })
+        Ok(Self { agent, has_roots: roots.is_some(), patience })
     }
 
     /// Sends a document with headers. The answer's body is not read.
@@ -91,23 +93,23 @@ impl Poster {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send(document).map_err(|error| PostError::Way(sentence(url, &error)))?;
+        let response = request.send(document).map_err(|error| PostError::Way(self.sentence(url, &error)))?;
         match response.status().as_u16() {
             200..=299 => Ok(()),
             status => Err(PostError::Status(status)),
         }
     }
-}
 
-fn sentence(url: &Url, error: &Error) -> String {
-    match error {
-        Error::Io(error) => match error.get_ref() {
-            Some(inner) if inner.is::<Private>() => inner.to_string(),
-            _ => format!("{} cannot be reached: {error}", url.authority()),
-        },
-        Error::HostNotFound => format!("the name \"{}\" is not known", url.host()),
-        Error::Timeout(_) => format!("{} did not answer within {} s", url.authority(), PATIENCE.as_secs()),
-        other => format!("{}: {other}", url.authority()),
+    fn sentence(&self, url: &Url, error: &Error) -> String {
+        match error {
+            Error::Io(error) => match error.get_ref() {
+                Some(inner) if inner.is::<Private>() => inner.to_string(),
+                _ => format!("{} cannot be reached: {error}", url.authority()),
+            },
+            Error::HostNotFound => format!("the name \"{}\" is not known", url.host()),
+            Error::Timeout(_) => format!("{} did not answer within {} s", url.authority(), self.patience.as_secs()),
+            other => format!("{}: {other}", url.authority()),
+        }
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("nonblocking");
         let address = listener.local_addr().expect("an address");
-        let poster = Poster::new(None, false).expect("a poster");
+        let poster = Poster::new(None, false, PATIENCE).expect("a poster");
         for host in ["127.0.0.1", "localhost"] {
             let url = format!("http://{host}:{}/hook", address.port()).parse().expect("an address");
             let error = poster.post(&url, &[], "{}").expect_err("a private address").to_string();

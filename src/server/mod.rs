@@ -59,7 +59,7 @@ use self::middleware::RequestIds;
 use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
-use crate::fetch::poster::Poster;
+use crate::fetch::poster::{self, Poster};
 use crate::model::UserAgents;
 use crate::service::desk::Refusal;
 use crate::service::looks::Looks;
@@ -275,7 +275,7 @@ impl Server {
             guesses: Arc::default(),
             user_agents: config.user_agents,
             poster: Arc::new(
-                Poster::new(config.webhooks.ca_file.as_deref(), config.webhooks.private)
+                Poster::new(config.webhooks.ca_file.as_deref(), config.webhooks.private, poster::PATIENCE)
                     .map(Arc::new)
                     .map_err(|error| error.to_string()),
             ),

@@ -2,6 +2,8 @@
 //! is really called by nobody, a viewer, a deployer, somebody limited to a scope, an administrator, somebody who was locked
 //! out, and a token that may nothing.
 
+mod scope;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -47,6 +49,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("GET", "/account/codes", Anybody),
     ("POST", "/account/codes", Anybody),
     ("POST", "/account/codes/off", Anybody),
+    ("POST", "/account/codes/recovery", Anybody),
     ("GET", "/account/password", Anybody),
     ("POST", "/account/password", Anybody),
     ("POST", "/account/sessions/end", Anybody),
@@ -177,7 +180,9 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("POST", "/webhooks", Whole(Right::EditWebhooks)),
     ("GET", "/webhooks/{id}", Whole(Right::EditWebhooks)),
     ("POST", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/again", Whole(Right::EditWebhooks)),
     ("POST", "/webhooks/{id}/delete", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/secret", Whole(Right::EditWebhooks)),
     ("POST", "/webhooks/{id}/test", Whole(Right::EditWebhooks)),
 ];
 
@@ -282,6 +287,8 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("DELETE", "/webhooks/{id}", Whole(Right::EditWebhooks)),
     ("GET", "/webhooks/{id}", Whole(Right::EditWebhooks)),
     ("PUT", "/webhooks/{id}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/deliveries/{delivery}", Whole(Right::EditWebhooks)),
+    ("POST", "/webhooks/{id}/secret", Whole(Right::EditWebhooks)),
     ("POST", "/webhooks/{id}/test", Whole(Right::EditWebhooks)),
     ("GET", "/mirrors", Only(Right::SeeMirrors)),
     ("POST", "/mirrors", Whole(Right::EditMirrors)),
@@ -319,7 +326,7 @@ struct Somebody {
 struct House {
     app: App,
     routes: axum::Router,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl House {
@@ -341,7 +348,7 @@ impl House {
         ];
         let config = ServerOpts::gather(None, &flags).and_then(|opts| opts.check()).expect("a configuration");
         let server = Server::bind(config, app.clone()).expect("a server");
-        let house = Self { routes: router::router(server.site.clone()), app, _directory: directory };
+        let house = Self { routes: router::router(server.site.clone()), app, directory };
         // It really answers: the page about certificates asks it.
         tokio::spawn(server.run(std::future::pending()));
         for (name, role, scope, disabled) in [

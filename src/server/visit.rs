@@ -48,11 +48,11 @@ pub(super) fn place(remote: Remote, headers: &HeaderMap) -> Place {
 }
 
 /// Whose cookie it is, if it is somebody's.
-pub(super) async fn by_cookie(site: &Site, headers: &HeaderMap) -> Result<Option<Visit>, StoreError> {
+pub(super) async fn by_cookie(site: &Site, remote: Remote, headers: &HeaderMap) -> Result<Option<Visit>, StoreError> {
     let Some(secret) = cookie(headers, SESSION).map(str::to_owned) else { return Ok(None) };
-    let app = site.app.clone();
+    let (app, address) = (site.app.clone(), remote.0.ip());
     let found = blocking(move || {
-        let visitor = signin::by_cookie(&app, &secret)?;
+        let visitor = signin::by_cookie(&app, &secret, address)?;
         Ok::<_, StoreError>(visitor.map(|visitor| {
             let desk = Desk::new(app, visitor.actor.clone());
             Visit { visitor, csrf: signin::form_secret(&secret), desk }

@@ -120,7 +120,8 @@ pub fn random_password() -> Result<String, AccountError> {
     Ok(letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-"))
 }
 
-fn hash(password: &str) -> Result<String, AccountError> {
+/// Argon2id of a password that is long enough.
+pub(super) fn hash(password: &str) -> Result<String, AccountError> {
     let characters = password.chars().count();
     if characters < 10 {
         return Err(AccountError::Short(characters));

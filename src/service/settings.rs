@@ -296,11 +296,9 @@ pub fn list(app: &App) -> Result<Vec<Overview>, StoreError> {
     let configured = app.configured.clone();
     app.store.read_now(move |conn| {
         let layers = Layers::load(conn, &configured, None)?;
-        let own = settings::computer_layers(conn)?;
-        let overview = |key| Overview {
-            explanation: layers.explain(key),
-            own_values: own.values().filter(|layer| layer.value(key).is_some()).count(),
-        };
+        let own = settings::computer_counts(conn)?;
+        let overview =
+            |key| Overview { explanation: layers.explain(key), own_values: own.get(&key).copied().unwrap_or(0) };
         Ok(SettingKey::ALL.into_iter().map(overview).collect())
     })
 }

@@ -1,26 +1,27 @@
 //! Signing in: people with a password (and a one-time code, if they want it), programs with a token.
 //!
 //! Secrets are 256 random bits; only their SHA-256 is kept. A session ends after [`SESSION_IDLE`] without a request and
-//! after [`SESSION_LIFE`] in any case. Guessing is slowed down by address ([`Guesses`]).
+//! after [`SESSION_LIFE`] in any case. Guessing is slowed down by address, and by account once the password is known
+//! ([`Guesses`]).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::accounts::{self, AccountError};
+use super::codes::Code;
 use super::desk::{Actor, Via};
+use super::guesses::Guesser;
 use crate::model::UnixTime;
 use crate::model::access::Rights;
 use crate::store::audit::{self, Entry};
 use crate::store::sessions::{self, SecretDigest, Session, Token};
 use crate::store::users::User;
-use crate::store::{StoreError, users};
+use crate::store::{StoreError, recovery, users};
+
+pub use super::guesses::Guesses;
 
 /// A session ends so long after its last request.
 pub const SESSION_IDLE: Duration = Duration::from_hours(8);
@@ -43,8 +44,8 @@ pub enum SignInError {
     /// The code is wrong or was used before.
     #[error("this code is wrong, or was used already: wait for the next one")]
     CodeWrong,
-    /// Too many wrong ones from there.
-    #[error("too many attempts from your address: try again in {0} s")]
+    /// Too many wrong ones from there, or for that account.
+    #[error("too many attempts: try again in {0} s")]
     Later(u64),
     /// The password could not be checked.
     #[error(transparent)]
@@ -74,58 +75,6 @@ pub struct Place {
     pub user_agent: String,
 }
 
-/// Wrong attempts by address. Kept in memory: a restart forgives.
-#[derive(Debug, Default)]
-pub struct Guesses(Mutex<HashMap<IpAddr, (u32, UnixTime)>>);
-
-impl Guesses {
-    /// Wrong attempts that cost nothing.
-    const FREE: u32 = 5;
-    /// After so long without an attempt, all is forgotten.
-    const FORGET: i64 = 15 * 60 * 1000;
-    /// Addresses remembered; above that the oldest are forgotten.
-    const ADDRESSES: usize = 10_000;
-
-    /// Seconds that this address has to wait before it may try.
-    pub fn wait(&self, address: IpAddr, now: UnixTime) -> Option<u64> {
-        let guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, last) = *guesses.get(&network(address))?;
-        let over = count.checked_sub(Self::FREE)?;
-        let pause = (1_i64 << over.min(9)).saturating_mul(1000);
-        let left = last.millis().saturating_add(pause) - now.millis();
-        (left > 0).then(|| left.unsigned_abs().div_ceil(1000))
-    }
-
-    /// A wrong attempt.
-    pub fn wrong(&self, address: IpAddr, now: UnixTime) {
-        let mut guesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if guesses.len() >= Self::ADDRESSES {
-            guesses.retain(|_, (_, last)| now.millis() - last.millis() < Self::FORGET);
-        }
-        if guesses.len() >= Self::ADDRESSES {
-            guesses.clear();
-        }
-        let entry = guesses.entry(network(address)).or_insert((0, now));
-        if now.millis() - entry.1.millis() >= Self::FORGET {
-            entry.0 = 0;
-        }
-        *entry = (entry.0.saturating_add(1), now);
-    }
-
-    /// A right one.
-    pub fn right(&self, address: IpAddr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&network(address));
-    }
-}
-
-/// Who has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-    }
-}
-
 /// Signs a person in. Gives the secret for the cookie, which nobody can ask for again.
 pub fn sign_in(
     app: &App,
@@ -136,11 +85,8 @@ pub fn sign_in(
     place: &Place,
 ) -> Result<(String, Visitor), SignInError> {
     let now = app.clock.now();
-    if let Some(seconds) = guesses.wait(place.address, now) {
-        return Err(SignInError::Later(seconds));
-    }
-    // Before the password is looked at: many at once would all find the counter low.
-    guesses.wrong(place.address, now);
+    let here = [Guesser::at(place.address)];
+    guesses.count(&here, now).map_err(SignInError::Later)?;
     let peer_address = place.address.to_canonical().to_string();
     let entry = Entry {
         at: now,
@@ -152,14 +98,7 @@ pub fn sign_in(
         before: None,
         after: None,
     };
-    let refuse = |why: &str| {
-        let entry = Entry {
-            action: "sign in refused".to_owned(),
-            after: Some(format!("{{\"why\":\"{why}\"}}")),
-            ..entry.clone()
-        };
-        app.store.write_now(move |conn| audit::add(conn, &entry))
-    };
+    let refuse = |why: &str| refused(app, &entry, "sign in refused", why);
     let right = accounts::verify(app, name, password)?;
     let wanted = name.to_owned();
     let user = app.store.read_now(move |conn| users::find(conn, &wanted))?;
@@ -167,18 +106,23 @@ pub fn sign_in(
         refuse("name or password")?;
         return Err(SignInError::Wrong);
     };
-    let step = match &user.one_time_secret {
+    let account = [Guesser::Account(user.name.clone())];
+    let code = match &user.one_time_secret {
         None => None,
         Some(secret) => {
-            let Some(code) = code.map(str::trim).filter(|code| !code.is_empty()) else {
-                guesses.right(place.address);
+            let Some(typed) = code.map(str::trim).filter(|code| !code.is_empty()) else {
+                guesses.take_back(&here);
                 return Err(SignInError::CodeNeeded);
             };
-            let Some(step) = one_time_step(secret, code, now) else {
+            if let Err(seconds) = guesses.count(&account, now) {
+                refuse("too many one-time codes")?;
+                return Err(SignInError::Later(seconds));
+            }
+            let Some(code) = Code::read(secret, typed, now) else {
                 refuse("one-time code")?;
                 return Err(SignInError::CodeWrong);
             };
-            Some(step)
+            Some(code)
         }
     };
     let secret = new_secret()?;
@@ -191,12 +135,16 @@ pub fn sign_in(
         peer_address,
         user_agent: place.user_agent.chars().filter(|c| !c.is_control()).take(200).collect(),
     };
-    let (row, owner, line) = (session.clone(), user.name.clone(), entry.clone());
+    let (row, owner, mut line) = (session.clone(), user.name.clone(), entry.clone());
+    let spent = code.clone();
     let fresh = app.store.write_now(move |conn| -> Result<bool, StoreError> {
-        if let Some(step) = step
-            && !users::use_step(conn, &owner, step)?
+        if let Some(code) = &spent
+            && !code.consume(conn, &owner)?
         {
             return Ok(false);
+        }
+        if let Some(Code::Recovery(_)) = spent {
+            line.after = Some(format!("{{\"recovery_codes_left\":{}}}", recovery::left(conn, &owner)?));
         }
         sessions::close_expired(conn, now)?;
         sessions::open(conn, &row)?;
@@ -205,18 +153,91 @@ pub fn sign_in(
         Ok(true)
     })?;
     if !fresh {
-        refuse("one-time code used before")?;
+        refuse("one-time code used before, or never one")?;
         return Err(SignInError::CodeWrong);
     }
-    guesses.right(place.address);
+    guesses.take_back(&here);
+    if code.is_some() {
+        guesses.take_back(&account);
+    }
     let visitor = app.store.read_now(move |conn| visitor_of(conn, user, Some(session), Via::Console))?;
     Ok((secret, visitor))
 }
 
+/// A refusal in the audit log.
+fn refused(app: &App, entry: &Entry, action: &str, why: &str) -> Result<(), StoreError> {
+    let entry = Entry {
+        action: action.to_owned(),
+        after: Some(serde_json::json!({ "why": why }).to_string()),
+        ..entry.clone()
+    };
+    app.store.write_now(move |conn| audit::add(conn, &entry))
+}
+
+/// What somebody who is signed in shows once more before their account changes: whoever found their session has neither.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// The password.
+    pub password: &'a str,
+    /// The authenticator's code or a recovery code, if the account has such. `None` where the password is enough.
+    pub code: Option<&'a str>,
+}
+
+/// Checks a proof, as slowly as a sign-in, and writes down what was wrong. A code that was right is used up.
+///
+/// The account is counted beside the address: who has the session of somebody has it behind many addresses, too.
+pub fn prove(app: &App, guesses: &Guesses, actor: &Actor, proof: Proof<'_>) -> Result<(), SignInError> {
+    let now = app.clock.now();
+    let mut who = vec![Guesser::Account(actor.name.clone())];
+    who.extend(actor.peer_address.parse().ok().map(Guesser::at));
+    let entry = Entry {
+        at: now,
+        actor: actor.label(),
+        via: actor.via.as_str(),
+        peer_address: actor.peer_address.clone(),
+        action: String::new(),
+        subject: format!("user {}", actor.name),
+        before: None,
+        after: None,
+    };
+    let refuse = |why: &str| refused(app, &entry, "proof refused", why);
+    if let Err(seconds) = guesses.count(&who, now) {
+        refuse("too many attempts")?;
+        return Err(SignInError::Later(seconds));
+    }
+    if !accounts::verify(app, &actor.name, proof.password)? {
+        refuse("password")?;
+        return Err(SignInError::Wrong);
+    }
+    let name = actor.name.clone();
+    let user = app.store.read_now(move |conn| users::find(conn, &name))?;
+    let secret = user.as_ref().and_then(|user| user.one_time_secret.as_ref());
+    if let (Some(secret), Some(typed)) = (secret, proof.code) {
+        let (code, name) = (Code::read(secret, typed.trim(), now), actor.name.clone());
+        let right = match code {
+            None => false,
+            Some(code) => app.store.write_now(move |conn| code.consume(conn, &name))?,
+        };
+        if !right {
+            refuse("one-time code")?;
+            return Err(SignInError::CodeWrong);
+        }
+    }
+    guesses.take_back(&who);
+    Ok(())
+}
+
+/// The same session under a new secret, which nobody who saw the old one knows.
+pub fn renewed(session: &Session) -> Result<(String, Session), AccountError> {
+    let secret = new_secret()?;
+    let session = Session { digest: digest(&secret), ..session.clone() };
+    Ok((secret, session))
+}
+
 /// Whose cookie this is; `None` if it is nobody's any more.
-pub fn by_cookie(app: &App, secret: &str) -> Result<Option<Visitor>, StoreError> {
+pub fn by_cookie(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visitor>, StoreError> {
     let (digest, now) = (digest(secret), app.clock.now());
-    let found = app.store.read_now(move |conn| {
+    let mut found = app.store.read_now(move |conn| {
         let Some(session) = sessions::find(conn, &digest)? else { return Ok(None) };
         let idle = now.millis() - session.seen_at.millis() > millis(SESSION_IDLE);
         if idle || session.expires_at <= now {
@@ -227,6 +248,10 @@ pub fn by_cookie(app: &App, secret: &str) -> Result<Option<Visitor>, StoreError>
         };
         visitor_of(conn, user, Some(session), Via::Console).map(Some)
     })?;
+    if let Some(visitor) = &mut found {
+        // From where it is used, which need not be from where it was opened.
+        visitor.actor.peer_address = address.to_canonical().to_string();
+    }
     if let Some(Visitor { session: Some(session), .. }) = &found
         && now.millis() - session.seen_at.millis() > TOUCH
     {
@@ -337,108 +362,4 @@ fn hex(bytes: &[u8]) -> String {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Seconds that a one-time code stands for (RFC 6238).
-const STEP: i64 = 30;
-
-/// A new secret of one-time codes: 160 bits, as RFC 4226 wants them.
-pub fn new_one_time_secret() -> Result<Vec<u8>, AccountError> {
-    let mut bytes = vec![0_u8; 20];
-    getrandom::fill(&mut bytes).map_err(|error| AccountError::Hash(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// Whose step the code is: this one, the one before or the one after, because clocks differ.
-pub fn one_time_step(secret: &[u8], code: &str, now: UnixTime) -> Option<i64> {
-    let code: u32 =
-        Some(code).filter(|code| code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
-    let present = now.millis().div_euclid(1000 * STEP);
-    (present - 1..=present + 1).find(|step| one_time_code(secret, *step) == Some(code))
-}
-
-/// The code of a step: HMAC-SHA-1, cut to six digits (RFC 4226, 5.3).
-fn one_time_code(secret: &[u8], step: i64) -> Option<u32> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret).ok()?;
-    mac.update(&step.to_be_bytes());
-    let hash = mac.finalize().into_bytes();
-    let at = usize::from(hash.last()? & 0xf);
-    let word: [u8; 4] = hash.get(at..at + 4)?.try_into().ok()?;
-    Some((u32::from_be_bytes(word) & 0x7fff_ffff) % 1_000_000)
-}
-
-/// A secret as authenticators take it: base 32 without padding (RFC 4648).
-pub fn base32(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut text = String::new();
-    for chunk in bytes.chunks(5) {
-        let mut block = [0_u8; 8];
-        block[3..3 + chunk.len()].copy_from_slice(chunk);
-        let bits = u64::from_be_bytes(block);
-        let letters = (chunk.len() * 8).div_ceil(5);
-        text.extend((0..letters).map(|n| char::from(LETTERS[usize::try_from(bits >> (35 - 5 * n) & 31).unwrap_or(0)])));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1000;
-
-    #[test]
-    fn codes_are_those_of_the_standard() {
-        // RFC 6238, appendix B, SHA-1: the last six digits.
-        let secret = b"12345678901234567890";
-        for (seconds, code) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
-            let now = UnixTime::from_millis(seconds * SECOND);
-            assert_eq!(one_time_step(secret, code, now), Some(seconds / STEP), "{code}");
-            let soon = UnixTime::from_millis((seconds + STEP) * SECOND);
-            assert_eq!(one_time_step(secret, code, soon), Some(seconds / STEP), "a clock half a minute ahead");
-            let late = UnixTime::from_millis((seconds + 3 * STEP) * SECOND);
-            assert_eq!(one_time_step(secret, code, late), None, "an old code");
-        }
-        for wrong in ["", "28708", "2870822", "28708x", "+87082"] {
-            assert_eq!(one_time_step(secret, wrong, UnixTime::from_millis(59 * SECOND)), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn base32_is_that_of_the_standard() {
-        for (text, coded) in [("", ""), ("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foobar", "MZXW6YTBOI")] {
-            assert_eq!(base32(text.as_bytes()), coded);
-        }
-    }
-
-    #[test]
-    fn guessing_becomes_slow_and_is_forgotten() {
-        let guesses = Guesses::default();
-        let here: IpAddr = "192.0.2.7".parse().expect("an address");
-        let at = |seconds: i64| UnixTime::from_millis(seconds * SECOND);
-        for _ in 0..5 {
-            assert_eq!(guesses.wait(here, at(0)), None);
-            guesses.wrong(here, at(0));
-        }
-        assert_eq!(guesses.wait(here, at(0)), Some(1));
-        for _ in 0..20 {
-            guesses.wrong(here, at(0));
-        }
-        assert_eq!(guesses.wait(here, at(0)), Some(512), "the pause has an upper end");
-        assert_eq!(guesses.wait("192.0.2.8".parse().expect("an address"), at(0)), None);
-        assert_eq!(guesses.wait(here, at(600)), None);
-        guesses.right(here);
-        assert_eq!(guesses.wait(here, at(0)), None);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_guesses_as_one() {
-        let guesses = Guesses::default();
-        for n in 0..12 {
-            guesses.wrong(format!("2001:db8::{n:x}").parse().expect("an address"), UnixTime::from_millis(0));
-        }
-        let other: IpAddr = "2001:db8::ffff".parse().expect("an address");
-        assert!(guesses.wait(other, UnixTime::from_millis(0)).is_some());
-        assert!(guesses.wait("2001:db8:0:1::1".parse().expect("an address"), UnixTime::from_millis(0)).is_none());
-    }
 }

@@ -142,6 +142,12 @@ struct Due {
     deployment: i64,
 }
 
+impl Due {
+    fn is_nothing_for(&self, hook: &Webhook) -> bool {
+        self.messages.is_empty() && self.event == hook.told_event && self.deployment == hook.told_deployment
+    }
+}
+
 fn due(conn: &mut Conn, hook: &Webhook, looks: &mut HashMap<DeploymentId, Option<Look>>) -> Result<Due, StoreError> {
     let event = events::last(conn)?.min(hook.told_event.saturating_add(WINDOW));
     let mut ids: BTreeSet<DeploymentId> =
@@ -189,30 +195,56 @@ fn due(conn: &mut Conn, hook: &Webhook, looks: &mut HashMap<DeploymentId, Option
     Ok(due)
 }
 
-/// Tells every webhook what it has not been told yet. Blocks while others answer.
+/// Tells every webhook what it has not been told yet. Blocks while others answer; each has a thread of its own, so that one
+/// that hangs holds up nobody else.
 pub fn tell(app: &App, poster: &Poster) -> Result<(), StoreError> {
     let now = app.clock.now();
-    let hooks = app.store.read_now(webhooks::list)?;
-    for hook in hooks.into_iter().filter(|hook| hook.enabled && hook.next_attempt <= now) {
-        let (wanted, id) = (hook.clone(), hook.id);
-        let due = app.store.read_now(move |conn| due(conn, &wanted, &mut HashMap::new()))?;
-        if due.messages.is_empty() && due.event == hook.told_event && due.deployment == hook.told_deployment {
-            continue;
+    let rounds = app.store.read_now(move |conn| -> Result<Vec<(Webhook, Due)>, StoreError> {
+        let (mut looks, mut rounds) = (HashMap::new(), Vec::new());
+        for hook in webhooks::list(conn)?.into_iter().filter(|hook| hook.enabled && hook.next_attempt <= now) {
+            let due = due(conn, &hook, &mut looks)?;
+            if !due.is_nothing_for(&hook) {
+                rounds.push((hook, due));
+            }
         }
-        let told = due.messages.iter().try_for_each(|message| deliver(app, poster, &hook, message).map(drop));
-        match told {
-            Ok(()) => app.store.write_now(move |conn| -> Result<(), StoreError> {
-                for (deployment, told) in due.silent {
-                    webhooks::set_progress(conn, id, deployment, told)?;
-                }
-                webhooks::told(conn, id, due.event, due.deployment)
-            })?,
+        Ok(rounds)
+    })?;
+    std::thread::scope(|scope| {
+        let started: Vec<_> = rounds
+            .into_iter()
+            // Without a thread it is told in the next round.
+            .filter_map(|(hook, due)| {
+                std::thread::Builder::new().spawn_scoped(scope, move || tell_one(app, poster, &hook, due)).ok()
+            })
+            .collect();
+        let ended: Vec<_> = started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        ended.into_iter().collect()
+    })
+}
+
+/// Tells one webhook its messages in their order, up to the first that is refused.
+fn tell_one(app: &App, poster: &Poster, hook: &Webhook, due: Due) -> Result<(), StoreError> {
+    for message in &due.messages {
+        match deliver(app, poster, hook, message) {
+            Ok(_) => {}
+            // It is written down, with the moment when it is tried again.
+            Err(DeliveryError::Refused(_)) => return Ok(()),
             Err(DeliveryError::Store(error)) => return Err(error),
-            // It is written down; the others are told all the same.
-            Err(DeliveryError::Refused(_)) => {}
         }
     }
-    Ok(())
+    let id = hook.id;
+    app.store.write_now(move |conn| {
+        if webhooks::find(conn, id)?.is_none() {
+            return Ok(());
+        }
+        for (deployment, told) in due.silent {
+            webhooks::set_progress(conn, id, deployment, told)?;
+        }
+        webhooks::told(conn, id, due.event, due.deployment)
+    })
 }
 
 /// Why a message was not delivered.
@@ -228,17 +260,39 @@ pub enum DeliveryError {
 
 /// Tells one message and writes down what became of it. Gives the milliseconds that it took.
 pub fn deliver(app: &App, poster: &Poster, hook: &Webhook, message: &Message) -> Result<i64, DeliveryError> {
-    let now = app.clock.now();
     let mut document = message.body.clone();
     document["id"] = message.id.as_str().into();
     document["event"] = message.event.into();
-    document["at"] = utc_text(now).into();
-    let document = document.to_string();
+    document["at"] = utc_text(app.clock.now()).into();
+    let deployment = message.deployment.map(|id| id.0);
+    let attempt = attempt(app, poster, hook, message.event, deployment, &message.id, document.to_string());
+    // A test that fails says so to whoever pressed the button; it does not slow the others down.
+    record(app, hook.id, attempt, message.deployment.map(|id| (id, message.told)))
+}
+
+/// Tells once more, by hand, what was told before: the same document under the same id, signed anew. Gives the milliseconds
+/// that it took.
+pub fn redeliver(app: &App, poster: &Poster, hook: &Webhook, before: &Delivery) -> Result<i64, DeliveryError> {
+    let (id, document) = (&before.message_id, before.document.clone());
+    record(app, hook.id, attempt(app, poster, hook, &before.event, before.deployment_id, id, document), None)
+}
+
+/// Posts a document. What comes back is an attempt as it is remembered.
+fn attempt(
+    app: &App,
+    poster: &Poster,
+    hook: &Webhook,
+    event: &str,
+    deployment: Option<i64>,
+    message_id: &str,
+    document: String,
+) -> Delivery {
+    let now = app.clock.now();
     let time = now.millis().div_euclid(1000).to_string();
     let signature = signature(&hook.secret, &time, &document);
     let headers = [
-        ("X-Dripfeed-Event", message.event),
-        ("X-Dripfeed-Delivery", &message.id),
+        ("X-Dripfeed-Event", event),
+        ("X-Dripfeed-Delivery", message_id),
         ("X-Dripfeed-Timestamp", &time),
         ("X-Dripfeed-Signature", &signature),
     ];
@@ -247,24 +301,35 @@ pub fn deliver(app: &App, poster: &Poster, hook: &Webhook, message: &Message) ->
         Ok(url) => poster.post(&url, &headers, &document).map_err(|error| error.to_string()),
         Err(error) => Err(format!("{error}")),
     };
-    let took = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let error = sent.err();
-    let deployment = message.deployment.map(|id| id.0);
-    let delivery = Delivery::new(now, message.event, deployment, took, error.clone());
-    let (id, told, failures, why) = (hook.id, message.told, hook.failures, error.clone());
-    // A test that fails says so to whoever pressed the button; it does not slow the others down.
-    let is_test = message.deployment.is_none();
+    Delivery {
+        id: 0,
+        at: now.millis(),
+        event: event.to_owned(),
+        deployment_id: deployment,
+        milliseconds: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
+        error: sent.err(),
+        message_id: message_id.to_owned(),
+        document,
+    }
+}
+
+/// Writes an attempt down. With what the message tells of a deployment, a failure slows the next ones down; what was done by
+/// hand does not.
+fn record(app: &App, id: i64, delivery: Delivery, tells: Option<(DeploymentId, Told)>) -> Result<i64, DeliveryError> {
+    let (took, error) = (delivery.milliseconds, delivery.error.clone());
     app.store.write_now(move |conn| -> Result<(), StoreError> {
+        // As it is now, not as it was when the other side was asked: it may be gone, or have been changed.
+        let Some(hook) = webhooks::find(conn, id)? else { return Ok(()) };
         webhooks::add_delivery(conn, id, &delivery)?;
-        match why {
-            None => {
-                if let Some(deployment) = deployment {
-                    webhooks::set_progress(conn, id, DeploymentId(deployment), told)?;
+        match (&delivery.error, tells) {
+            (None, tells) => {
+                if let Some((deployment, told)) = tells {
+                    webhooks::set_progress(conn, id, deployment, told)?;
                 }
-                webhooks::succeeded(conn, id, now)
+                webhooks::succeeded(conn, id, delivery.at())
             }
-            Some(_) if is_test => Ok(()),
-            Some(why) => webhooks::failed(conn, id, &why, next_attempt(failures, now)),
+            (Some(_), None) => Ok(()),
+            (Some(why), Some(_)) => webhooks::failed(conn, id, why, next_attempt(hook.failures, delivery.at())),
         }
     })?;
     error.map_or(Ok(took), |why| Err(DeliveryError::Refused(why)))

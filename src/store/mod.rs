@@ -62,6 +62,7 @@ pub mod mirrors;
 pub mod notes;
 pub mod packages;
 pub mod progress;
+pub mod recovery;
 pub mod registry;
 pub mod search;
 pub mod sections;

@@ -573,3 +573,16 @@ fn the_list_of_computers_is_read_in_the_order_of_an_index() {
     });
     assert!(!plans.text.contains("SCAN computers"), "{}", plans.text);
 }
+
+#[test]
+fn who_has_settings_of_their_own_is_told_by_an_index() {
+    let mut plans = Plans::new();
+    plans.of("settings::computer_counts", settings::computer_counts);
+    plans.of("settings::computer_values", |conn| settings::computer_values(conn, SettingKey::Timeout, 200));
+    insta::assert_snapshot!(plans.text, @r"
+    settings::computer_counts
+      SEARCH settings USING COVERING INDEX settings_by_key (scope=?)
+    settings::computer_values
+      SEARCH settings USING COVERING INDEX settings_by_key (scope=? AND key=?)
+    ");
+}

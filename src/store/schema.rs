@@ -534,6 +534,15 @@ diesel::table! {
         deployment_id -> Nullable<BigInt>,
         milliseconds -> BigInt,
         error -> Nullable<Text>,
+        message_id -> Text,
+        document -> Text,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_name, digest) {
+        user_name -> Text,
+        digest -> Binary,
     }
 }
 

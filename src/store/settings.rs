@@ -6,6 +6,7 @@ use diesel::prelude::*;
 
 use super::connection::q;
 use super::error::corrupt;
+use super::row::limit as rows;
 use super::schema::settings;
 use super::{Conn, StoreError};
 use crate::model::settings::{SettingKey, SettingsLayer};
@@ -65,6 +66,32 @@ pub fn computer_layers(conn: &mut Conn) -> Result<BTreeMap<ComputerId, SettingsL
         layers.entry(ComputerId(id)).or_default().0.insert(key, value);
     }
     Ok(layers)
+}
+
+/// How many computers have a value of their own, by key.
+pub fn computer_counts(conn: &mut Conn) -> Result<BTreeMap<SettingKey, usize>, StoreError> {
+    let query = settings::table
+        .filter(settings::scope.eq(COMPUTER))
+        .group_by(settings::key)
+        .select((settings::key, diesel::dsl::count_star()));
+    let found: Vec<(String, i64)> = q!(conn => query.load(conn))?;
+    let parse = |(key, count): (String, i64)| {
+        let parsed = key.parse().map_err(|problem| corrupt("settings", format_args!("{COMPUTER}/{key}"), problem))?;
+        Ok((parsed, usize::try_from(count).unwrap_or(0)))
+    };
+    found.into_iter().map(parse).collect()
+}
+
+/// The first computers that have a value of their own, with it.
+pub fn computer_values(conn: &mut Conn, key: SettingKey, limit: usize) -> Result<Vec<(ComputerId, i64)>, StoreError> {
+    let query = settings::table
+        .filter(settings::scope.eq(COMPUTER))
+        .filter(settings::key.eq(key.info().name))
+        .order(settings::scope_id)
+        .limit(rows(limit))
+        .select((settings::scope_id, settings::value));
+    let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+    Ok(found.into_iter().map(|(id, value)| (ComputerId(id), value)).collect())
 }
 
 /// Sets a value.

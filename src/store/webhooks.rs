@@ -162,9 +162,18 @@ pub fn failed(conn: &mut Conn, id: i64, error: &str, next: Option<UnixTime>) -> 
             webhooks::failures.eq(webhooks::failures + 1_i64),
             webhooks::next_attempt.eq(millis(next).unwrap_or(0)),
             webhooks::last_error.eq(text(error)),
-            webhooks::enabled.eq(next.is_some()),
         ))
         .execute(conn))?;
+    // Only ever off: somebody may have switched it off while it was tried.
+    if next.is_none() {
+        q!(conn => diesel::update(webhooks::table.find(id)).set(webhooks::enabled.eq(false)).execute(conn))?;
+    }
+    Ok(())
+}
+
+/// Messages are signed with another secret from now on.
+pub fn set_secret(conn: &mut Conn, id: i64, secret: &str) -> Result<(), StoreError> {
+    q!(conn => diesel::update(webhooks::table.find(id)).set(webhooks::secret.eq(text(secret))).execute(conn))?;
     Ok(())
 }
 
@@ -232,7 +241,10 @@ pub fn set_progress(conn: &mut Conn, id: i64, deployment: DeploymentId, told: To
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = webhook_deliveries)]
 pub struct Delivery {
-    at: i64,
+    /// Its number, given by the database.
+    pub id: i64,
+    /// When, in milliseconds of [`UnixTime`].
+    pub at: i64,
     /// What: `deployment.progress`.
     pub event: String,
     /// Of which deployment.
@@ -241,14 +253,13 @@ pub struct Delivery {
     pub milliseconds: i64,
     /// What went wrong, if it did.
     pub error: Option<String>,
+    /// What stays the same when it is told again.
+    pub message_id: String,
+    /// What was told, as it was signed.
+    pub document: String,
 }
 
 impl Delivery {
-    /// Of an attempt that is over.
-    pub fn new(at: UnixTime, event: &str, deployment: Option<i64>, milliseconds: i64, error: Option<String>) -> Self {
-        Self { at: at.millis(), event: event.to_owned(), deployment_id: deployment, milliseconds, error }
-    }
-
     /// When.
     pub fn at(&self) -> UnixTime {
         UnixTime::from_millis(self.at)
@@ -265,6 +276,8 @@ pub fn add_delivery(conn: &mut Conn, id: i64, delivery: &Delivery) -> Result<(),
             webhook_deliveries::deployment_id.eq(delivery.deployment_id),
             webhook_deliveries::milliseconds.eq(delivery.milliseconds),
             webhook_deliveries::error.eq(delivery.error.as_deref().map(text)),
+            webhook_deliveries::message_id.eq(&delivery.message_id),
+            webhook_deliveries::document.eq(text(&delivery.document)),
         ))
         .execute(conn))?;
     let oldest: Option<i64> = q!(conn => webhook_deliveries::table
@@ -290,4 +303,10 @@ pub fn deliveries(conn: &mut Conn, id: i64, limit: usize) -> Result<Vec<Delivery
         .order(webhook_deliveries::id.desc())
         .limit(rows(limit));
     Ok(q!(conn => query.select(Delivery::as_select()).load(conn))?)
+}
+
+/// One of the attempts that are remembered of a webhook.
+pub fn delivery(conn: &mut Conn, id: i64, delivery: i64) -> Result<Option<Delivery>, StoreError> {
+    let query = webhook_deliveries::table.find(delivery).filter(webhook_deliveries::webhook_id.eq(id));
+    Ok(q!(conn => query.select(Delivery::as_select()).first(conn).optional())?)
 }

@@ -99,6 +99,33 @@ fn a_session_is_new_at_each_sign_in_and_ends_with_it() {
 }
 
 #[test]
+fn a_new_password_gives_a_new_cookie_and_cannot_be_guessed_at() {
+    let site = Site::new();
+    let served = site.serve();
+    user(&site, "amy", "administrator");
+    let mut amy = Browser::sign_in(&served, "amy", PASSWORD);
+    let stolen = amy.cookie.clone();
+    let wrong = amy.post("/account/password", "old=wrong+wrong+wrong&new=another+password&again=another+password");
+    assert_eq!((wrong.status, session(&wrong)), (422, None), "{}", wrong.text());
+    let changed = amy.post("/account/password", &format!("old={PASSWORD}&new=another+password&again=another+password"));
+    assert_eq!(changed.status, 303, "{}", changed.text());
+    let line = changed.head.lines().find(|line| line.contains("__Host-dripfeed=")).expect("a cookie");
+    for flag in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax"] {
+        assert!(line.contains(flag), "{line}");
+    }
+    let answer = served.secure().request("GET", "/account", &format!("Cookie: {stolen}\r\n"), b"").expect("an answer");
+    assert_eq!(answer.status, 303, "the stolen cookie");
+    amy.cookie = session(&changed).expect("a new cookie");
+    let page = amy.get("/account/password").text();
+    between(&page, "name=\"csrf\" value=\"", "\"").clone_into(&mut amy.csrf);
+    let statuses: Vec<u16> = (0..6)
+        .map(|_| amy.post("/account/password", "old=wrong+wrong+wrong&new=a+b+c+d+e+f&again=a+b+c+d+e+f").status)
+        .collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    served.stop();
+}
+
+#[test]
 fn guessing_a_password_becomes_slow() {
     let site = Site::new();
     let served = site.serve();
@@ -138,10 +165,11 @@ fn users_roles_and_settings_are_managed_in_the_browser() {
     assert_eq!(wrong.status, 422);
     assert!(wrong.text().contains("value=\"eve\"") && wrong.text().contains("aria-invalid"), "{}", wrong.text());
     // The one-time password is for one thing: another one.
-    let bob = Browser::sign_in(&served, "bob", &password);
+    let mut bob = Browser::sign_in(&served, "bob", &password);
     assert!(bob.get("/packages").head.contains("/account/password"));
     let changed = bob.post("/account/password", &format!("old={password}&new={PASSWORD}&again={PASSWORD}"));
     assert_eq!(changed.status, 303, "{}", changed.text());
+    bob.cookie = session(&changed).expect("a new cookie");
     assert_eq!(bob.get("/packages").status, 200);
     assert_eq!(bob.get("/users").status, 403);
 
@@ -191,6 +219,71 @@ fn users_roles_and_settings_are_managed_in_the_browser() {
         "{}",
         dark.head
     );
+    served.stop();
+}
+
+/// The form behind "Undo" on the page that an answer leads to: its address and its fields.
+fn undo(browser: &Browser<'_>, answer: &Answer) -> (String, String) {
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let header = |name: &str| {
+        let line = answer.head.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+        line.unwrap_or_else(|| panic!("no {name} in {}", answer.head)).split_once(": ").expect("a value").1.to_owned()
+    };
+    let toast = header("set-cookie: __host-toast=");
+    for flag in ["; Secure", "; HttpOnly", "; SameSite=Lax"] {
+        assert!(toast.contains(flag), "{toast}");
+    }
+    let cookies = format!("Cookie: {}; {}\r\n", browser.cookie, toast.split(';').next().expect("a cookie"));
+    let page = browser.served.secure().request("GET", &header("location: "), &cookies, b"").expect("an answer").text();
+    let form = between(&page, "<div class=\"toast is-ok\">", "</form>");
+    assert!(form.ends_with("<button class=\"button tiny\">Undo</button>"), "{form}");
+    let fields = form.split("<input type=\"hidden\" name=\"").skip(1).map(|field| {
+        let (name, value) = field.split_once("\" value=\"").expect("a field");
+        format!("{name}={}", value.split('"').next().expect("a value"))
+    });
+    let fields: Vec<String> = fields.filter(|field| !field.starts_with("csrf=")).collect();
+    (between(form, "action=\"", "\"").to_owned(), fields.join("&"))
+}
+
+#[test]
+fn what_was_done_can_be_undone_without_the_script() {
+    let site = Site::new();
+    let served = site.serve();
+    user(&site, "amy", "administrator");
+    user(&site, "bob", "viewer");
+    let amy = Browser::sign_in(&served, "amy", PASSWORD);
+    let press = |(address, fields): (String, String)| {
+        let pressed = amy.post(&address, &fields);
+        assert_eq!(pressed.status, 303, "{}", pressed.text());
+        pressed
+    };
+    let value = || site.json("setting get PROLOG_FREQ")["value"].clone();
+    let default = value();
+
+    // A setting goes back to the value that it had, and to none if it had none.
+    let first = amy.post("/settings/PROLOG_FREQ", "value=12");
+    let second = amy.post("/settings/PROLOG_FREQ", "value=13");
+    let back = undo(&amy, &second);
+    assert_eq!(back, ("/settings/PROLOG_FREQ".to_owned(), "value=12".to_owned()));
+    let again = press(back);
+    assert_eq!(value(), 12);
+    assert_eq!(undo(&amy, &again).1, "value=13", "what was undone can be done again");
+    press(undo(&amy, &first));
+    assert_eq!((value(), site.json("setting get PROLOG_FREQ")["origin"].clone()), (default, "default".into()));
+
+    // A user who was locked out; a package that was withdrawn.
+    press(undo(&amy, &amy.post("/users/one/bob/disable", "")));
+    assert!(session(&sign_in(&served, "bob", PASSWORD, "")).is_some());
+    let package = site.package();
+    press(undo(&amy, &amy.post(&format!("/packages/{package}/withdraw"), "")));
+    assert_ne!(site.json(&format!("package show {package}"))["state"], "withdrawn");
+
+    // Each of these is a line of the log like any other, and the button is a form: without its secret it does nothing.
+    let page = amy.get("/audit").text();
+    assert!(page.contains("package restore") && page.contains("user enable"), "{page}");
+    let headers = format!("Cookie: {}\r\n{FORM}", amy.cookie);
+    let forged = served.secure().request("POST", "/users/one/bob/enable", &headers, b"csrf=").expect("an answer");
+    assert_eq!(forged.status, 403);
     served.stop();
 }
 

@@ -1,5 +1,6 @@
 //! The integration tests: whole programs, real databases, captured bytes. One binary, one module a story.
 
+mod accounts;
 mod agent;
 mod api_document;
 mod api_packages;
@@ -29,5 +30,6 @@ mod publish;
 mod remote;
 mod settings;
 mod util;
+mod webhooks;
 mod windows_wire;
 mod wire;

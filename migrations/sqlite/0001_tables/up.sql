@@ -255,6 +255,9 @@ CREATE TABLE settings (
     PRIMARY KEY (scope, scope_id, key)
 ) STRICT, WITHOUT ROWID;
 
+-- Which computers have a value of their own.
+CREATE INDEX settings_by_key ON settings (scope, key, scope_id, value);
+
 -- computers is a query and families are lines: what the user may touch; nothing means everything.
 -- one_time_secret is kept as it is, because its codes are computed from it; one_time_step is the last one that was used.
 CREATE TABLE users (
@@ -564,7 +567,16 @@ CREATE TABLE webhook_deliveries (
     event TEXT NOT NULL,
     deployment_id INTEGER,
     milliseconds INTEGER NOT NULL,
-    error TEXT
+    error TEXT,
+    message_id TEXT NOT NULL,
+    document TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id);
+
+-- Digests of what stands in for a lost authenticator, once each.
+CREATE TABLE recovery_codes (
+    user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    PRIMARY KEY (user_name, digest)
+) STRICT, WITHOUT ROWID;

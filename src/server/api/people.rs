@@ -251,7 +251,7 @@ fn reset(asked: Asked<ByName, Nothing, Nothing>) -> Result<OneTimePassword, Refu
 }
 
 fn no_codes(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {
-    asked.desk().unset_codes(&asked.path.name, None)?;
+    asked.desk().unset_codes(&asked.path.name)?;
     Ok(Nothing {})
 }
 

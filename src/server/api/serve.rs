@@ -108,7 +108,7 @@ async fn who(site: &Site, remote: Remote, method: &Method, headers: &HeaderMap) 
     if let Some(found) = visit::by_token(site, remote, headers).await.map_err(failed)? {
         return found.ok_or_else(|| Box::new(unauthorized("this token is not valid, or not any more")));
     }
-    let Some(visit) = visit::by_cookie(site, headers).await.map_err(failed)? else {
+    let Some(visit) = visit::by_cookie(site, remote, headers).await.map_err(failed)? else {
         return Err(Box::new(unauthorized("sign in, or send a token: Authorization: Bearer drip_…")));
     };
     if !visit::is_safe(method) && !visit::carries(&visit, visit::header_csrf(headers)) {

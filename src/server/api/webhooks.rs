@@ -19,6 +19,22 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(Method::GET, "/webhooks/{id}", "get_webhook", "One webhook with its last attempts", right, get),
         operation(Method::PUT, "/webhooks/{id}", "change_webhook", "Changes a webhook", right, change),
         operation(Method::DELETE, "/webhooks/{id}", "delete_webhook", "Deletes a webhook", right, delete),
+        operation(
+            Method::POST,
+            "/webhooks/{id}/deliveries/{delivery}",
+            "redeliver",
+            "Tells once more what was told: the same document under the same id, signed anew",
+            right,
+            redeliver,
+        ),
+        operation(
+            Method::POST,
+            "/webhooks/{id}/secret",
+            "renew_webhook_secret",
+            "Signs with another secret from now on; tells it, once",
+            right,
+            renew,
+        ),
         operation(Method::POST, "/webhooks/{id}/test", "test_webhook", "Sends a test message", right, test),
     ]
 }
@@ -85,6 +101,10 @@ fn list(asked: Asked<Nothing, Nothing, Nothing>) -> Result<Webhooks, Refusal> {
 /// An attempt to tell something.
 #[derive(JsonSchema, Serialize)]
 struct DeliveryView {
+    /// Its number.
+    id: i64,
+    /// What stays the same when it is told again (`X-Dripfeed-Delivery`).
+    message_id: String,
     /// When.
     at: String,
     /// What, such as `deployment.progress`.
@@ -103,6 +123,8 @@ impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
         Self {
             at: utc_text(delivery.at()),
+            id: delivery.id,
+            message_id: delivery.message_id,
             event: delivery.event,
             deployment: delivery.deployment_id,
             milliseconds: delivery.milliseconds,
@@ -173,7 +195,32 @@ fn delete(asked: Asked<ById, Nothing, Nothing>) -> Result<Nothing, Refusal> {
     Ok(Nothing {})
 }
 
-/// How a test went.
+/// A webhook's number and an attempt's.
+#[derive(Deserialize, JsonSchema)]
+struct ByDelivery {
+    /// The webhook's number.
+    id: i64,
+    /// The attempt's number.
+    delivery: i64,
+}
+
+fn redeliver(asked: Asked<ByDelivery, Nothing, Nothing>) -> Result<Tested, Refusal> {
+    let poster = asked.site.poster()?;
+    Ok(Tested { milliseconds: asked.desk().redeliver(asked.path.id, asked.path.delivery, &poster)? })
+}
+
+/// A secret, which is told this once.
+#[derive(JsonSchema, Serialize)]
+struct NewSecret {
+    /// What messages are signed with from now on (HMAC-SHA256).
+    secret: String,
+}
+
+fn renew(asked: Asked<ById, Nothing, Nothing>) -> Result<NewSecret, Refusal> {
+    Ok(NewSecret { secret: asked.desk().renew_webhook_secret(asked.path.id)? })
+}
+
+/// How it went.
 #[derive(JsonSchema, Serialize)]
 struct Tested {
     /// How long the other side took.

@@ -11,11 +11,13 @@ use super::call::{Call, Page, View, get, post};
 use super::serve::{redirect, set_cookie};
 use super::shell::Shell;
 use super::show::{Html, hex, unhex};
-use super::signin::own_address;
+use super::signin::{own_address, set_session};
+use super::toast::Toast;
 use crate::model::UnixTime;
 use crate::model::access::{Right, Rights};
+use crate::service::codes;
 use crate::service::desk::{Kind, Refusal};
-use crate::service::signin;
+use crate::service::signin::Proof;
 use crate::store::sessions::{SecretDigest, Session, Token};
 use crate::store::users::User;
 
@@ -24,9 +26,10 @@ pub(super) fn pages() -> Vec<Page> {
         get("/account", None, account),
         get("/account/password", None, password),
         post("/account/password", None, change_password),
-        get("/account/codes", None, codes),
+        get("/account/codes", None, new_codes),
         post("/account/codes", None, codes_on),
         post("/account/codes/off", None, codes_off),
+        post("/account/codes/recovery", None, recovery_codes),
         post("/account/sessions/end", None, end_session),
         post("/account/sessions/end-others", None, end_others),
         get("/account/tokens/new", None, new_token),
@@ -44,6 +47,7 @@ struct Account {
     sessions: Vec<Session>,
     tokens: Vec<Token>,
     here: Option<SecretDigest>,
+    recovery_codes_left: i64,
     error: Option<Refusal>,
     now: UnixTime,
 }
@@ -57,6 +61,7 @@ impl Account {
         Ok(Self {
             shell: call.shell("Your account", ""),
             sessions: desk.my_sessions()?,
+            recovery_codes_left: desk.my_recovery_codes_left()?,
             tokens,
             user,
             here: here(call),
@@ -137,9 +142,16 @@ fn change_password(call: &Call) -> Result<View, Refusal> {
         return call.again(&Password::of(call, Some(refusal)));
     }
     let Visit { visitor, .. } = &call.visit;
-    let session = visitor.session.as_ref().map(|session| &session.digest);
-    match call.desk().change_my_password(form.raw("old"), form.raw("new"), session) {
-        Ok(()) => View::done("/", "Your password was changed. You are signed out everywhere else."),
+    let session = visitor.session.as_ref();
+    match call.desk().change_my_password(&call.site.guesses, form.raw("old"), form.raw("new"), session) {
+        Ok(secret) => {
+            let toast = Toast::new("Your password was changed. You are signed out everywhere else.");
+            let mut response = redirect("/", Some(&toast));
+            if let Some(secret) = secret {
+                set_session(&mut response, &secret);
+            }
+            Ok(View::Other(Box::new(response)))
+        }
         Err(refusal) if refusal.kind == Kind::Invalid => call.again(&Password::of(call, Some(refusal))),
         Err(refusal) => Err(refusal),
     }
@@ -159,7 +171,7 @@ struct Codes {
 
 impl Codes {
     fn of(call: &Call, secret: &[u8], error: Option<Refusal>) -> Result<Self, Refusal> {
-        let typed = signin::base32(secret);
+        let typed = codes::base32(secret);
         let name = &call.desk().actor().name;
         let host = call.host.split(':').next().unwrap_or("dripfeed");
         let address =
@@ -167,16 +179,15 @@ impl Codes {
         Ok(Self {
             shell: call.shell("One-time codes", ""),
             secret: hex(secret),
-            typed: groups_of_four(&typed),
+            typed: codes::groups_of_four(&typed, " "),
             picture: picture(&address)?,
             error,
         })
     }
-}
 
-fn groups_of_four(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    letters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+    fn error_of(&self, field: &str) -> Option<&str> {
+        self.error.as_ref().filter(|error| error.field == Some(field)).map(Refusal::for_people)
+    }
 }
 
 /// A QR code as a picture of our own making: black on white in both themes, for cameras.
@@ -199,24 +210,49 @@ fn picture(text: &str) -> Result<Html, Refusal> {
     )))
 }
 
-fn codes(call: &Call) -> Result<View, Refusal> {
-    let secret = signin::new_one_time_secret()?;
+fn new_codes(call: &Call) -> Result<View, Refusal> {
+    let secret = codes::new_secret()?;
     call.page(&Codes::of(call, &secret, None)?)
 }
 
 fn codes_on(call: &Call) -> Result<View, Refusal> {
     let secret = unhex(call.form.get("secret")).filter(|secret| secret.len() == 20);
     let Some(secret) = secret else { return View::to("/account/codes") };
-    match call.desk().set_my_codes(&secret, call.form.get("code")) {
-        Ok(()) => View::done("/account", "From now on you are asked for a code when you sign in."),
+    let done = call.desk().set_my_codes(&call.site.guesses, &secret, call.form.raw("password"), call.form.get("code"));
+    match done {
+        Ok(codes) => call.page(&RecoveryCodes::of(call, codes)),
         Err(refusal) if refusal.kind == Kind::Invalid => call.again(&Codes::of(call, &secret, Some(refusal))?),
         Err(refusal) => Err(refusal),
     }
 }
 
+#[derive(Template)]
+#[template(path = "account-recovery.html")]
+struct RecoveryCodes {
+    shell: Shell,
+    codes: Vec<String>,
+}
+
+impl RecoveryCodes {
+    fn of(call: &Call, codes: Vec<String>) -> Self {
+        Self { shell: call.shell("Recovery codes", ""), codes }
+    }
+}
+
+fn proof(call: &Call) -> Proof<'_> {
+    Proof { password: call.form.raw("password"), code: Some(call.form.get("code")) }
+}
+
+fn recovery_codes(call: &Call) -> Result<View, Refusal> {
+    match call.desk().renew_my_recovery_codes(&call.site.guesses, proof(call)) {
+        Ok(codes) => call.page(&RecoveryCodes::of(call, codes)),
+        Err(refusal) if refusal.kind == Kind::Invalid => call.again(&Account::of(call, Some(refusal))?),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 fn codes_off(call: &Call) -> Result<View, Refusal> {
-    let name = &call.desk().actor().name;
-    match call.desk().unset_codes(name, Some(call.form.raw("password"))) {
+    match call.desk().unset_my_codes(&call.site.guesses, proof(call)) {
         Ok(()) => View::done("/account", "You are not asked for codes any more."),
         Err(refusal) if refusal.kind == Kind::Invalid => call.again(&Account::of(call, Some(refusal))?),
         Err(refusal) => Err(refusal),

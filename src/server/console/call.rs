@@ -11,6 +11,7 @@ use http::Method;
 use super::super::Site;
 use super::super::visit::Visit;
 use super::shell::Shell;
+use super::toast::{Toast, Undo};
 use crate::model::access::Right;
 use crate::service::desk::{Desk, Refusal};
 
@@ -55,7 +56,7 @@ pub(super) enum View {
         /// Its address on this server.
         address: String,
         /// What was done.
-        toast: Option<String>,
+        toast: Option<Toast>,
     },
     /// Anything else: a download, a stream.
     Other(Box<Response>),
@@ -69,7 +70,13 @@ impl View {
 
     /// On to another page, which says what was done.
     pub(super) fn done(address: impl Into<String>, toast: impl Into<String>) -> Result<Self, Refusal> {
-        Ok(Self::To { address: address.into(), toast: Some(toast.into()) })
+        Ok(Self::To { address: address.into(), toast: Some(Toast::new(toast)) })
+    }
+
+    /// The same with a button that takes it back.
+    pub(super) fn undoable(address: impl Into<String>, toast: impl Into<String>, undo: Undo) -> Result<Self, Refusal> {
+        let toast = Toast { text: toast.into(), undo: Some(undo) };
+        Ok(Self::To { address: address.into(), toast: Some(toast) })
     }
 }
 
@@ -141,7 +148,7 @@ pub(super) struct Call {
     /// `dark` or `light`, if somebody chose.
     pub(super) theme: Option<&'static str>,
     /// What was done before, to be said once.
-    pub(super) toast: Option<String>,
+    pub(super) toast: Option<Toast>,
     /// By which host name the browser reached us, with its port.
     pub(super) host: String,
     /// When the request came.

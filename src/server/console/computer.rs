@@ -12,6 +12,7 @@ use super::super::visit::escaped;
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Html};
+use super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::query::fold;
 use crate::model::settings::SettingKey;
@@ -544,9 +545,10 @@ fn identity_again(call: &Call, refusal: Refusal) -> Result<View, Refusal> {
 fn set_tag(call: &Call) -> Result<View, Refusal> {
     let computer = call.desk().computer(device_id(call))?;
     let tag = call.form.get("tag");
+    let undo = Undo::new(format!("{}/tag", address(&computer))).with("tag", &computer.tag);
     match call.desk().set_tag(device_id(call), tag) {
-        Ok(()) if tag.is_empty() => View::done(address(&computer), "The tag was taken back."),
-        Ok(()) => View::done(address(&computer), format!("Tagged {tag}.")),
+        Ok(()) if tag.is_empty() => View::undoable(address(&computer), "The tag was taken back.", undo),
+        Ok(()) => View::undoable(address(&computer), format!("Tagged {tag}."), undo),
         Err(refusal) => overview_again(call, refusal),
     }
 }
@@ -576,9 +578,10 @@ fn remove_note(call: &Call) -> Result<View, Refusal> {
 
 fn merge(call: &Call) -> Result<View, Refusal> {
     match call.desk().merge_computers(device_id(call), call.form.get("into")) {
-        Ok((old, new)) => View::done(
+        Ok((old, new)) => View::undoable(
             format!("{}/identity", address(&new)),
             format!("{} took over from {}. It can be taken back here.", name_of(&new), name_of(&old)),
+            Undo::new(format!("{}/unmerge", address(&old))),
         ),
         Err(refusal) => identity_again(call, refusal),
     }
@@ -596,9 +599,10 @@ fn unmerge(call: &Call) -> Result<View, Refusal> {
 
 fn archive(call: &Call) -> Result<View, Refusal> {
     match call.desk().archive_computer(device_id(call)) {
-        Ok(computer) => View::done(
+        Ok(computer) => View::undoable(
             format!("{}/identity", address(&computer)),
-            format!("{} was archived. Restore takes it back.", name_of(&computer)),
+            format!("{} was archived.", name_of(&computer)),
+            Undo::new(format!("{}/restore", address(&computer))),
         ),
         Err(refusal) => identity_again(call, refusal),
     }
@@ -606,7 +610,11 @@ fn archive(call: &Call) -> Result<View, Refusal> {
 
 fn restore(call: &Call) -> Result<View, Refusal> {
     match call.desk().restore_computer(device_id(call)) {
-        Ok(computer) => View::done(address(&computer), format!("{} is back.", name_of(&computer))),
+        Ok(computer) => View::undoable(
+            address(&computer),
+            format!("{} is back.", name_of(&computer)),
+            Undo::new(format!("{}/archive", address(&computer))),
+        ),
         Err(refusal) => identity_again(call, refusal),
     }
 }

@@ -12,6 +12,7 @@ use super::super::visit::escaped;
 use super::call::{Call, Fields, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Html, escape};
+use super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::{Computer, UnixTime};
 use crate::service::desk::computers::{Asked, Bulk, Chosen, Listed, Total};
@@ -393,7 +394,11 @@ fn save_view(call: &Call) -> Result<View, Refusal> {
 
 fn delete_view(call: &Call) -> Result<View, Refusal> {
     let view = call.desk().delete_view(call.form.parse("view")?)?;
-    View::done("/computers", format!("The view \"{}\" was deleted.", view.name))
+    let mut undo = Undo::new("/computers/views").with("name", &view.name).with("query", &view.query);
+    if view.shared {
+        undo = undo.with("shared", "1");
+    }
+    View::undoable("/computers", format!("The view \"{}\" was deleted.", view.name), undo)
 }
 
 #[derive(Template)]

@@ -11,6 +11,7 @@ use super::call::{Call, Page, View, get, post};
 use super::charts;
 use super::shell::Shell;
 use super::show::{Counts, Html, count, number};
+use super::toast::Undo;
 // As templates name them, those of the modules below included.
 use super::{deployments, show};
 use crate::model::access::Right;
@@ -567,13 +568,13 @@ fn close(call: &Call) -> Result<View, Refusal> {
         1 => "Closed. 1 job goes on to its end, and every result stays.".to_owned(),
         open => format!("Closed. {} jobs go on to their end, and every result stays.", number(open)),
     };
-    View::done(format!("/deployments/{id}"), text)
+    View::undoable(format!("/deployments/{id}"), text, Undo::new(format!("/deployments/{id}/reopen")))
 }
 
 fn reopen(call: &Call) -> Result<View, Refusal> {
     let id = id(call)?;
     call.desk().reopen_deployment(id)?;
-    View::done(format!("/deployments/{id}"), "Open again.")
+    View::undoable(format!("/deployments/{id}"), "Open again.", Undo::new(format!("/deployments/{id}/close")))
 }
 
 /// A sentence begins with a capital.

@@ -8,6 +8,7 @@
 //! ```text
 //! call.rs    what a page is given: fields, visitor, desk    shell.rs   the frame around a page
 //! serve.rs   who asks, CSRF, headers, refusals              show.rs    times, sizes, states, bars for templates
+//! toast.rs   what was just done, and its inverse
 //! assets.rs  style, script, icons                           <room>.rs  the pages of a room, templates/<room>*.html
 //! ```
 
@@ -37,6 +38,7 @@ mod show;
 mod signin;
 mod sites;
 mod software;
+mod toast;
 mod users;
 mod webhooks;
 

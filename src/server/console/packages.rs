@@ -6,6 +6,7 @@ use super::super::api::packages::{check_options, own_location};
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Counts};
+use super::toast::Undo;
 use crate::archive::SplitFragment;
 use crate::model::access::Right;
 use crate::model::{InvalidPackage, JobState, Location, OsFamily, Package, PackageId, PackageState, UnixTime};
@@ -347,7 +348,8 @@ fn withdraw(call: &Call) -> Result<View, Refusal> {
     let id = id(call)?;
     let withdrawn = call.desk().withdraw(id)?;
     let jobs = show::count(withdrawn.cancelled_jobs as u64, "open job");
-    View::done(format!("/packages/{id}"), format!("Withdrawn; {jobs} cancelled. It can be restored for seven days."))
+    let text = format!("Withdrawn; {jobs} cancelled. It can be restored for seven days.");
+    View::undoable(format!("/packages/{id}"), text, Undo::new(format!("/packages/{id}/restore")))
 }
 
 /// Asks, unless it was asked; then withdraws every one that still can be.

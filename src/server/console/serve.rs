@@ -16,11 +16,12 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::super::visit::{self, Visit, blocking, cookie, escaped, unescaped};
-use super::super::{Listener, Site, api, body, pages, reply};
+use super::super::visit::{self, Visit, blocking, cookie, escaped};
+use super::super::{Listener, Remote, Site, api, body, pages, reply};
 use super::call::{Call, Fields, Page, View};
 use super::shell::Shell;
 use super::show;
+use super::toast::Toast;
 use crate::model::access::Right;
 use crate::service::desk::{Kind, Refusal};
 
@@ -58,6 +59,7 @@ async fn show(
     State(site): State<Site>,
     Extension(known): Extension<Known>,
     Extension(listener): Extension<Listener>,
+    Extension(remote): Extension<Remote>,
     path: RawPathParams,
     request: Request,
 ) -> Response {
@@ -66,7 +68,7 @@ async fn show(
     }
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (parts, body) = request.into_parts();
-    let visit = match visit::by_cookie(&site, &parts.headers).await {
+    let visit = match visit::by_cookie(&site, remote, &parts.headers).await {
         Ok(Some(visit)) => visit,
         Ok(None) => return to_sign_in(&parts),
         Err(error) => return bare(&Refusal::from(error), &parts.headers),
@@ -117,7 +119,7 @@ fn call(site: Site, visit: Visit, parts: &Parts, path: Fields, form: Fields) -> 
         fragment: headers.get("x-fragment").and_then(|value| value.to_str().ok()).map(str::to_owned),
         address: parts.uri.path().to_owned(),
         theme: theme(headers),
-        toast: cookie(headers, TOAST).and_then(unescaped).filter(|text| !text.is_empty()),
+        toast: cookie(headers, TOAST).and_then(Toast::read),
         host,
         site,
         started: Instant::now(),
@@ -162,7 +164,7 @@ pub(super) fn fields(text: &str) -> Fields {
 fn respond(status: StatusCode, view: View) -> Response {
     match view {
         View::Html(text) | View::Refused(text) => html(status, text),
-        View::To { address, toast } => redirect(&address, toast.as_deref()),
+        View::To { address, toast } => redirect(&address, toast.as_ref()),
         View::Other(response) => *response,
     }
 }
@@ -187,17 +189,16 @@ pub(super) fn html(status: StatusCode, text: String) -> Response {
 }
 
 /// On to another page of ours.
-pub(super) fn redirect(address: &str, toast: Option<&str>) -> Response {
+pub(super) fn redirect(address: &str, toast: Option<&Toast>) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(LOCATION, HeaderValue::from_str(address).unwrap_or(HeaderValue::from_static("/")));
     if let Some(toast) = toast {
-        let toast: String = toast.chars().take(300).collect();
         set_cookie(
             &mut response,
-            &format!("{TOAST}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60", escaped(&toast)),
+            &format!("{TOAST}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60", toast.written()),
         );
     }
     response

@@ -5,6 +5,7 @@ use askama::Template;
 use super::audit::Change;
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
+use super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::settings::SettingKey;
 use crate::service::desk::settings::{EveryonesLayers, OwnValues};
@@ -94,10 +95,15 @@ fn unset(call: &Call) -> Result<View, Refusal> {
 
 fn change(call: &Call, value: Option<&str>) -> Result<View, Refusal> {
     let key = key(call)?;
+    let undo = match EveryonesLayers::from(&call.desk().setting(key)?).set {
+        Some(before) => Undo::new(format!("/settings/{key}")).with("value", before.to_string()),
+        None => Undo::new(format!("/settings/{key}/unset")),
+    };
     match call.desk().change_setting(key, value, Whose::Everyone) {
         Ok(changed) if changed.warnings.is_empty() => {
             let now = changed.explanation.value;
-            View::done(format!("/settings/{key}"), format!("{key} is {now} from every agent's next contact on."))
+            let text = format!("{key} is {now} from every agent's next contact on.");
+            View::undoable(format!("/settings/{key}"), text, undo)
         }
         // What suffers is said on the page, not in a toast that goes.
         Ok(changed) => call.page(&One { changed: Some(changed), ..One::of(call, key, None)? }),

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::show::Html;
+use super::toast::Toast;
 use crate::clock;
 use crate::model::access::Right;
 
@@ -30,7 +31,7 @@ pub(super) struct Shell {
     /// The page's own address, for what comes back to it.
     pub(super) address: String,
     pub(super) theme: Option<&'static str>,
-    pub(super) toast: Option<String>,
+    pub(super) toast: Option<Toast>,
     pub(super) groups: Vec<PlaceGroup>,
     pub(super) version: &'static str,
     pub(super) server_time: String,

@@ -34,12 +34,17 @@ pub(super) fn router() -> Router<Site> {
     Router::new().route("/sign-in", get(show).post(submit)).route("/sign-out", axum::routing::post(leave))
 }
 
-async fn show(State(site): State<Site>, Extension(listener): Extension<Listener>, request: Request) -> Response {
+async fn show(
+    State(site): State<Site>,
+    Extension(listener): Extension<Listener>,
+    Extension(remote): Extension<Remote>,
+    request: Request,
+) -> Response {
     if listener == Listener::Http {
         return to_https(&site, request.method(), "/sign-in", request.headers());
     }
     let next = fields(request.uri().query().unwrap_or_default()).get("next").to_owned();
-    if let Ok(Some(_)) = visit::by_cookie(&site, request.headers()).await {
+    if let Ok(Some(_)) = visit::by_cookie(&site, remote, request.headers()).await {
         return redirect(&own_address(&next), None);
     }
     let page = blank(&site, request.headers(), next).await;
@@ -102,7 +107,7 @@ async fn submit(
             let address =
                 if visitor.must_change_password { "/account/password".to_owned() } else { own_address(&next) };
             let mut response = redirect(&address, None);
-            set_cookie(&mut response, &format!("{SESSION}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax"));
+            set_session(&mut response, &secret);
             response
         }
         Err(error) => {
@@ -127,12 +132,17 @@ async fn submit(
     }
 }
 
-async fn leave(State(site): State<Site>, Extension(listener): Extension<Listener>, request: Request) -> Response {
+async fn leave(
+    State(site): State<Site>,
+    Extension(listener): Extension<Listener>,
+    Extension(remote): Extension<Remote>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     if listener == Listener::Http {
         return to_https(&site, &parts.method, "/sign-in", &parts.headers);
     }
-    if let Ok(Some(visit)) = visit::by_cookie(&site, &parts.headers).await {
+    if let Ok(Some(visit)) = visit::by_cookie(&site, remote, &parts.headers).await {
         let form = body::read(&parts.headers, body, FORM, site.patience).await.unwrap_or_default();
         let form = fields(&String::from_utf8_lossy(&form));
         if !visit::carries(&visit, Some(form.get("csrf"))) {
@@ -151,6 +161,11 @@ async fn leave(State(site): State<Site>, Extension(listener): Extension<Listener
         set_cookie(&mut response, &format!("{SESSION}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"));
     }
     response
+}
+
+/// Gives the browser the secret of its session.
+pub(super) fn set_session(response: &mut Response, secret: &str) {
+    set_cookie(response, &format!("{SESSION}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax"));
 }
 
 /// Only an address of this server: `//elsewhere` and `https://elsewhere` are not.

@@ -5,6 +5,7 @@ use askama::Template;
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::unhex;
+use super::toast::Undo;
 use crate::model::access::{Right, Rights, Scope};
 use crate::service::accounts;
 use crate::service::desk::people::{RoleLine, ScopePreview};
@@ -244,14 +245,20 @@ fn password(call: &Call) -> Result<View, Refusal> {
 
 fn codes(call: &Call) -> Result<View, Refusal> {
     let name = call.path.get("name");
-    let done = call.desk().unset_codes(name, None);
+    let done = call.desk().unset_codes(name);
     said(call, done, format!("{name} is not asked for codes any more."))
 }
 
 fn disable(call: &Call) -> Result<View, Refusal> {
     let name = call.path.get("name");
-    let done = call.desk().set_disabled(name, true);
-    said(call, done, format!("{name} is locked out, and signed out everywhere."))
+    match call.desk().set_disabled(name, true) {
+        Ok(()) => View::undoable(
+            address(name),
+            format!("{name} is locked out, and signed out everywhere."),
+            Undo::new(format!("{}/enable", address(name))),
+        ),
+        refused => said(call, refused, String::new()),
+    }
 }
 
 fn enable(call: &Call) -> Result<View, Refusal> {

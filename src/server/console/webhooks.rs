@@ -17,6 +17,8 @@ pub(super) fn pages() -> Vec<Page> {
         get("/webhooks/{id}", right, one),
         post("/webhooks/{id}", right, edit),
         post("/webhooks/{id}/test", right, test),
+        post("/webhooks/{id}/again", right, again),
+        post("/webhooks/{id}/secret", right, renew),
         post("/webhooks/{id}/delete", right, delete),
     ]
 }
@@ -118,6 +120,20 @@ fn test(call: &Call) -> Result<View, Refusal> {
     let poster = call.site.poster()?;
     let done = call.desk().test_webhook(id, &poster);
     said(call, done.map(|took| format!("The other side took the test within {took} ms.")))
+}
+
+fn again(call: &Call) -> Result<View, Refusal> {
+    // There is no attempt 0.
+    let (id, delivery) = (id(call)?, call.form.get("delivery").parse().unwrap_or(0));
+    let poster = call.site.poster()?;
+    let done = call.desk().redeliver(id, delivery, &poster);
+    said(call, done.map(|took| format!("The other side took it within {took} ms.")))
+}
+
+fn renew(call: &Call) -> Result<View, Refusal> {
+    let id = id(call)?;
+    let secret = call.desk().renew_webhook_secret(id)?;
+    call.page(&One { secret: Some(secret), ..One::of(call, id, None)? })
 }
 
 fn delete(call: &Call) -> Result<View, Refusal> {

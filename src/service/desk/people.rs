@@ -3,14 +3,16 @@
 use serde_json::json;
 
 use super::super::accounts::{self, AccountError};
+use super::super::codes;
+use super::super::guesses::Guesses;
 use super::super::query::{self, AskError};
-use super::super::signin;
+use super::super::signin::{self, Proof, SignInError};
 use super::{Change, Desk, Refusal, Via};
 use crate::model::UnixTime;
 use crate::model::access::{BUILT_IN_ROLES, Right, Rights, Scope};
 use crate::store::sessions::{self, SecretDigest, Session, Token};
 use crate::store::users::{self, Role, User};
-use crate::store::{Conn, StoreError, search};
+use crate::store::{Conn, StoreError, recovery, search};
 
 /// Tokens of one user.
 const MOST_TOKENS: usize = 100;
@@ -151,50 +153,119 @@ impl Desk {
         Ok(())
     }
 
-    /// Changes the actor's own password, and signs them out everywhere else.
-    pub fn change_my_password(&self, old: &str, new: &str, session: Option<&SecretDigest>) -> Result<(), Refusal> {
+    /// Changes the actor's own password, and signs them out everywhere else. Gives the secret under which the session that
+    /// asked goes on: a copy of its cookie ends with the old one.
+    pub fn change_my_password(
+        &self,
+        guesses: &Guesses,
+        old: &str,
+        new: &str,
+        session: Option<&Session>,
+    ) -> Result<Option<String>, Refusal> {
         self.in_person()?;
-        if !accounts::verify(&self.app, &self.actor.name, old)? {
-            return Err(Refusal::invalid("the present password is wrong").about("old"));
-        }
+        self.prove(guesses, Proof { password: old, code: None }).map_err(|refusal| match refusal.field {
+            Some("password") => Refusal::invalid("the present password is wrong").about("old"),
+            _ => refusal,
+        })?;
         if old == new {
             return Err(Refusal::invalid("the new password is the old one").about("new"));
         }
+        let hash = accounts::hash(new).map_err(|error| Refusal::from(error).about("new"))?;
+        let renewed = session.map(signin::renewed).transpose()?;
         let app = self.recorded(Change::new("user password", format!("user {}", self.actor.name)));
-        accounts::set_password(&app, &self.actor.name, new, false)
-            .map_err(|error| Refusal::from(error).about("new"))?;
-        let (name, session) = (self.actor.name.clone(), session.copied());
-        app.store.write_now(move |conn| sessions::close_all(conn, &name, session.as_ref()))?;
-        Ok(())
+        let (name, row) = (self.actor.name.clone(), renewed.as_ref().map(|(_, session)| session.clone()));
+        app.store.write_now(move |conn| -> Result<(), StoreError> {
+            users::set_password(conn, &name, &hash, false)?;
+            sessions::close_all(conn, &name, None)?;
+            row.map_or(Ok(()), |row| sessions::open(conn, &row))
+        })?;
+        Ok(renewed.map(|(secret, _)| secret))
     }
 
-    /// Asks the actor for one-time codes from now on. `code` proves that an authenticator has the secret.
-    pub fn set_my_codes(&self, secret: &[u8], code: &str) -> Result<(), Refusal> {
+    /// Asks the actor for one-time codes from now on. `code` proves that an authenticator has the secret, and is used up by
+    /// it. Gives the recovery codes, which nobody can ask for again.
+    pub fn set_my_codes(
+        &self,
+        guesses: &Guesses,
+        secret: &[u8],
+        password: &str,
+        code: &str,
+    ) -> Result<Vec<String>, Refusal> {
         self.in_person()?;
-        if signin::one_time_step(secret, code.trim(), self.app.clock.now()).is_none() {
-            return Err(Refusal::invalid("this code does not fit: type the one that is shown now").about("code"));
+        if self.myself()?.one_time_secret.is_some() {
+            return Err(Refusal::conflict("you are asked for codes already: switch them off first"));
         }
+        let step = codes::one_time_step(secret, code.trim(), self.app.clock.now());
+        let step = step
+            .ok_or_else(|| Refusal::invalid("this code does not fit: type the one that is shown now").about("code"))?;
+        self.prove(guesses, Proof { password, code: None })?;
+        let (recovery_codes, digests) = codes::new_recovery_codes()?;
         let app = self.recorded(Change::new("user codes on", format!("user {}", self.actor.name)));
         let (name, secret) = (self.actor.name.clone(), secret.to_vec());
-        app.store.write_now(move |conn| users::set_one_time_secret(conn, &name, Some(&secret)))?;
+        app.store.write_now(move |conn| -> Result<(), StoreError> {
+            users::set_one_time_secret(conn, &name, Some(&secret))?;
+            users::use_step(conn, &name, step)?;
+            recovery::replace(conn, &name, &digests)
+        })?;
+        Ok(recovery_codes)
+    }
+
+    /// New recovery codes in the place of the actor's old ones.
+    pub fn renew_my_recovery_codes(&self, guesses: &Guesses, proof: Proof<'_>) -> Result<Vec<String>, Refusal> {
+        self.in_person()?;
+        if self.myself()?.one_time_secret.is_none() {
+            return Err(Refusal::conflict("you are not asked for codes: switch them on first"));
+        }
+        self.prove(guesses, proof)?;
+        let (recovery_codes, digests) = codes::new_recovery_codes()?;
+        let app = self.recorded(Change::new("user recovery codes", format!("user {}", self.actor.name)));
+        let name = self.actor.name.clone();
+        app.store.write_now(move |conn| recovery::replace(conn, &name, &digests))?;
+        Ok(recovery_codes)
+    }
+
+    /// How many recovery codes the actor has left.
+    pub fn my_recovery_codes_left(&self) -> Result<i64, Refusal> {
+        let name = self.actor.name.clone();
+        Ok(self.app.store.read_now(move |conn| recovery::left(conn, &name))?)
+    }
+
+    /// Asks the actor for no more codes.
+    pub fn unset_my_codes(&self, guesses: &Guesses, proof: Proof<'_>) -> Result<(), Refusal> {
+        self.in_person()?;
+        self.prove(guesses, proof)?;
+        self.forget_codes(&self.actor.name)
+    }
+
+    /// Asks somebody else for no more codes, who has lost the authenticator.
+    pub fn unset_codes(&self, name: &str) -> Result<(), Refusal> {
+        if name == self.actor.name && self.actor.via != Via::CommandLine {
+            self.in_person()?;
+            return Err(Refusal::forbidden(
+                "your own codes are switched off in the console, on your account's page, with your password and a code",
+            ));
+        }
+        self.may_touch(&self.user(name)?)?;
+        self.forget_codes(name)
+    }
+
+    fn forget_codes(&self, name: &str) -> Result<(), Refusal> {
+        let app = self.recorded(Change::new("user codes off", format!("user {name}")));
+        let name = name.to_owned();
+        app.store.write_now(move |conn| -> Result<(), StoreError> {
+            users::set_one_time_secret(conn, &name, None)?;
+            recovery::replace(conn, &name, &[])
+        })?;
         Ok(())
     }
 
-    /// Asks a user for no more codes: the actor themselves (with the password), or anybody for whoever manages users.
-    pub fn unset_codes(&self, name: &str, password: Option<&str>) -> Result<(), Refusal> {
-        if name == self.actor.name && self.actor.via != Via::CommandLine {
-            self.in_person()?;
-            let right = password.map(|password| accounts::verify(&self.app, name, password)).transpose()?;
-            if right != Some(true) {
-                return Err(Refusal::invalid("the password is wrong").about("password"));
-            }
-        } else {
-            self.may_touch(&self.user(name)?)?;
-        }
-        let app = self.recorded(Change::new("user codes off", format!("user {name}")));
-        let name = name.to_owned();
-        app.store.write_now(move |conn| users::set_one_time_secret(conn, &name, None))?;
-        Ok(())
+    /// The actor shows once more that they are who they are.
+    fn prove(&self, guesses: &Guesses, proof: Proof<'_>) -> Result<(), Refusal> {
+        signin::prove(&self.app, guesses, &self.actor, proof).map_err(|error| match error {
+            SignInError::Wrong => Refusal::invalid("the password is wrong").about("password"),
+            SignInError::CodeNeeded | SignInError::CodeWrong => Refusal::invalid(error.to_string()).about("code"),
+            other => other.into(),
+        })
     }
 
     /// Who is signed in: everybody for whoever manages users, else the actor.

@@ -39,33 +39,29 @@ impl Desk {
     /// Groups and computers that have a value of their own. Computers outside the actor's scope are counted only.
     pub fn own_values(&self, key: SettingKey) -> Result<OwnValues, Refusal> {
         let app = self.reading(Right::SeeSettings)?;
-        let (groups, candidates) = app.store.read_now(move |conn| -> Result<_, StoreError> {
+        let (groups, candidates, all) = app.store.read_now(move |conn| -> Result<_, StoreError> {
             let mut groups = Vec::new();
             for group in group_rows::list(conn)? {
                 if let Some(value) = stored::layer(conn, StoredScope::Group(group.id))?.value(key) {
                     groups.push((group.name, value));
                 }
             }
+            let all = stored::computer_counts(conn)?.get(&key).copied().unwrap_or(0);
             let mut named = Vec::new();
-            let mut more = 0;
-            for (id, layer) in stored::computer_layers(conn)? {
-                let Some(value) = layer.value(key) else { continue };
-                if named.len() == NAMED {
-                    more += 1;
-                } else if let Some(computer) = computers::find(conn, id)? {
+            for (id, value) in stored::computer_values(conn, key, NAMED)? {
+                if let Some(computer) = computers::find(conn, id)? {
                     named.push((computer, value));
                 }
             }
-            Ok((groups, (named, more)))
+            Ok((groups, named, all))
         })?;
-        let mut own = OwnValues { groups, more: candidates.1, ..OwnValues::default() };
-        for (computer, value) in candidates.0 {
+        let mut own = OwnValues { groups, ..OwnValues::default() };
+        for (computer, value) in candidates {
             if self.sees_computer(computer.id)? {
                 own.computers.push((computer.name, computer.device_id.to_string(), value));
-            } else {
-                own.more += 1;
             }
         }
+        own.more = all.saturating_sub(own.computers.len());
         Ok(own)
     }
 

@@ -90,15 +90,45 @@ impl Desk {
         Ok(())
     }
 
+    /// Signs messages with another secret from now on. Gives it. What the other side refuses until it knows the secret is
+    /// told again.
+    pub fn renew_webhook_secret(&self, id: i64) -> Result<String, Refusal> {
+        let (hook, _) = self.webhook(id)?;
+        let secret = signin::random_secret()?;
+        let app =
+            self.changing(Right::EditWebhooks, Change::new("webhook secret", format!("webhook {}", hook.name)))?;
+        let kept = secret.clone();
+        app.store.write_now(move |conn| webhooks::set_secret(conn, id, &kept))?;
+        Ok(secret)
+    }
+
+    /// Tells a webhook once more what it was told before. Gives the milliseconds that it took.
+    pub fn redeliver(&self, id: i64, delivery: i64, poster: &Poster) -> Result<i64, Refusal> {
+        let (hook, _) = self.webhook(id)?;
+        let before = self.app.store.read_now(move |conn| webhooks::delivery(conn, id, delivery))?;
+        let before = before
+            .ok_or_else(|| Refusal::not_found("this attempt is not remembered any more: only the last hundred are"))?;
+        let change = Change::new("webhook again", format!("webhook {}", hook.name))
+            .after(json!({ "event": before.event, "id": before.message_id }));
+        let app = self.changing(Right::EditWebhooks, change)?;
+        sender::redeliver(&app, poster, &hook, &before).map_err(Refusal::from)
+    }
+
     /// Tells a webhook that it is a test. Gives the milliseconds that it took.
     pub fn test_webhook(&self, id: i64, poster: &Poster) -> Result<i64, Refusal> {
         let (hook, _) = self.webhook(id)?;
         let app = self.changing(Right::EditWebhooks, Change::new("webhook test", format!("webhook {}", hook.name)))?;
         let message = Message::test(app.clock.now());
-        sender::deliver(&app, poster, &hook, &message).map_err(|error| match error {
-            DeliveryError::Refused(why) => Refusal::conflict(why),
+        sender::deliver(&app, poster, &hook, &message).map_err(Refusal::from)
+    }
+}
+
+impl From<DeliveryError> for Refusal {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Refused(why) => Self::conflict(why),
             DeliveryError::Store(error) => error.into(),
-        })
+        }
     }
 }
 

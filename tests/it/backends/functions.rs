@@ -678,6 +678,15 @@ fn what_open_jobs_need_is_summed_up(database: &Database) {
         let layers = settings::computer_layers(conn)?;
         assert_eq!(layers.keys().copied().collect::<Vec<_>>(), [two]);
         assert_eq!(layers[&two].value(SettingKey::Timeout), Some(3));
+        settings::set(conn, Scope::Computer(one), SettingKey::Timeout, 5)?;
+        settings::set(conn, Scope::Computer(one), SettingKey::Download, 0)?;
+        let counts = settings::computer_counts(conn)?;
+        assert_eq!(counts, [(SettingKey::Download, 1), (SettingKey::Timeout, 2)].into());
+        let mut both = [(one, 5), (two, 3)];
+        both.sort_unstable();
+        assert_eq!(settings::computer_values(conn, SettingKey::Timeout, 10)?, both);
+        assert_eq!(settings::computer_values(conn, SettingKey::Timeout, 1)?, both[..1]);
+        assert_eq!(settings::computer_values(conn, SettingKey::Frequency, 10)?, []);
         Ok(())
     });
 }

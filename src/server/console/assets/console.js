@@ -65,9 +65,11 @@ export function toast(text, tone = "ok") {
   fade(box, tone);
 }
 
+/** One that can be undone stays long enough to think, and while the keyboard is in it. */
 function fade(box, tone) {
   if (tone === "bad") return;
-  let left = setTimeout(() => box.remove(), 6000);
+  let left = setTimeout(() => box.remove(), one("form", box) ? 20000 : 6000);
+  box.addEventListener("focusin", () => clearTimeout(left));
   box.addEventListener("pointerenter", () => clearTimeout(left));
   box.addEventListener("pointerleave", () => { left = setTimeout(() => box.remove(), 3000); });
 }
