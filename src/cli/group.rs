@@ -7,11 +7,12 @@ use super::context::{administrator, open};
 use super::output::{Output, printable, say};
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::Computer;
 use crate::model::query::Query;
+use crate::model::{Computer, ComputerId};
 use crate::service::App;
 use crate::service::groups::{self, GroupError, Mark, Refreshed, Summary};
 use crate::service::query::AskError;
+use crate::store::computers::some;
 use crate::store::groups::Reason;
 
 fn failure(error: GroupError) -> Failure {
@@ -214,6 +215,9 @@ fn show(app: &App, name: &str, json: bool, output: &mut Output) -> Done {
 
 fn preview(app: &App, name: &str, query: &str, json: bool, output: &mut Output) -> Done {
     let preview = groups::preview(app, name, query).map_err(failure)?;
+    let named = |ids: Vec<ComputerId>| app.store.read_now(move |conn| some(conn, &ids));
+    let joins = named(preview.joins).map_err(|error| failure(error.into()))?;
+    let leaves = named(preview.leaves).map_err(|error| failure(error.into()))?;
     if json {
         #[derive(Serialize)]
         struct View {
@@ -226,21 +230,15 @@ fn preview(app: &App, name: &str, query: &str, json: bool, output: &mut Output) 
             reason: None,
             since: None,
         };
-        return output.json(&View {
-            joins: preview.joins.iter().map(view).collect(),
-            leaves: preview.leaves.iter().map(view).collect(),
-        });
+        return output
+            .json(&View { joins: joins.iter().map(view).collect(), leaves: leaves.iter().map(view).collect() });
     }
-    for (sign, changed) in [("+", &preview.joins), ("-", &preview.leaves)] {
+    for (sign, changed) in [("+", &joins), ("-", &leaves)] {
         for computer in changed {
             output.line(format_args!("{sign} {}  {}", printable(&computer.name), computer.device_id))?;
         }
     }
-    say(format_args!(
-        "{} would join and {} would leave; nothing was changed",
-        computers(preview.joins.len()),
-        preview.leaves.len()
-    ));
+    say(format_args!("{} would join and {} would leave; nothing was changed", computers(joins.len()), leaves.len()));
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! A question about computers: `os contains debian and not has package 1795170000`.
 //!
 //! One language for dynamic groups, the command line and the API. A [`Query`] has a text form ([`FromStr`],
-//! [`fmt::Display`], exact inverses of each other) and a JSON form (serde), which [`FromStr`] reads as well. [`Query::matches`] is what it means; a database
-//! may narrow down whom to ask, but never decides. `docs/query.md` explains it to administrators.
+//! [`fmt::Display`], exact inverses of each other) and a JSON form (serde), which [`FromStr`] reads as well. [`Query::matches`] is
+//! what it means; a database finds the values, what passes is decided here, and that both come to the same is tested.
+//! `docs/query.md` explains it to administrators.
 
 mod parse;
 mod version;
@@ -24,7 +25,7 @@ pub const MAX_LENGTH: usize = 8192;
 pub const MAX_JSON_LENGTH: usize = 8 * MAX_LENGTH;
 /// Brackets and nots inside each other: recursion over a query is bounded by it.
 pub const MAX_DEPTH: usize = 24;
-/// Conditions of a query: SQLite nests one expression at most 1000 deep.
+/// Conditions of a query: each may be a look at every computer.
 pub const MAX_CONDITIONS: usize = 250;
 /// Units of an age: 10,000 weeks are 190 years.
 const MAX_AGE: u32 = 10_000;
@@ -564,21 +565,14 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         Expr::All(parts) => parts.iter().all(|part| matches(part, facts, now)),
         Expr::Any(parts) => parts.iter().any(|part| matches(part, facts, now)),
         Expr::Not(part) => !matches(part, facts, now),
-        Expr::Compare { field, operator: Operator::Ne, value } => {
-            !facts.values(*field).iter().any(|fact| compare(*field, Operator::Eq, fact, value))
+        // The opposite of "equal", also for a fact with several values.
+        Expr::Compare { field, operator: Operator::Ne, .. } => {
+            facts.values(*field).iter().all(|fact| expr.holds_for(fact))
         }
-        Expr::Compare { field, operator, value } => {
-            facts.values(*field).iter().any(|fact| compare(*field, *operator, fact, value))
+        Expr::Compare { field, .. } | Expr::Between { field, .. } | Expr::InNetwork { field, .. } => {
+            facts.values(*field).iter().any(|fact| expr.holds_for(fact))
         }
-        Expr::Custom { name, operator, value } => {
-            let fact = facts.fields.get(&fold(name)).map_or("", String::as_str);
-            compare_text(*operator, fact, value)
-        }
-        Expr::Between { field, low, high } => facts
-            .values(*field)
-            .iter()
-            .any(|fact| compare(*field, Operator::Ge, fact, low) && compare(*field, Operator::Le, fact, high)),
-        Expr::InNetwork { field, network } => facts.values(*field).iter().any(|fact| network.contains(fact)),
+        Expr::Custom { name, .. } => expr.holds_for(facts.fields.get(&fold(name)).map_or("", String::as_str)),
         Expr::Moment { field, side, age } => {
             let newer = facts.moment(*field).is_some_and(|at| at > age.before(now));
             newer == (*side == Side::Newer)
@@ -594,22 +588,35 @@ fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         Expr::Section { section, field, operator: Operator::Eq, value } if value.is_empty() => {
             facts.said(section, field).is_empty()
         }
-        Expr::Section { section, field, operator: Operator::Ne, value } => {
-            let said = facts.said(section, field);
-            if value.is_empty() {
-                !said.is_empty()
-            } else {
-                !said.iter().any(|fact| said_so(Operator::Eq, fact, value))
-            }
+        Expr::Section { section, field, operator: Operator::Ne, value } if value.is_empty() => {
+            !facts.said(section, field).is_empty()
         }
-        Expr::Section { section, field, operator, value } => {
-            facts.said(section, field).iter().any(|fact| said_so(*operator, fact, value))
+        Expr::Section { section, field, operator: Operator::Ne, .. } => {
+            facts.said(section, field).iter().all(|fact| expr.holds_for(fact))
         }
-        Expr::SectionBetween { section, field, low, high } => facts
-            .said(section, field)
-            .iter()
-            .any(|fact| said_so(Operator::Ge, fact, low) && said_so(Operator::Le, fact, high)),
+        Expr::Section { section, field, .. } | Expr::SectionBetween { section, field, .. } => {
+            facts.said(section, field).iter().any(|fact| expr.holds_for(fact))
+        }
         Expr::HasSection(section) => !facts.said(section, "").is_empty(),
+    }
+}
+
+impl Expr {
+    /// Does one value pass what this condition asks of a value? One that asks of none is passed by all.
+    pub fn holds_for(&self, fact: &str) -> bool {
+        match self {
+            Self::Compare { field, operator, value } => compare(*field, *operator, fact, value),
+            Self::Between { field, low, high } => {
+                compare(*field, Operator::Ge, fact, low) && compare(*field, Operator::Le, fact, high)
+            }
+            Self::InNetwork { network, .. } => network.contains(fact),
+            Self::Custom { operator, value, .. } => compare_text(*operator, fact, value),
+            Self::Section { operator, value, .. } => said_so(*operator, fact, value),
+            Self::SectionBetween { low, high, .. } => {
+                said_so(Operator::Ge, fact, low) && said_so(Operator::Le, fact, high)
+            }
+            _ => true,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::assign::{AssignError, named};
 use super::prolog::fits;
 use super::query::{AskError, read};
 use crate::model::query::{Query, fold};
-use crate::model::{Computer, ComputerId, DeploymentId, GroupId, UnixTime};
+use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime};
 use crate::store::groups::{Group, Member, Reason};
 use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search};
 
@@ -88,10 +88,10 @@ pub struct Refreshed {
 /// What another query would change.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// Who would become a member.
-    pub joins: Vec<Computer>,
+    /// Who would become a member, in order of their numbers.
+    pub joins: Vec<ComputerId>,
     /// Who would be none any more.
-    pub leaves: Vec<Computer>,
+    pub leaves: Vec<ComputerId>,
 }
 
 /// What is done to a computer's place by hand.
@@ -157,16 +157,10 @@ pub fn preview(app: &App, name: &str, query: &str) -> Result<Preview, GroupError
     app.store.read_now(move |conn| {
         let (group, query) = editable(conn, &name, &text)?;
         let reasons = groups::reasons(conn, group.id)?;
-        let matched = search::computers(conn, &query, now, None, usize::MAX)?;
-        let still: BTreeSet<ComputerId> = matched.iter().map(|computer| computer.id).collect();
-        let joins = matched.into_iter().filter(|computer| !reasons.contains_key(&computer.id)).collect();
-        let mut leaves = Vec::new();
-        for (id, reason) in reasons {
-            if reason == Reason::Query && !still.contains(&id) {
-                leaves.extend(computers::find(conn, id)?);
-            }
-        }
-        Ok(Preview { joins, leaves })
+        let matched = search::ids(conn, &query, now)?;
+        let joins = matched.iter().filter(|id| !reasons.contains_key(id)).copied().collect();
+        let leaves = reasons.into_iter().filter(|(id, reason)| *reason == Reason::Query && !matched.contains(id));
+        Ok(Preview { joins, leaves: leaves.map(|(id, _)| id).collect() })
     })
 }
 
@@ -175,7 +169,7 @@ pub fn preview_new(app: &App, query: &str) -> Result<Preview, GroupError> {
     let (text, now) = (query.to_owned(), app.clock.now());
     app.store.read_now(move |conn| {
         let query = read(conn, &text)?;
-        Ok(Preview { joins: search::computers(conn, &query, now, None, usize::MAX)?, leaves: Vec::new() })
+        Ok(Preview { joins: search::ids(conn, &query, now)?.into_iter().collect(), leaves: Vec::new() })
     })
 }
 

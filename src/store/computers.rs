@@ -1,6 +1,7 @@
 //! Computers, their addresses and their inventory documents.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
@@ -132,6 +133,22 @@ pub fn find_by_name(conn: &mut Conn, name: &str) -> Result<Vec<Computer>, StoreE
     let query =
         computers::table.filter(computers::name_key.eq(text(&name.to_lowercase()).into_owned())).order(computers::id);
     q!(conn => query.select(ComputerRow::as_select()).load(conn))?.into_iter().map(Computer::try_from).collect()
+}
+
+/// These computers, in order of their numbers; those that are gone are left out.
+pub fn some(conn: &mut Conn, ids: &[ComputerId]) -> Result<Vec<Computer>, StoreError> {
+    const AT_ONCE: usize = 1000;
+    let numbers: BTreeSet<i64> = ids.iter().map(|id| id.0).collect();
+    let numbers: Vec<i64> = numbers.into_iter().collect();
+    let mut found = Vec::with_capacity(numbers.len());
+    for chunk in numbers.chunks(AT_ONCE) {
+        let query = computers::table.filter(computers::id.eq_any(chunk)).order(computers::id);
+        let page: Vec<ComputerRow> = q!(conn => query.select(ComputerRow::as_select()).load(conn))?;
+        for row in page {
+            found.push(row.try_into()?);
+        }
+    }
+    Ok(found)
 }
 
 /// Computers that are not archived in order of their number, after `after`, at most `limit`.

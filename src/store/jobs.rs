@@ -1,8 +1,8 @@
 //! Jobs: one package on one computer within a deployment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::dsl::Eq;
+use diesel::dsl::{Eq, sql};
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping};
 use diesel::internal::table_macro::{Join, JoinOn};
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use super::activations::ActivationRow;
 use super::connection::q;
 use super::installations::HISTORY;
 use super::row::{At, limit as rows, rows_of, text, time};
-use super::schema::{activations, computers, installations, jobs, packages};
+use super::schema::{activations, computers, installations, job_counts, jobs, packages};
 use super::{Conn, StoreError};
 use crate::model::{
     Activation, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily, PackageId,
@@ -121,6 +121,8 @@ pub fn plan(
 ) -> Result<usize, StoreError> {
     let numbers: Vec<i64> = computers.iter().map(|id| id.0).collect();
     let options = &deployment.options;
+    let before = jobs::table.filter(jobs::deployment_id.eq(deployment.id.0)).select(jobs::id);
+    let is_first = q!(conn => before.first::<i64>(conn).optional())?.is_none();
     let mut planned = 0;
     for chunk in numbers.chunks(rows_of(1) - 16) {
         let snapshot = computers::table.filter(computers::id.eq_any(chunk)).order(computers::id).select((
@@ -150,8 +152,25 @@ pub fn plan(
             // The index on open jobs conflicts.
             .on_conflict_do_nothing()
             .execute(conn))?;
+        if !is_first {
+            mark_retried(conn, chunk)?;
+        }
     }
     Ok(planned)
+}
+
+/// Says anew of these computers' jobs which is the newest attempt of its deployment.
+pub(super) fn mark_retried(conn: &mut Conn, computers: &[i64]) -> Result<(), StoreError> {
+    // The plus keeps SQLite from going through the whole deployment for each of its jobs.
+    const NEWER: &str = "EXISTS (SELECT 1 FROM jobs AS newer WHERE newer.computer_id = jobs.computer_id \
+         AND newer.package_id = jobs.package_id AND newer.id > jobs.id AND +newer.deployment_id = jobs.deployment_id)";
+    let of = || jobs::table.filter(jobs::computer_id.eq_any(computers));
+    let older = of().filter(jobs::retried.eq(false)).filter(sql::<Bool>(NEWER));
+    q!(conn => diesel::update(older).set(jobs::retried.eq(true)).execute(conn))?;
+    // A job that was given to another computer may be the newest there.
+    let newest = of().filter(jobs::retried.eq(true)).filter(diesel::dsl::not(sql::<Bool>(NEWER)));
+    q!(conn => diesel::update(newest).set(jobs::retried.eq(false)).execute(conn))?;
+    Ok(())
 }
 
 /// Those of these computers that have had a job of this deployment, whatever became of it.
@@ -218,24 +237,11 @@ pub fn mark_offered(conn: &mut Conn, jobs: &[JobId], now: UnixTime) -> Result<()
         jobs::updated_at.eq(now.millis()),
     );
     let pending = jobs::state.eq(JobState::Pending.as_str());
-    // The usual ones: always the same statement, so it stays prepared. `eq_any` is a new one each time.
-    let padded = match jobs {
-        [] => return Ok(()),
-        [a] => Some([a, a, a, a]),
-        [a, b] => Some([a, b, b, b]),
-        [a, b, c] => Some([a, b, c, c]),
-        [a, b, c, d] => Some([a, b, c, d]),
-        _ => None,
-    };
-    if let Some([a, b, c, d]) = padded {
-        let few = jobs::id.eq(a.0).or(jobs::id.eq(b.0)).or(jobs::id.eq(c.0)).or(jobs::id.eq(d.0));
+    // Four at a time: always the same statement, so it stays prepared. `eq_any` is a new one each time.
+    for four in jobs.chunks(4) {
+        let at = |n: usize| four[n.min(four.len() - 1)].0;
+        let few = jobs::id.eq(at(0)).or(jobs::id.eq(at(1))).or(jobs::id.eq(at(2))).or(jobs::id.eq(at(3)));
         q!(conn => diesel::update(jobs::table.filter(few).filter(pending)).set(offered).execute(conn))?;
-        return Ok(());
-    }
-    let numbers: Vec<i64> = jobs.iter().map(|id| id.0).collect();
-    for chunk in numbers.chunks(rows_of(1) - 16) {
-        let some = jobs::table.filter(jobs::id.eq_any(chunk)).filter(pending);
-        q!(conn => diesel::update(some).set(offered).execute(conn))?;
     }
     Ok(())
 }
@@ -316,15 +322,6 @@ pub struct JobOn {
     pub result: Option<String>,
 }
 
-/// The table a second time, for "the newest of each". Not correlated: SQLite would go through the deployment once for
-/// each of its jobs.
-mod again {
-    use super::jobs;
-
-    diesel::alias!(jobs as newest: Newest);
-}
-use again::newest;
-
 /// The newest attempt on each computer within a deployment, those in one of these states, in order of their number.
 pub fn newest_of_deployment(
     conn: &mut Conn,
@@ -337,12 +334,7 @@ pub fn newest_of_deployment(
         .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
         .filter(jobs::deployment_id.eq(deployment.0))
         .filter(jobs::state.eq_any(&words))
-        .filter(jobs::id.nullable().eq_any(
-            newest
-                .filter(newest.field(jobs::deployment_id).eq(deployment.0))
-                .group_by(newest.field(jobs::computer_id))
-                .select(diesel::dsl::max(newest.field(jobs::id))),
-        ))
+        .filter(jobs::retried.eq(false))
         .order(jobs::id)
         .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id, jobs::result))
         .load(conn))?;
@@ -360,22 +352,16 @@ pub fn counts_of_deployments(
     deployment: Option<DeploymentId>,
 ) -> Result<Vec<(DeploymentId, JobState, u64)>, StoreError> {
     let (from, to) = deployment.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
-    let found: Vec<(i64, String, i64)> = q!(conn => jobs::table
-        .filter(jobs::deployment_id.ge(from))
-        .filter(jobs::deployment_id.le(to))
-        .filter(jobs::id.nullable().eq_any(
-            newest
-                .filter(newest.field(jobs::deployment_id).ge(from))
-                .filter(newest.field(jobs::deployment_id).le(to))
-                .group_by((newest.field(jobs::deployment_id), newest.field(jobs::computer_id)))
-                .select(diesel::dsl::max(newest.field(jobs::id))),
-        ))
-        .group_by((jobs::deployment_id, jobs::state))
-        .select((jobs::deployment_id, jobs::state, diesel::dsl::count_star()))
+    let found: Vec<(i64, String, i64)> = q!(conn => job_counts::table
+        .filter(job_counts::deployment_id.ge(from))
+        .filter(job_counts::deployment_id.le(to))
+        .filter(job_counts::retried.eq(false))
+        .filter(job_counts::jobs.gt(0_i64))
+        .select((job_counts::deployment_id, job_counts::state, job_counts::jobs))
         .load(conn))?;
     let parse = |(deployment, state, count): (i64, String, i64)| {
-        let at = At("jobs", deployment);
-        Ok((DeploymentId(deployment), at.check(state.parse())?, at.number("count", count)?))
+        let at = At("job_counts", deployment);
+        Ok((DeploymentId(deployment), at.check(state.parse())?, at.number("jobs", count)?))
     };
     let mut counts = found.into_iter().map(parse).collect::<Result<Vec<_>, StoreError>>()?;
     counts.sort_unstable();
@@ -482,19 +468,20 @@ pub fn cancelled_on_available(conn: &mut Conn) -> Result<Vec<(ComputerId, Packag
 /// [`JobState::ALL`].
 pub fn counts(conn: &mut Conn, package: Option<PackageId>) -> Result<Vec<(PackageId, JobState, u64)>, StoreError> {
     let (from, to) = package.map_or((i64::MIN, i64::MAX), |id| (i64::from(id), i64::from(id)));
-    let query = jobs::table
-        .filter(jobs::package_id.ge(from))
-        .filter(jobs::package_id.le(to))
-        .group_by((jobs::package_id, jobs::state))
-        .select((jobs::package_id, jobs::state, diesel::dsl::count_star()));
+    let query = job_counts::table
+        .filter(job_counts::package_id.ge(from))
+        .filter(job_counts::package_id.le(to))
+        .filter(job_counts::jobs.gt(0_i64))
+        .select((job_counts::package_id, job_counts::state, job_counts::jobs));
     let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
-    let parse = |(package, state, count): (i64, String, i64)| {
-        let at = At("jobs", package);
-        Ok((at.package(package)?, at.check(state.parse())?, at.number("count", count)?))
-    };
-    let mut counts = found.into_iter().map(parse).collect::<Result<Vec<_>, StoreError>>()?;
-    counts.sort_unstable();
-    Ok(counts)
+    // A package may have several deployments.
+    let mut counts: BTreeMap<(PackageId, JobState), u64> = BTreeMap::new();
+    for (package, state, count) in found {
+        let at = At("job_counts", package);
+        let count: u64 = at.number("jobs", count)?;
+        *counts.entry((at.package(package)?, at.check(state.parse())?)).or_default() += count;
+    }
+    Ok(counts.into_iter().map(|((package, state), count)| (package, state, count)).collect())
 }
 
 /// Jobs of a package or of a computer or of both, in order of their number, after `after`, at most `limit`.

@@ -1,4 +1,7 @@
 //! A page of the list of computers: in an order that an index has, from a place on, never all of them.
+//!
+//! A list of everything is read from the index until the page is full. Where queries limit it, the set of those that they
+//! ask for comes first: a few are read and sorted, of many the index says who is next.
 
 use diesel::prelude::*;
 
@@ -6,7 +9,7 @@ use super::computers::ComputerRow;
 use super::connection::{Backend, q};
 use super::row::{limit as rows, text};
 use super::schema::computers;
-use super::search::{Condition, Needs, Piece, with_facts};
+use super::search::{Set, set_of};
 use super::{Conn, StoreError};
 use crate::model::query::Query;
 use crate::model::{Computer, ComputerId, UnixTime};
@@ -38,6 +41,12 @@ impl Place {
             Sort::LastContact => Self::LastContact(computer.last_contact, computer.id),
         }
     }
+
+    fn id(&self) -> ComputerId {
+        match self {
+            Self::Name(_, id) | Self::LastContact(_, id) => *id,
+        }
+    }
 }
 
 /// Which computers, in which order.
@@ -55,27 +64,152 @@ pub struct Wanted {
     pub after: Option<Place>,
 }
 
-/// Computers read together at most; a first page needs few.
+/// Computers, or places in an index, that are read together at most.
 const MOST: usize = 2000;
+
+/// The rows of `computers` from a place on, in the order that is wanted.
+macro_rules! in_order {
+    ($query:expr, $wanted:expr, $after:expr) => {{
+        let mut query = $query;
+        // The first comparison is what the index is entered by, the second is for those that have the same.
+        match ($after, $wanted.descending) {
+            (None, _) => {}
+            (Some(Place::Name(name, id)), false) => {
+                let name = text(name).into_owned();
+                let beyond = computers::name_key.gt(name.clone()).or(computers::id.gt(id.0));
+                query = query.filter(computers::name_key.ge(name).and(beyond));
+            }
+            (Some(Place::Name(name, id)), true) => {
+                let name = text(name).into_owned();
+                let beyond = computers::name_key.lt(name.clone()).or(computers::id.lt(id.0));
+                query = query.filter(computers::name_key.le(name).and(beyond));
+            }
+            (Some(Place::LastContact(at, id)), false) => {
+                let beyond = computers::last_contact.gt(at.millis()).or(computers::id.gt(id.0));
+                query = query.filter(computers::last_contact.ge(at.millis()).and(beyond));
+            }
+            (Some(Place::LastContact(at, id)), true) => {
+                let beyond = computers::last_contact.lt(at.millis()).or(computers::id.lt(id.0));
+                query = query.filter(computers::last_contact.le(at.millis()).and(beyond));
+            }
+        }
+        match ($wanted.sort, $wanted.descending) {
+            (Sort::Name, false) => query.order((computers::name_key.asc(), computers::id.asc())),
+            (Sort::Name, true) => query.order((computers::name_key.desc(), computers::id.desc())),
+            (Sort::LastContact, false) => query.order((computers::last_contact.asc(), computers::id.asc())),
+            (Sort::LastContact, true) => query.order((computers::last_contact.desc(), computers::id.desc())),
+        }
+    }};
+}
 
 /// The computers from that place on, at most `limit`.
 pub fn page(conn: &mut Conn, wanted: &Wanted, now: UnixTime, limit: usize) -> Result<Vec<Computer>, StoreError> {
-    let mut found = Vec::new();
-    each(conn, wanted, now, limit.saturating_add(1), |computer| {
-        found.push(computer);
-        found.len() < limit
+    match limited_to(conn, wanted, now)? {
+        Some(set) => page_of(conn, wanted, &set, limit),
+        None => first_rows(conn, wanted, limit),
+    }
+}
+
+/// The same, and how many there are on all pages.
+pub fn page_and_count(
+    conn: &mut Conn,
+    wanted: &Wanted,
+    now: UnixTime,
+    limit: usize,
+) -> Result<(Vec<Computer>, u64), StoreError> {
+    let Some(set) = limited_to(conn, wanted, now)? else {
+        return Ok((first_rows(conn, wanted, limit)?, totals(conn)?.0));
+    };
+    let all = usize::try_from(super::computers::count(conn)?).unwrap_or(usize::MAX);
+    Ok((page_of(conn, wanted, &set, limit)?, set.count(all) as u64))
+}
+
+/// Which computers a list is limited to; `None` for all that are not put away.
+fn limited_to(conn: &mut Conn, wanted: &Wanted, now: UnixTime) -> Result<Option<Set>, StoreError> {
+    if wanted.queries.is_empty() && !wanted.archived {
+        return Ok(None);
+    }
+    let archived = computers::table.filter(computers::archived_at.is_not_null()).order(computers::id);
+    let archived = Set::Only(q!(conn => archived.select(computers::id).load(conn))?);
+    let shown = if wanted.archived { archived } else { archived.not() };
+    Ok(Some(if wanted.queries.is_empty() { shown } else { set_of(conn, &wanted.queries, now)?.and(shown) }))
+}
+
+/// Of all that are not put away.
+fn first_rows(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<Computer>, StoreError> {
+    let found: Vec<ComputerRow> = q!(conn => {
+        let query = computers::table
+            .filter(computers::archived_at.is_null())
+            .limit(rows(limit))
+            .select(ComputerRow::as_select())
+            .into_boxed();
+        in_order!(query, wanted, wanted.after.as_ref()).load(conn)
     })?;
+    found.into_iter().map(Computer::try_from).collect()
+}
+
+/// Of a set.
+fn page_of(conn: &mut Conn, wanted: &Wanted, set: &Set, limit: usize) -> Result<Vec<Computer>, StoreError> {
+    if let Set::Only(few) = set
+        && few.len() <= MOST
+    {
+        return these(conn, wanted, wanted.after.as_ref(), few, limit);
+    }
+    let (mut next, mut found) = (wanted.after.clone(), Vec::new());
+    while found.len() < limit {
+        let window = window(conn, wanted, next.as_ref())?;
+        let last = window.len() < MOST;
+        let room = limit - found.len();
+        let inside = window.iter().map(|place| place.id().0).filter(|id| set.contains(*id));
+        found.extend(these(conn, wanted, None, &inside.take(room).collect::<Vec<_>>(), room)?);
+        next = window.into_iter().next_back();
+        if last {
+            break;
+        }
+    }
     Ok(found)
 }
 
-/// How many there are, counted up to `most`.
-pub fn count(conn: &mut Conn, wanted: &Wanted, now: UnixTime, most: usize) -> Result<usize, StoreError> {
-    let (mut count, wanted) = (0, Wanted { after: None, ..wanted.clone() });
-    each(conn, &wanted, now, most, |_| {
-        count += 1;
-        count < most
+/// What the index says who is next.
+fn window(conn: &mut Conn, wanted: &Wanted, after: Option<&Place>) -> Result<Vec<Place>, StoreError> {
+    macro_rules! of {
+        ($column:ident, $place:expr) => {{
+            let found: Vec<(_, i64)> = q!(conn => {
+                let query =
+                    computers::table.limit(rows(MOST)).select((computers::$column, computers::id)).into_boxed();
+                in_order!(query, wanted, after).load(conn)
+            })?;
+            found.into_iter().map($place).collect()
+        }};
+    }
+    Ok(match wanted.sort {
+        Sort::Name => of!(name_key, |(name, id): (String, i64)| Place::Name(name, ComputerId(id))),
+        Sort::LastContact => {
+            of!(last_contact, |(at, id): (i64, i64)| Place::LastContact(UnixTime::from_millis(at), ComputerId(id)))
+        }
+    })
+}
+
+/// A few computers, named one by one.
+fn these(
+    conn: &mut Conn,
+    wanted: &Wanted,
+    after: Option<&Place>,
+    numbers: &[i64],
+    limit: usize,
+) -> Result<Vec<Computer>, StoreError> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Vec<ComputerRow> = q!(conn => {
+        let query = computers::table
+            .filter(computers::id.eq_any(numbers))
+            .limit(rows(limit))
+            .select(ComputerRow::as_select())
+            .into_boxed();
+        in_order!(query, wanted, after).load(conn)
     })?;
-    Ok(count)
+    found.into_iter().map(Computer::try_from).collect()
 }
 
 /// How many computers there are that are not put away, and how many that are: from indexes alone.
@@ -85,80 +219,6 @@ pub fn totals(conn: &mut Conn) -> Result<(u64, u64), StoreError> {
     let archived: i64 = q!(conn => query.get_result(conn))?;
     let archived = archived.unsigned_abs();
     Ok((all.saturating_sub(archived), archived))
-}
-
-fn each(
-    conn: &mut Conn,
-    wanted: &Wanted,
-    now: UnixTime,
-    first: usize,
-    mut go_on: impl FnMut(Computer) -> bool,
-) -> Result<(), StoreError> {
-    let needs = Needs::of_all(&wanted.queries);
-    let (mut after, mut size) = (wanted.after.clone(), first.clamp(1, MOST));
-    loop {
-        let mut condition = Condition::of_all(conn, &wanted.queries, now)?;
-        condition.also([Piece::Sql(if wanted.archived {
-            " AND computers.archived_at IS NOT NULL"
-        } else {
-            " AND computers.archived_at IS NULL"
-        })]);
-        let than = |column: &'static str, value: Piece, id: ComputerId| {
-            let sign = if wanted.descending { ", computers.id) < (" } else { ", computers.id) > (" };
-            [
-                Piece::Sql(" AND ("),
-                Piece::Sql(column),
-                Piece::Sql(sign),
-                value,
-                Piece::Sql(", "),
-                Piece::Number(id.0),
-                Piece::Sql(")"),
-            ]
-        };
-        match &after {
-            None => {}
-            Some(Place::Name(name, id)) => {
-                condition.also(than("computers.name_key", Piece::Text(text(name).into_owned()), *id));
-            }
-            Some(Place::LastContact(at, id)) => {
-                condition.also(than("computers.last_contact", Piece::Number(at.millis()), *id));
-            }
-        }
-        let all = computers::table.filter(&condition).limit(rows(size));
-        macro_rules! sorted {
-            ($($order:expr),*) => {
-                q!(conn => all.order(($($order,)*)).select(ComputerRow::as_select()).load(conn))?
-            };
-        }
-        let found: Vec<ComputerRow> = match (wanted.sort, wanted.descending) {
-            (Sort::Name, false) => sorted!(computers::name_key, computers::id),
-            (Sort::Name, true) => sorted!(computers::name_key.desc(), computers::id.desc()),
-            (Sort::LastContact, false) => sorted!(computers::last_contact, computers::id),
-            (Sort::LastContact, true) => sorted!(computers::last_contact.desc(), computers::id.desc()),
-        };
-        let last = found.len() < size;
-        let found = found.into_iter().map(Computer::try_from).collect::<Result<Vec<_>, _>>()?;
-        after = found.last().map(|computer| Place::of(computer, wanted.sort)).or(after);
-        if wanted.queries.is_empty() {
-            if !found.into_iter().all(&mut go_on) {
-                return Ok(());
-            }
-        } else {
-            for facts in with_facts(conn, found, &needs)? {
-                let mut fits = true;
-                for query in &wanted.queries {
-                    fits = fits && query.matches(&facts, now)?;
-                }
-                if fits && !go_on(facts.computer) {
-                    return Ok(());
-                }
-            }
-        }
-        if last {
-            return Ok(());
-        }
-        size = (size * 4).min(MOST);
-    }
 }
 
 /// Computers whose name, or wire name, begins so, and those whose address, serial number, user or MAC is that, as it is

@@ -152,6 +152,7 @@ pub fn move_jobs(conn: &mut Conn, ids: &[JobId], from: ComputerId, to: ComputerI
         let some = jobs::table.filter(jobs::id.eq_any(chunk)).filter(jobs::computer_id.eq(from.0));
         moved += q!(conn => diesel::update(some).set(jobs::computer_id.eq(to.0)).execute(conn))?;
     }
+    super::jobs::mark_retried(conn, &[from.0, to.0])?;
     Ok(moved)
 }
 

@@ -161,7 +161,7 @@ pub fn create(conn: &mut Conn, mirror: &Mirror) -> Result<bool, StoreError> {
         name: mirror.name.clone(),
         location: mirror.location.to_string(),
         packages: mirror.packages.to_string(),
-        silent_after: millis(mirror.silent_after),
+        silent_after: millis_of(mirror.silent_after),
         token_hash: mirror.token_hash.map(|hash| hash.to_string()),
         created_at: mirror.created_at.millis(),
         reported_at: None,
@@ -199,7 +199,7 @@ pub fn edit(
         .set((
             mirrors::location.eq(location.to_string()),
             mirrors::packages.eq(filter.to_string()),
-            mirrors::silent_after.eq(millis(silent_after)),
+            mirrors::silent_after.eq(millis_of(silent_after)),
         ))
         .execute(conn))?;
     Ok(changed > 0)
@@ -446,7 +446,7 @@ pub fn nearby(conn: &mut Conn, address: IpAddr, packages: &[PackageId]) -> Resul
     Ok(Nearby { site: Some(site), mirrors: found })
 }
 
-fn millis(time: Duration) -> i64 {
+fn millis_of(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -27,10 +27,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use self::checkpoint::Checkpoints;
 use self::sqlite::Sqlite;
 use self::writer::Workers;
 use crate::model::DeviceId;
 
+mod checkpoint;
 mod connection;
 mod error;
 mod migrate;
@@ -133,12 +135,14 @@ impl Store {
     pub fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let commits = Arc::new(figures::Commits::new());
         let memo = Arc::new(memo::Memo::new(matches!(url, DatabaseUrl::Sqlite(_))));
-        let shared = || writer::Shared { commits: Arc::clone(&commits), memo: Arc::clone(&memo) };
+        let shared =
+            |checkpoints| writer::Shared { commits: Arc::clone(&commits), memo: Arc::clone(&memo), checkpoints };
         let (writer, readers) = match url {
             DatabaseUrl::Sqlite(path) => {
                 let sqlite = Arc::new(Sqlite::open(path)?);
                 let opener = Arc::clone(&sqlite);
-                (Workers::writer(Box::new(move || opener.writer()), shared())?, Readers::Inline(sqlite))
+                let shared = shared(Some(Checkpoints::start(Arc::clone(&sqlite))?));
+                (Workers::writer(Box::new(move || opener.writer()), shared)?, Readers::Inline(sqlite))
             }
             DatabaseUrl::Postgres(address) => {
                 let target = postgres::Target::open(address, url.to_string())?;
@@ -146,7 +150,7 @@ impl Store {
                     let target = target.clone();
                     Box::new(move || target.connect())
                 };
-                (Workers::writer(opener(), shared())?, Readers::Threads(Workers::readers(opener)?))
+                (Workers::writer(opener(), shared(None))?, Readers::Threads(Workers::readers(opener)?))
             }
         };
         Ok(Self { inner: Arc::new(Inner { url: url.clone(), writer, readers, commits, memo }), first: None })

@@ -1,7 +1,6 @@
 //! How deployments go on: by state, by code, by gate, over time, and computer by computer.
 //!
-//! Everything here is about the newest attempt on each computer. "Newest" is asked of each job by the index on its
-//! computer and package, so that a page of a list costs a page of questions.
+//! Everything here is about the newest attempt on each computer: an older one is marked when it is tried again.
 
 use diesel::dsl::{count_star, sql};
 use diesel::prelude::*;
@@ -14,10 +13,8 @@ use super::schema::{computers, installations, jobs};
 use super::{Conn, StoreError};
 use crate::model::{ComputerId, DeploymentId, Job, JobId, JobState, PackageId, UnixTime};
 
-/// The job is the newest attempt on its computer within its deployment. The plus keeps SQLite from going through the whole
-/// deployment for each of its jobs.
-const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM jobs AS newer WHERE newer.computer_id = jobs.computer_id \
-     AND newer.package_id = jobs.package_id AND newer.id > jobs.id AND +newer.deployment_id = jobs.deployment_id)";
+/// The job is the newest attempt on its computer within its deployment.
+const NEWEST: &str = "NOT jobs.retried";
 /// States that nobody asked for.
 const LOST: [&str; 2] = ["failed", "expired"];
 const OPEN: [&str; 3] = ["pending", "offered", "downloading"];
@@ -318,24 +315,25 @@ pub struct Silent {
 
 /// Computers that were not heard of since, those with open jobs first, at most `limit`.
 pub fn silent(conn: &mut Conn, since: UnixTime, limit: usize) -> Result<Vec<Silent>, StoreError> {
-    let open = || {
-        sql::<Bool>(
-            "EXISTS (SELECT 1 FROM jobs WHERE jobs.computer_id = computers.id \
-             AND jobs.state IN ('pending', 'offered', 'downloading'))",
-        )
-    };
-    let query = computers::table
-        .filter(computers::archived_at.is_null())
-        .filter(computers::last_contact.lt(since.millis()))
-        .order((open().desc(), computers::last_contact))
-        .limit(rows(limit))
-        .select((computers::id, computers::name, computers::last_contact, open()));
-    let found: Vec<(i64, String, i64, bool)> = q!(conn => query.load(conn))?;
-    let silent = |(id, name, last_contact, waits)| Silent {
-        computer: ComputerId(id),
-        name,
-        last_contact: UnixTime::from_millis(last_contact),
-        waits,
-    };
-    Ok(found.into_iter().map(silent).collect())
+    const WAITS: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.computer_id = computers.id \
+         AND jobs.state IN ('pending', 'offered', 'downloading'))";
+    let mut silent = Vec::new();
+    // One after the other: sorted together, all that are silent would be looked at.
+    for waits in [true, false] {
+        let query = computers::table
+            .filter(computers::archived_at.is_null())
+            .filter(computers::last_contact.lt(since.millis()))
+            .filter(sql::<Bool>(WAITS).eq(waits))
+            .order((computers::last_contact, computers::id))
+            .limit(rows(limit - silent.len()))
+            .select((computers::id, computers::name, computers::last_contact));
+        let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
+        silent.extend(found.into_iter().map(|(id, name, last_contact)| Silent {
+            computer: ComputerId(id),
+            name,
+            last_contact: UnixTime::from_millis(last_contact),
+            waits,
+        }));
+    }
+    Ok(silent)
 }

@@ -191,6 +191,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    job_counts (deployment_id, state, retried) {
+        deployment_id -> BigInt,
+        package_id -> BigInt,
+        state -> Text,
+        retried -> Bool,
+        jobs -> BigInt,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> BigInt,
         deployment_id -> BigInt,
@@ -206,6 +216,7 @@ diesel::table! {
         offered_at -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
         updated_at -> BigInt,
+        retried -> Bool,
     }
 }
 

@@ -9,6 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 
+use super::checkpoint::TOO_LONG;
 use super::connection::Backend;
 use super::error::BUSY_SECONDS;
 use super::{Conn, StoreError, migrate};
@@ -67,10 +68,12 @@ impl Sqlite {
     /// A connection that may write. There is one a process.
     pub(super) fn writer(&self) -> Result<Conn, StoreError> {
         let mut conn = self.connect()?;
-        // FULL: what was answered with "saved" survives a loss of power. The log is cut down again after a flood.
-        conn.batch_execute(
-            "PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864",
-        )?;
+        // FULL: what was answered with "saved" survives a loss of power. The log is cut down again after a flood. In
+        // memory: what a change of many would undo, which is written into a file otherwise.
+        conn.batch_execute(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; \
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {TOO_LONG}",
+        ))?;
         Ok(Conn(Backend::Sqlite(conn)))
     }
 
@@ -116,7 +119,7 @@ impl Sqlite {
         Ok(conn)
     }
 
-    fn connect(&self) -> Result<SqliteConnection, StoreError> {
+    pub(super) fn connect(&self) -> Result<SqliteConnection, StoreError> {
         let Some(text) = self.path.to_str() else { return refuse(&self.path, "its name is not UTF-8") };
         // SQLite would take "file:" and "sqlite:" at the front for the beginning of an address.
         let name = if self.path.is_absolute() { text.to_owned() } else { format!("./{text}") };

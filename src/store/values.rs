@@ -157,21 +157,6 @@ pub fn of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Inventor
     Ok(found)
 }
 
-/// What the computers of that range of numbers say of a field, with their numbers.
-pub(super) fn said(
-    conn: &mut Conn,
-    (section, field): (&str, &str),
-    (first, last): (i64, i64),
-) -> Result<Vec<(i64, String)>, StoreError> {
-    let query = inventory_values::table
-        .inner_join(computer_values::table.on(computer_values::value_id.eq(inventory_values::id)))
-        .filter(inventory_values::section.eq(section))
-        .filter(inventory_values::field.eq(field))
-        .filter(computer_values::computer_id.between(first, last))
-        .select((computer_values::computer_id, inventory_values::value));
-    Ok(q!(conn => query.load(conn))?)
-}
-
 /// Lets go of everything that a computer has said.
 pub(super) fn forget(conn: &mut Conn, computer: ComputerId) -> Result<(), StoreError> {
     let query =

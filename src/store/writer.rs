@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::Checkpoints;
 use super::figures::Commits;
 use super::memo::{self, Concern, Memo};
 use super::{Conn, StoreError};
 
 /// Units that may wait; whoever comes then waits to get in.
 const QUEUE: usize = 1024;
-/// A transaction takes no more units after so many, or after so long: who came first should not wait for the rest.
+/// A transaction takes no more units after so many, or after so long: who came first should not wait for the rest. But
+/// where a commit takes long, there is little sense in making many: the units may take as long as the last one did.
 const BATCH_UNITS: usize = 512;
 const BATCH_TIME: Duration = Duration::from_millis(20);
+const LONGEST_BATCH: Duration = Duration::from_millis(250);
 /// Under load, a pause before a transaction lets more units share its sync; a lone client is never made to wait.
 const WINDOW: Duration = Duration::from_millis(1);
 const LOAD: usize = 8;
@@ -135,7 +138,8 @@ impl Workers {
             told.store(true, Ordering::SeqCst);
             open()
         });
-        let mut writer = Writer { open, conn: None, units, shared, reopened, version: None };
+        let mut writer =
+            Writer { open, conn: None, units, shared, reopened, version: None, last_commit: Duration::ZERO };
         let thread = spawn("store-writer".to_owned(), move || writer.run())?;
         Ok(Self { queue: Some(queue), threads: vec![thread] })
     }
@@ -180,7 +184,7 @@ impl Drop for Workers {
     }
 }
 
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     std::thread::Builder::new().name(name).spawn(work).map_err(|error| StoreError::Open {
         url: "(a thread for it)".to_owned(),
         problem: format!("{error}; raise the limit of threads"),
@@ -196,12 +200,16 @@ struct Writer {
     reopened: Arc<AtomicBool>,
     /// Of the database, at our last transaction: another program's commit changes it, our own do not.
     version: Option<i64>,
+    /// How long the last commit took.
+    last_commit: Duration,
 }
 
 /// What the writer tells the rest of the store.
 pub(super) struct Shared {
     pub(super) commits: Arc<Commits>,
     pub(super) memo: Arc<Memo>,
+    /// On SQLite.
+    pub(super) checkpoints: Option<Checkpoints>,
 }
 
 impl Writer {
@@ -254,7 +262,8 @@ impl Writer {
         memo.changed(concern);
         ran.push(Ran { keep, concern, answer });
         let mut alive = Ok(());
-        while alive.is_ok() && ran.len() < BATCH_UNITS && began.elapsed() < BATCH_TIME {
+        let time = self.last_commit.clamp(BATCH_TIME, LONGEST_BATCH);
+        while alive.is_ok() && ran.len() < BATCH_UNITS && began.elapsed() < time {
             let Ok(unit) = self.units.try_recv() else { break };
             if let Err(error) = conn.savepoint() {
                 unit(Err(commit_error(&error)));
@@ -272,7 +281,9 @@ impl Writer {
             alive = conn.undo();
             (one.answer)(kept.map_err(|error| commit_error(&error)));
         }
+        let committing = Instant::now();
         let held = alive.and_then(|()| conn.commit()).map_err(|error| commit_error(&error));
+        self.last_commit = committing.elapsed();
         if held.is_err() && conn.rollback().is_err() {
             self.conn = None;
         }
@@ -289,6 +300,9 @@ impl Writer {
         }
         for Ran { answer, .. } in ran {
             answer(held.clone());
+        }
+        if let (Ok(()), Some(checkpoints), Some(conn)) = (held, &self.shared.checkpoints, &mut self.conn) {
+            checkpoints.committed(conn);
         }
         count
     }
@@ -383,7 +397,7 @@ mod tests {
     type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 
     fn shared() -> Shared {
-        Shared { commits: Arc::new(Commits::new()), memo: Arc::new(Memo::new(true)) }
+        Shared { commits: Arc::new(Commits::new()), memo: Arc::new(Memo::new(true)), checkpoints: None }
     }
 
     fn list(conn: &mut Conn) -> Result<usize, StoreError> {

@@ -87,6 +87,11 @@ CREATE INDEX computers_by_user ON computers (user_name);
 -- What a computer is known again by.
 CREATE INDEX computers_by_serial ON computers (serial);
 CREATE INDEX computers_by_uuid ON computers (uuid);
+-- What many have in common, and a contact does not write: its different texts are read from here.
+CREATE INDEX computers_by_os ON computers (os_name);
+CREATE INDEX computers_by_os_version ON computers (os_version);
+CREATE INDEX computers_by_model ON computers (model);
+CREATE INDEX computers_by_tag ON computers (tag);
 
 CREATE TABLE networks (
     computer_id BIGINT NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
@@ -165,6 +170,8 @@ CREATE TABLE computer_fields (
     PRIMARY KEY (computer_id, field_id)
 );
 
+CREATE INDEX computer_fields_by_field ON computer_fields (field_id, computer_id);
+
 -- Who became whom; moved is what an undo needs, as JSON.
 CREATE TABLE merges (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -187,6 +194,8 @@ CREATE TABLE installations (
     known_since BIGINT NOT NULL,
     PRIMARY KEY (computer_id, package_id, via)
 );
+
+CREATE INDEX installations_by_package ON installations (package_id, computer_id);
 
 CREATE TABLE deployments (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -220,7 +229,9 @@ CREATE TABLE jobs (
     created_at BIGINT NOT NULL,
     offered_at BIGINT,
     finished_at BIGINT,
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    -- A newer attempt of the deployment is on the same computer.
+    retried BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 -- One open job for a package on a computer, and the way to the open jobs of a computer at each contact.
@@ -230,6 +241,46 @@ CREATE INDEX jobs_by_package ON jobs (package_id, id);
 CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
 CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
+
+-- How many jobs of a deployment are in which state: lists show it of fifty at once. Kept by triggers, so it is never
+-- another number than counting would give.
+CREATE TABLE job_counts (
+    deployment_id BIGINT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    package_id BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    retried BOOLEAN NOT NULL,
+    jobs BIGINT NOT NULL,
+    PRIMARY KEY (deployment_id, state, retried)
+);
+
+CREATE INDEX job_counts_by_package ON job_counts (package_id);
+
+-- Once a statement: a row that is changed a hundred thousand times in one transaction is a hundred thousand rows.
+CREATE FUNCTION count_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        UPDATE job_counts SET jobs = job_counts.jobs - gone.jobs
+        FROM (SELECT deployment_id, state, retried, count(*) AS jobs FROM old_jobs GROUP BY 1, 2, 3) AS gone
+        WHERE job_counts.deployment_id = gone.deployment_id AND job_counts.state = gone.state
+            AND job_counts.retried = gone.retried;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO job_counts (deployment_id, package_id, state, retried, jobs)
+        SELECT deployment_id, package_id, state, retried, count(*) FROM new_jobs GROUP BY 1, 2, 3, 4
+        ON CONFLICT (deployment_id, state, retried) DO UPDATE SET jobs = job_counts.jobs + excluded.jobs;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs REFERENCING NEW TABLE AS new_jobs
+FOR EACH STATEMENT EXECUTE FUNCTION count_jobs();
+
+CREATE TRIGGER jobs_updated AFTER UPDATE ON jobs REFERENCING OLD TABLE AS old_jobs NEW TABLE AS new_jobs
+FOR EACH STATEMENT EXECUTE FUNCTION count_jobs();
+
+CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs REFERENCING OLD TABLE AS old_jobs
+FOR EACH STATEMENT EXECUTE FUNCTION count_jobs();
 
 -- No references: what was said stays as it was said when computer, package and job are gone.
 CREATE TABLE events (

@@ -28,6 +28,7 @@ DROP TABLE group_members;
 DROP TABLE users;
 DROP TABLE settings;
 DROP TABLE events;
+DROP TABLE job_counts;
 DROP TABLE jobs;
 DROP TABLE deployments;
 DROP TABLE groups;

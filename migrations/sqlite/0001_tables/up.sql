@@ -87,6 +87,11 @@ CREATE INDEX computers_by_user ON computers (user_name);
 -- What a computer is known again by.
 CREATE INDEX computers_by_serial ON computers (serial);
 CREATE INDEX computers_by_uuid ON computers (uuid);
+-- What many have in common, and a contact does not write: its different texts are read from here.
+CREATE INDEX computers_by_os ON computers (os_name);
+CREATE INDEX computers_by_os_version ON computers (os_version);
+CREATE INDEX computers_by_model ON computers (model);
+CREATE INDEX computers_by_tag ON computers (tag);
 
 CREATE TABLE networks (
     computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
@@ -165,6 +170,8 @@ CREATE TABLE computer_fields (
     PRIMARY KEY (computer_id, field_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX computer_fields_by_field ON computer_fields (field_id, computer_id);
+
 -- Who became whom; moved is what an undo needs, as JSON.
 CREATE TABLE merges (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -187,6 +194,8 @@ CREATE TABLE installations (
     known_since INTEGER NOT NULL,
     PRIMARY KEY (computer_id, package_id, via)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX installations_by_package ON installations (package_id, computer_id);
 
 CREATE TABLE deployments (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -220,7 +229,9 @@ CREATE TABLE jobs (
     created_at INTEGER NOT NULL,
     offered_at INTEGER,
     finished_at INTEGER,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    -- A newer attempt of the deployment is on the same computer.
+    retried INTEGER NOT NULL DEFAULT 0 CHECK (retried IN (0, 1))
 ) STRICT;
 
 -- One open job for a package on a computer, and the way to the open jobs of a computer at each contact.
@@ -230,6 +241,39 @@ CREATE INDEX jobs_by_package ON jobs (package_id, id);
 CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
 CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
+
+-- How many jobs of a deployment are in which state: lists show it of fifty at once. Kept by triggers, so it is never
+-- another number than counting would give.
+CREATE TABLE job_counts (
+    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    package_id INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    retried INTEGER NOT NULL,
+    jobs INTEGER NOT NULL,
+    PRIMARY KEY (deployment_id, state, retried)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX job_counts_by_package ON job_counts (package_id);
+
+CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs BEGIN
+    INSERT INTO job_counts (deployment_id, package_id, state, retried, jobs)
+    VALUES (NEW.deployment_id, NEW.package_id, NEW.state, NEW.retried, 1)
+    ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+
+CREATE TRIGGER jobs_updated AFTER UPDATE OF state, retried ON jobs
+WHEN OLD.state <> NEW.state OR OLD.retried <> NEW.retried BEGIN
+    UPDATE job_counts SET jobs = jobs - 1
+    WHERE deployment_id = OLD.deployment_id AND state = OLD.state AND retried = OLD.retried;
+    INSERT INTO job_counts (deployment_id, package_id, state, retried, jobs)
+    VALUES (NEW.deployment_id, NEW.package_id, NEW.state, NEW.retried, 1)
+    ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+
+CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs BEGIN
+    UPDATE job_counts SET jobs = jobs - 1
+    WHERE deployment_id = OLD.deployment_id AND state = OLD.state AND retried = OLD.retried;
+END;
 
 -- No references: what was said stays as it was said when computer, package and job are gone.
 CREATE TABLE events (

@@ -15,7 +15,7 @@ use super::show::{self, Html, escape};
 use super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::{Computer, UnixTime};
-use crate::service::desk::computers::{Asked, Bulk, Chosen, Listed, Total};
+use crate::service::desk::computers::{Asked, Bulk, Chosen, Listed};
 use crate::service::desk::{Kind, Refusal};
 use crate::store::listing::{Place, Sort};
 use crate::store::views;
@@ -201,14 +201,6 @@ pub(in crate::server) fn read_place(text: &str, sort: Sort) -> Result<Place, Ref
     place(text, sort)
 }
 
-/// `1 computer`, `more than 1,000 computers`.
-fn total_text(total: Total) -> String {
-    match total {
-        Total::Exactly(count) => show::count(count, "computer"),
-        Total::MoreThan(count) => format!("more than {}", show::count(count, "computer")),
-    }
-}
-
 struct Tab {
     address: String,
     title: String,
@@ -279,7 +271,7 @@ fn list(call: &Call) -> Result<View, Refusal> {
     let (listed, error) = match call.desk().computers(&state.asked, ROWS) {
         Ok(listed) => (listed, None),
         Err(refusal) if refusal.kind == Kind::Invalid && refusal.field == Some("q") => {
-            let none = Listed { rows: Vec::new(), more: false, total: Total::Exactly(0), archived: None };
+            let none = Listed { rows: Vec::new(), more: false, total: 0, archived: None };
             (none, Some(query_error(&refusal)))
         }
         Err(refusal) => return Err(refusal),
@@ -307,11 +299,8 @@ fn list(call: &Call) -> Result<View, Refusal> {
         shell: call.shell("Computers", "/computers"),
         own_view: own_view.map(|view| view.id),
         tabs: tabs(&state, &listed, &views, &desk.actor().name),
-        total: total_text(listed.total),
-        total_number: match listed.total {
-            Total::Exactly(count) => count,
-            Total::MoreThan(count) => count + 1,
-        },
+        total: show::count(listed.total, "computer"),
+        total_number: listed.total,
         rows: listed.rows,
         heads,
         next,
@@ -338,10 +327,7 @@ fn query_error(refusal: &Refusal) -> (String, Option<String>) {
 
 fn tabs(state: &State, listed: &Listed, views: &[views::View], own: &str) -> Vec<Tab> {
     let count = |count: Option<u64>| count.map(show::number);
-    let present = match (listed.total, state.asked.archived || !state.asked.query.is_empty()) {
-        (Total::Exactly(total), false) => Some(total),
-        _ => None,
-    };
+    let present = (!state.asked.archived && state.asked.query.is_empty()).then_some(listed.total);
     let plain = state.view.is_none();
     let mut tabs = vec![
         Tab {

@@ -87,10 +87,10 @@ fn sections(found: Found, q: &str) -> Vec<Section> {
         text: format!("of package {package}"),
         at: Some(at),
     });
-    let matching = found.matching.map(|(count, more)| Hit {
+    let matching = found.matching.map(|count| Hit {
         address: format!("/computers?q={}", escaped(q)),
         title: "Computers that match this query".to_owned(),
-        text: if more { format!("more than {}", show::number(count)) } else { show::count(count, "computer") },
+        text: show::count(count, "computer"),
         at: None,
     });
     let section = |title, icon, hits: Vec<Hit>| Section { title, icon, hits, more: None, more_title: "" };

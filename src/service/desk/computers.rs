@@ -35,8 +35,6 @@ use crate::store::{
     Conn, StoreError, computers, events, fields, groups, installations, jobs, merges, packages, software,
 };
 
-/// Matches that are counted for a page; more are "more than".
-pub const COUNTED: usize = 1000;
 /// Computers that one transaction of a bulk change holds.
 const AT_ONCE: usize = 200;
 /// Characters of a note.
@@ -59,15 +57,6 @@ pub struct Asked {
     pub after: Option<Place>,
 }
 
-/// How many there are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Total {
-    /// So many.
-    Exactly(u64),
-    /// More than so many; counting on would take long.
-    MoreThan(u64),
-}
-
 /// A page of the list.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -76,7 +65,7 @@ pub struct Listed {
     /// Are there more after these?
     pub more: bool,
     /// How many there are on all pages.
-    pub total: Total,
+    pub total: u64,
     /// How many are put away; known to those who see all.
     pub archived: Option<u64>,
 }
@@ -191,20 +180,12 @@ impl Desk {
         let wanted = self.wanted(asked)?;
         let now = app.clock.now();
         Ok(app.store.read_now(move |conn| -> Result<_, StoreError> {
-            let mut rows = listing::page(conn, &wanted, now, limit + 1)?;
+            let (mut rows, total) = listing::page_and_count(conn, &wanted, now, limit + 1)?;
             let more = rows.len() > limit;
             rows.truncate(limit);
-            let everything = wanted.queries.is_empty();
-            let totals = if everything { Some(listing::totals(conn)?) } else { None };
-            let total = match totals {
-                Some((present, archived)) => Total::Exactly(if wanted.archived { archived } else { present }),
-                None if !more && wanted.after.is_none() => Total::Exactly(rows.len() as u64),
-                None => match listing::count(conn, &wanted, now, COUNTED + 1)? {
-                    count if count > COUNTED => Total::MoreThan(COUNTED as u64),
-                    count => Total::Exactly(count as u64),
-                },
-            };
-            Ok(Listed { rows, more, total, archived: totals.map(|(_, archived)| archived) })
+            // Counted without a look at anybody; a query would have to say of each whether it fits.
+            let archived = if wanted.queries.is_empty() { Some(listing::totals(conn)?.1) } else { None };
+            Ok(Listed { rows, more, total, archived })
         })?)
     }
 

@@ -16,7 +16,7 @@ use crate::model::query::{Expr, Field, Query, TimeField};
 use crate::model::settings::SettingKey;
 use crate::model::{Computer, ComputerId, DeploymentId};
 use crate::store::groups::Member;
-use crate::store::search;
+use crate::store::{computers, search};
 
 /// A computer of a preview, and what the query looks at.
 #[derive(Clone, Debug)]
@@ -98,14 +98,16 @@ impl Desk {
         };
         let query: Query = query.parse().map_err(|error| Refusal::from(super::super::query::AskError::from(error)))?;
         let allowed = self.allowed()?;
-        let mine = |mut computers: Vec<Computer>| {
-            computers.retain(|computer| allowed.as_ref().is_none_or(|allowed| allowed.contains(&computer.id)));
-            let count = computers.len();
+        let mine = |mut ids: Vec<ComputerId>| -> Result<(usize, Vec<Candidate>), Refusal> {
+            ids.retain(|id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id)));
+            let count = ids.len();
+            ids.truncate(NAMED);
+            let first = self.app.store.read_now(move |conn| computers::some(conn, &ids))?;
             let candidate = |computer: Computer| Candidate { because: because(&query, &computer), computer };
-            (count, computers.into_iter().take(NAMED).map(candidate).collect())
+            Ok((count, first.into_iter().map(candidate).collect()))
         };
-        let (joins, first_joins) = mine(preview.joins);
-        let (leaves, first_leaves) = mine(preview.leaves);
+        let (joins, first_joins) = mine(preview.joins)?;
+        let (leaves, first_leaves) = mine(preview.leaves)?;
         Ok(GroupPreview { query: query.to_string(), joins, first_joins, leaves, first_leaves })
     }
 

@@ -1,7 +1,7 @@
 //! One search over everything that has a name or a number, bounded in what it reads.
 
 use super::super::query;
-use super::computers::{Asked, COUNTED, Total};
+use super::computers::Asked;
 use super::{Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::query::{Query, fold};
@@ -20,8 +20,8 @@ pub struct Found {
     pub groups: Vec<Group>,
     /// Deployments with package and moment.
     pub deployments: Vec<(DeploymentId, PackageId, UnixTime)>,
-    /// What was typed is a query: so many computers match, or more than so many.
-    pub matching: Option<(u64, bool)>,
+    /// What was typed is a query: so many computers match.
+    pub matching: Option<u64>,
 }
 
 impl Found {
@@ -80,15 +80,12 @@ impl Desk {
     }
 
     /// How many computers a query asks for; `None` if it names a group that is not there.
-    fn matching(&self, typed: &str) -> Result<Option<(u64, bool)>, Refusal> {
+    fn matching(&self, typed: &str) -> Result<Option<u64>, Refusal> {
         let text = typed.to_owned();
         if self.app.store.read_now(move |conn| query::read(conn, &text)).is_err() {
             return Ok(None);
         }
         let asked = Asked { query: typed.to_owned(), ..Asked::default() };
-        Ok(Some(match self.computers(&asked, COUNTED)?.total {
-            Total::Exactly(count) => (count, false),
-            Total::MoreThan(count) => (count, true),
-        }))
+        Ok(Some(self.computers(&asked, 1)?.total))
     }
 }

@@ -306,8 +306,10 @@ fn a_preview_shows_who_comes_and_goes_and_changes_nothing() {
     mark(app, "g", "ws3", Mark::Exclude);
     mark(app, "g", "ws4", Mark::Include);
     let preview = groups::preview(app, "g", "os = Ubuntu").expect("a preview");
-    let names = |computers: &[dripfeed::model::Computer]| -> Vec<String> {
-        computers.iter().map(|computer| computer.name.clone()).collect()
+    let names = |ids: &[dripfeed::model::ComputerId]| -> Vec<String> {
+        let ids = ids.to_vec();
+        let found = app.store.read_now(move |conn| dripfeed::store::computers::some(conn, &ids)).expect("read");
+        found.into_iter().map(|computer| computer.name).collect()
     };
     assert_eq!((names(&preview.joins), names(&preview.leaves)), (vec!["ws2".to_owned()], vec!["ws1".to_owned()]));
     assert_eq!(places(app, "g"), ["ws1 query", "ws3 excluded", "ws4 included"]);
