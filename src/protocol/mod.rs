@@ -20,6 +20,7 @@ mod inventory;
 mod manifest;
 mod option;
 mod prolog;
+pub mod proof;
 pub mod range;
 mod report;
 mod request;
