@@ -152,6 +152,7 @@ fn a_mirror_is_registered_reports_and_is_taken_away_in_the_browser() {
 #[test]
 fn a_site_is_made_arranged_and_says_who_is_there() {
     let site = Site::new();
+    user(&site, "amy", "administrator");
     write(&site, |conn| {
         for (host, peer) in [(1, "10.1.2.1"), (2, "10.1.2.2"), (3, "10.1.7.3"), (4, "192.0.2.4"), (5, "fd00:1::5")] {
             computer(conn, &format!("WS{host}"), host, peer)?;
@@ -159,7 +160,6 @@ fn a_site_is_made_arranged_and_says_who_is_there() {
         Ok(())
     });
     let served = site.serve();
-    user(&site, "amy", "administrator");
     let amy = Browser::sign_in(&served, "amy", PASSWORD);
     for name in ["near", "far"] {
         site.say(&format!("mirror add {name} {name}.example/download")).ok();
@@ -216,6 +216,7 @@ fn a_site_is_made_arranged_and_says_who_is_there() {
 #[test]
 fn networks_are_named_left_out_and_looked_at() {
     let site = Site::new();
+    user(&site, "amy", "administrator");
     write(&site, |conn| {
         let reporter = computer(conn, MARKUP, 1, "10.1.2.1")?;
         let seen =
@@ -226,7 +227,6 @@ fn networks_are_named_left_out_and_looked_at() {
         discovery::elect(conn, reporter, network, AT)
     });
     let served = site.serve();
-    user(&site, "amy", "administrator");
     let amy = Browser::sign_in(&served, "amy", PASSWORD);
 
     let list = amy.get("/networks").text();
@@ -258,6 +258,7 @@ fn networks_are_named_left_out_and_looked_at() {
 #[test]
 fn registry_questions_are_asked_changed_and_their_findings_searched() {
     let site = Site::new();
+    user(&site, "amy", "administrator");
     write(&site, |conn| {
         for host in 1..=60_u8 {
             let id = computer(conn, &format!("WS{host:02}"), host, "10.1.2.1")?;
@@ -267,7 +268,6 @@ fn registry_questions_are_asked_changed_and_their_findings_searched() {
         Ok(())
     });
     let served = site.serve();
-    user(&site, "amy", "administrator");
     let amy = Browser::sign_in(&served, "amy", PASSWORD);
 
     assert!(amy.get("/registry").text().contains("Nothing is asked yet"));
