@@ -65,7 +65,10 @@ const faultsOf = () => {
 const wider = () => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room) return "";
-  const widest = [...document.querySelectorAll("body *")].map((it) => [it.getBoundingClientRect().right, it]).sort((a, b) => b[0] - a[0])[0];
+  // What lies within something that scrolls by itself widens nothing.
+  const scrolls = (it) => it && it !== document.body && (getComputedStyle(it).overflowX !== "visible" || scrolls(it.parentElement));
+  const widest = [...document.querySelectorAll("body *")].filter((it) => !scrolls(it.parentElement))
+    .map((it) => [it.getBoundingClientRect().right, it]).sort((a, b) => b[0] - a[0])[0];
   return `${document.documentElement.scrollWidth} px wide in ${room}: ${widest[1].outerHTML.slice(0, 120)}`;
 };
 
