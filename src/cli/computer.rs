@@ -294,6 +294,9 @@ fn word(kind: EventKind) -> &'static str {
         EventKind::Reported => "reported",
         EventKind::Decided => "decided",
         EventKind::Cancelled => "cancelled",
+        EventKind::Key => "key",
+        EventKind::Refused => "refused",
+        EventKind::Apart => "apart",
     }
 }
 

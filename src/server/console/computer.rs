@@ -436,6 +436,7 @@ fn steps(why: &Why, said: &[Event], now: UnixTime) -> Vec<Step> {
                 EventKind::Reported => ("failed", "failed", "The agent reported"),
                 EventKind::Decided => ("already-installed", "already-installed", "Decided by the server"),
                 EventKind::Cancelled => ("cancelled", "cancelled", "Cancelled"),
+                EventKind::Key | EventKind::Refused | EventKind::Apart => ("info", "info", "Identity"),
             };
             Step { at: event.at, tone, icon, title: title.to_owned(), text: event.text.clone(), todo: false }
         })
