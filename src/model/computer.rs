@@ -136,6 +136,11 @@ pub struct Computer {
 }
 
 impl Computer {
+    /// What its messages are believed for, in a word for programs.
+    pub fn proven_by(&self) -> &'static str {
+        if self.agent_key.is_some() { "key" } else { "name" }
+    }
+
     /// The family of its operating system, when that can be told.
     pub fn os_family(&self) -> Option<OsFamily> {
         OsFamily::guess(&self.os_name)

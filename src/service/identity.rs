@@ -164,6 +164,16 @@ pub(super) fn admit<'a>(
     }
 }
 
+/// The same by the key as it is now.
+pub(super) fn admit_anew<'a>(
+    conn: &mut Conn,
+    device_id: &DeviceId,
+    proof: Option<&'a ProofSeen>,
+) -> Result<Admitted<'a>, ServiceError> {
+    let stored = computers::key_by_device_id(conn, device_id)?.and_then(|(_, key)| key);
+    admit(conn, device_id, stored.as_ref(), proof)
+}
+
 impl Admitted<'_> {
     /// Takes the key for the computer if the message registers it. Then its row is another one.
     pub(super) fn settle(

@@ -15,7 +15,7 @@ use flate2::write::ZlibEncoder;
 use super::account::{self, Account};
 use super::changes::{self, Digests};
 use super::duplicates;
-use super::identity::{self, Admitted, ProofSeen};
+use super::identity::{self, ProofSeen};
 use super::{Answered, App, Peer, ServiceError, discovery, groups};
 use crate::model::query::{is_section_name, section_key};
 use crate::model::settings::SettingsLayer;
@@ -95,7 +95,7 @@ async fn store(
             let (memo, device_id) = (Arc::clone(app.store.memo()), request.device_id.clone());
             let proof = peer.proof.clone();
             let write = move |conn: &mut Conn| -> Result<Option<Standing>, ServiceError> {
-                let admitted = admit(conn, &device_id, proof.as_ref())?;
+                let admitted = identity::admit_anew(conn, &device_id, proof.as_ref())?;
                 admitted.settle(conn, id, &device_id, now)?;
                 computers::touch_inventory(conn, id, &contact)?;
                 if !discovery::take(conn, id, &said, &configured, now)? {
@@ -236,7 +236,7 @@ impl Taken {
     /// `None` if the stored inventory is not the one that this was compared with.
     fn write(self, conn: &mut Conn) -> Result<Option<Answered<InventoryReply>>, ServiceError> {
         let (request, now) = (&*self.request, self.now);
-        let admitted = admit(conn, &request.device_id, self.proof.as_ref())?;
+        let admitted = identity::admit_anew(conn, &request.device_id, self.proof.as_ref())?;
         let (computer, new) = computers::take_facts(conn, &request.device_id, &request.facts, &self.contact)?;
         if !new && computers::document_sha256(conn, computer)? != self.compared_with {
             return Ok(None);
@@ -292,16 +292,6 @@ impl Taken {
         let reply = Account::load(conn, computer, &tag)?.reply(&request.account);
         Ok(Some(Answered { reply, standing }))
     }
-}
-
-/// [`identity::admit`] by the key as it is now.
-fn admit<'a>(
-    conn: &mut Conn,
-    device_id: &DeviceId,
-    proof: Option<&'a ProofSeen>,
-) -> Result<Admitted<'a>, ServiceError> {
-    let stored = computers::key_by_device_id(conn, device_id)?.and_then(|(_, key)| key);
-    identity::admit(conn, device_id, stored.as_ref(), proof)
 }
 
 /// Gives a new computer the jobs of every deployment to all computers, those for its system; not those of which it has

@@ -69,7 +69,11 @@ async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answe
             let standing = stranger(&context, proof)?;
             return Ok(Answered { reply: answer.reply, standing });
         };
-        let admitted = identity::admit(conn, &device_id, context.key.as_ref(), proof)?;
+        let mut admitted = identity::admit(conn, &device_id, context.key.as_ref(), proof)?;
+        if admitted.registers() && !memo.is_on() {
+            // Read before the write: another agent may have been faster.
+            admitted = identity::admit_anew(conn, &device_id, proof)?;
+        }
         admitted.settle(conn, computer.id, &device_id, now)?;
         answer.changes.write(conn, computer, &contact)?;
         if answer.changes == Changes::default() && !admitted.registers() {
