@@ -103,7 +103,7 @@ fn prolog(device_id: &str) -> Vec<u8> {
 fn inventory(device_id: &str, serial: &str) -> Vec<u8> {
     let name = device_id.split('-').next().expect("a name");
     let content = format!(
-        "<HARDWARE><NAME>{name}</NAME><OSNAME>Debian</OSNAME></HARDWARE><BIOS><SSN>{serial}</SSN></BIOS>\
+        "<HARDWARE><NAME>{name}</NAME><OSNAME>Debian</OSNAME></HARDWARE><BIOS><SSN>{serial}</SSN><SMODEL>OptiPlex 7010</SMODEL></BIOS>\
          <NETWORKS><MACADDR>52:54:00:12:34:56</MACADDR><IPADDRESS>192.0.2.7</IPADDRESS></NETWORKS>"
     );
     message("INVENTORY", device_id, &content)
@@ -276,6 +276,9 @@ fn nobody_takes_over_from_a_proven_computer_by_looking_like_it() {
     assert_eq!(site.json("computer list").as_array().map(Vec::len), Some(2), "they are left two");
     let told = site.json(&format!("computer show {look_alike}"));
     assert!(told["events"][0]["text"].as_str().expect("a text").contains("not merged with ws042"), "{told}");
+    site.say(&format!("computer merge {WS} {look_alike}")).ok();
+    site.say(&format!("computer unmerge {look_alike}")).ok();
+    site.say(&format!("computer archive {look_alike}")).ok();
     // With a key it is the same machine, installed anew.
     let again = "ws042-2026-01-01-00-00-00";
     assert_eq!(Agent::knowing(again, 3, SECRET).say(&served, &inventory(again, "A1")), taken("registered"));
