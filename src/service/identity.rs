@@ -350,8 +350,8 @@ mod tests {
 
     const OWN: &str = "own";
 
-    fn proof(key: &str, signed: bool, timely: bool) -> Option<ProofSeen> {
-        Some(ProofSeen { key: key.to_owned(), signed, timely, may_register: false })
+    fn proof(key: &str, signed: bool, timely: bool) -> ProofSeen {
+        ProofSeen { key: key.to_owned(), signed, timely, may_register: false }
     }
 
     #[test]
@@ -359,12 +359,12 @@ mod tests {
         let ticket = Some(Ticket::RegistrationKey);
         for (proof, expected) in [
             (None, Err(Refused::WithoutKey)),
-            (proof(OWN, true, true), Ok(Worth::Proven)),
-            (proof(OWN, true, false), Err(Refused::Clock)),
-            (proof(OWN, false, true), Err(Refused::Unsigned)),
-            (proof(OWN, false, false), Err(Refused::Unsigned)),
-            (proof("other", true, true), Err(Refused::OtherKey)),
-            (proof("other", false, false), Err(Refused::OtherKey)),
+            (Some(proof(OWN, true, true)), Ok(Worth::Proven)),
+            (Some(proof(OWN, true, false)), Err(Refused::Clock)),
+            (Some(proof(OWN, false, true)), Err(Refused::Unsigned)),
+            (Some(proof(OWN, false, false)), Err(Refused::Unsigned)),
+            (Some(proof("other", true, true)), Err(Refused::OtherKey)),
+            (Some(proof("other", false, false)), Err(Refused::OtherKey)),
         ] {
             assert_eq!(worth(Some(OWN), None, proof.as_ref()), expected, "{proof:?}");
             // Knowing the registration key is no way to another computer's name.
@@ -376,15 +376,19 @@ mod tests {
     fn a_computer_without_a_key_is_its_name_until_it_may_register() {
         for (ticket, proof, expected) in [
             (None, None, Ok(Worth::Name)),
-            (None, proof(OWN, true, true), Ok(Worth::Name)),
-            (None, proof(OWN, true, false), Ok(Worth::Name)),
-            (None, proof(OWN, false, true), Ok(Worth::Name)),
+            (None, Some(proof(OWN, true, true)), Ok(Worth::Name)),
+            (None, Some(proof(OWN, true, false)), Ok(Worth::Name)),
+            (None, Some(proof(OWN, false, true)), Ok(Worth::Name)),
             (Some(Ticket::ExpectedName), None, Ok(Worth::Name)),
-            (Some(Ticket::ExpectedName), proof(OWN, false, true), Ok(Worth::Name)),
-            (Some(Ticket::ExpectedName), proof(OWN, true, true), Ok(Worth::Registers(Ticket::ExpectedName))),
-            (Some(Ticket::RegistrationKey), proof(OWN, true, true), Ok(Worth::Registers(Ticket::RegistrationKey))),
-            (Some(Ticket::RegistrationKey), proof(OWN, true, false), Err(Refused::Clock)),
-            (Some(Ticket::RegistrationKey), proof(OWN, false, false), Ok(Worth::Name)),
+            (Some(Ticket::ExpectedName), Some(proof(OWN, false, true)), Ok(Worth::Name)),
+            (Some(Ticket::ExpectedName), Some(proof(OWN, true, true)), Ok(Worth::Registers(Ticket::ExpectedName))),
+            (
+                Some(Ticket::RegistrationKey),
+                Some(proof(OWN, true, true)),
+                Ok(Worth::Registers(Ticket::RegistrationKey)),
+            ),
+            (Some(Ticket::RegistrationKey), Some(proof(OWN, true, false)), Err(Refused::Clock)),
+            (Some(Ticket::RegistrationKey), Some(proof(OWN, false, false)), Ok(Worth::Name)),
         ] {
             assert_eq!(worth(None, ticket, proof.as_ref()), expected, "{ticket:?} {proof:?}");
         }

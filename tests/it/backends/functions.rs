@@ -29,8 +29,6 @@ super::for_each_backend![
     an_activation_replaces_the_earlier_one,
     an_inventory_makes_the_computer_once,
     a_contact_is_written_without_an_inventory,
-    a_key_is_a_computers_until_it_is_forgotten,
-    names_are_expected_once_whatever_their_case,
     adapters_and_document_are_replaced,
     computers_are_found_by_name_in_any_case,
     a_ledger_keeps_apart_what_the_agent_and_what_jobs_said,
@@ -720,52 +718,6 @@ fn who_had_a_job_cancelled_is_found_while_the_package_is_there(database: &Databa
         assert!(!events::cancelled_after(conn, last - 1)?, "a report is no cancellation");
         packages::set_state(conn, package, PackageState::Withdrawn)?;
         assert_eq!(jobs::cancelled_on_available(conn)?, []);
-        Ok(())
-    });
-}
-
-fn a_key_is_a_computers_until_it_is_forgotten(database: &Database) {
-    let store = database.open();
-    let (computer, _, _) = one_job(&store);
-    write(&store, move |conn| {
-        let device_id = computers::find(conn, computer)?.expect("it is there").device_id;
-        assert_eq!(computers::key_by_device_id(conn, &device_id)?, Some((computer, None)));
-        let key = AgentKey { key: "ab".repeat(32), since: later(1) };
-        computers::set_agent_key(conn, computer, Some(&key))?;
-        assert_eq!(computers::key_by_device_id(conn, &device_id)?, Some((computer, Some(key.clone()))));
-        assert_eq!(computers::find(conn, computer)?.and_then(|found| found.agent_key), Some(key));
-        computers::set_agent_key(conn, computer, None)?;
-        assert_eq!(computers::find(conn, computer)?.and_then(|found| found.agent_key), None);
-        let nobody: DeviceId = "nobody-2024-01-01-00-00-00".parse().expect("an id");
-        assert_eq!(computers::key_by_device_id(conn, &nobody)?, None);
-        assert_eq!(events::last_of(conn, computer, EventKind::Refused)?, None);
-        for at in [later(2), later(3)] {
-            let event = Event {
-                at,
-                kind: EventKind::Refused,
-                computer: Some(computer),
-                device_id: device_id.to_string(),
-                package: None,
-                job: None,
-                text: "refused".to_owned(),
-            };
-            events::append(conn, &[event.clone(), Event { at: later(9), kind: EventKind::Key, ..event }])?;
-        }
-        assert_eq!(events::last_of(conn, computer, EventKind::Refused)?, Some(later(3)));
-        Ok(())
-    });
-}
-
-fn names_are_expected_once_whatever_their_case(database: &Database) {
-    write(&database.open(), |conn| {
-        let expected = |name: &str| Expected { name: name.to_owned(), at: later(1), by: "ada".to_owned() };
-        assert!(expected::add(conn, &expected("WS-Größe"))?);
-        assert!(!expected::add(conn, &expected("ws-grÖße"))?, "the first one stays");
-        assert!(expected::add(conn, &expected("alpha"))?);
-        assert!(expected::has(conn, "ws-größe")? && !expected::has(conn, "ws")?);
-        assert_eq!(expected::list(conn)?, [expected("alpha"), expected("WS-Größe")]);
-        assert!(expected::remove(conn, "WS-GRÖßE")? && !expected::remove(conn, "ws-größe")?);
-        assert!(!expected::has(conn, "WS-Größe")?);
         Ok(())
     });
 }
