@@ -70,8 +70,8 @@ impl Set {
     }
 }
 
+#[expect(clippy::stable_sort_primitive, reason = "it sees the two sorted runs and merges them")]
 fn either(a: &[i64], b: &[i64]) -> Vec<i64> {
-    // Two runs that are sorted: the sort sees them and merges.
     let mut both = [a, b].concat();
     both.sort();
     both.dedup();
