@@ -582,6 +582,37 @@ pub(crate) enum ComputerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Expect host names: the first agent with a key under such a name may register its key, once
+    Expect {
+        /// Host names, as agents say them
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the host names that are expected
+    Expected {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Expect a host name no more
+    Unexpect {
+        /// A host name of the list
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a computer's key: it is known by its name again, until an agent registers
+    ForgetKey {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget a computer: its jobs and its inventory. It comes back with its next inventory
     Delete {
         /// Name or device id

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::args::{ComputerVerb, Place};
 use super::context::{administrator, open};
+use super::identity::{self, IdentityView};
 use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure, software};
@@ -41,6 +42,10 @@ pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Don
         ComputerVerb::Unmerge { computer, json } => unmerge(&app, &computer, json, output),
         ComputerVerb::Archive { computer, json } => archive(&app, &computer, json, output),
         ComputerVerb::Restore { computer, json } => restore(&app, &computer, json, output),
+        ComputerVerb::Expect { names, json } => identity::expect(&app, &names, json, output),
+        ComputerVerb::Expected { json } => identity::expected(&app, json, output),
+        ComputerVerb::Unexpect { name, json } => identity::unexpect(&app, &name, json, output),
+        ComputerVerb::ForgetKey { computer, json } => identity::forget_key(&app, &computer, json, output),
         ComputerVerb::Delete { computer, json } => delete(&app, &computer, json, output),
     }
 }
@@ -66,12 +71,15 @@ struct ComputerView {
     last_contact: String,
     last_inventory: Option<String>,
     archived_at: Option<String>,
+    identity: IdentityView,
 }
 
 impl From<&Computer> for ComputerView {
     fn from(computer: &Computer) -> Self {
+        let identity = IdentityView::from(computer);
         let computer = computer.clone();
         Self {
+            identity,
             name: computer.name,
             device_id: computer.device_id.to_string(),
             os: computer.os_name,
@@ -230,6 +238,7 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
         ("address", format!("{} (heard from {})", or_dash(&computer.ip_address), computer.peer_address)),
         ("user", or_dash(&computer.user_name)),
         ("tag", or_dash(&computer.tag)),
+        ("identity", identity::sentence(&computer)),
         ("agent", or_dash(&computer.user_agent)),
         (
             "contact",
@@ -294,6 +303,9 @@ fn word(kind: EventKind) -> &'static str {
         EventKind::Reported => "reported",
         EventKind::Decided => "decided",
         EventKind::Cancelled => "cancelled",
+        EventKind::Key => "key",
+        EventKind::Refused => "refused",
+        EventKind::Apart => "apart",
     }
 }
 

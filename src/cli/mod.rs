@@ -15,6 +15,7 @@ mod demo;
 mod deployment;
 mod door;
 mod group;
+mod identity;
 mod mirror;
 mod network;
 mod output;

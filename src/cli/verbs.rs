@@ -173,6 +173,8 @@ fn computer(verb: &ComputerVerb) -> About {
     let remove = |words, name: &String| {
         line(words, &[Right::RemoveComputers], Packages::Nothing, one(name)).on("computer", name)
     };
+    // Of computers that nobody knows yet, so of no scope.
+    let expected = |words, right: &'static [Right]| line(words, right, Packages::Nothing, Computers::All);
     match verb {
         ComputerVerb::List { .. } => seen("computer list", Right::SeeComputers),
         // Its jobs name packages.
@@ -188,6 +190,12 @@ fn computer(verb: &ComputerVerb) -> About {
         ComputerVerb::Unmerge { computer, .. } => remove("computer unmerge", computer),
         ComputerVerb::Archive { computer, .. } => remove("computer archive", computer),
         ComputerVerb::Restore { computer, .. } => remove("computer restore", computer),
+        ComputerVerb::Expect { names, .. } => {
+            expected("computer expect", &[Right::EditComputers]).on("name", names.join(" "))
+        }
+        ComputerVerb::Expected { .. } => expected("computer expected", &[Right::SeeComputers]),
+        ComputerVerb::Unexpect { name, .. } => expected("computer unexpect", &[Right::EditComputers]).on("name", name),
+        ComputerVerb::ForgetKey { computer, .. } => remove("computer forget-key", computer),
         ComputerVerb::Delete { computer, .. } => remove("computer delete", computer),
     }
 }

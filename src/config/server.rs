@@ -138,6 +138,11 @@ pub const KEYS: &[Key] = &[
         default: "",
         meaning: "What they must show, over HTTPS, as Authorization: Bearer TOKEN; 16 characters or more. Without metrics.peers: from anywhere.",
     },
+    Key {
+        name: "registration.key",
+        default: "",
+        meaning: "What agents of dripfeed register their own keys with; 16 characters or more, the same in every agent's configuration. Default: only expected names register.",
+    },
     Key { name: "timeouts.header", default: "20s", meaning: "Until a request's head is there." },
     Key {
         name: "timeouts.body",
@@ -487,6 +492,7 @@ impl ServerOpts {
                 _ => Some(self.duration("mirrors.probe")?),
             },
             metrics: self.metrics()?,
+            registration: self.registration()?,
             certificate: self.certificate(&data_dir)?,
             limits: Limits {
                 connections,
@@ -568,6 +574,14 @@ impl ServerOpts {
         Ok(Metrics { peers, token: Some(token).filter(|token| !token.is_empty()).map(str::to_owned) })
     }
 
+    fn registration(&self) -> Result<Registration, ConfigError> {
+        let key = self.text("registration.key").0;
+        if !key.is_empty() && (key.len() < 16 || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(self.wrong("registration.key", "expected 16 letters, digits and signs or more, without blanks"));
+        }
+        Ok(Registration(Some(key).filter(|key| !key.is_empty()).map(str::to_owned)))
+    }
+
     /// What the file says of the settings that agents are told; what it does not say stays open for other layers.
     fn agent_settings(&self) -> Result<SettingsLayer, ConfigError> {
         let mut layer = SettingsLayer::default();
@@ -607,7 +621,11 @@ impl ServerOpts {
 
 /// A value without what is secret in it.
 fn shown(key: &str, text: &str) -> String {
-    if key == "metrics.token" && !text.is_empty() { "…".to_owned() } else { hidden(text) }
+    if matches!(key, "metrics.token" | "registration.key") && !text.is_empty() {
+        "…".to_owned()
+    } else {
+        hidden(text)
+    }
 }
 
 /// A text without the password of a URL in it.
@@ -691,6 +709,8 @@ pub struct ServerConfig {
     pub mirror_probe: Option<Duration>,
     /// Who may read the numbers, besides this machine.
     pub metrics: Metrics,
+    /// What new agents register with.
+    pub registration: Registration,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
     /// Bounds on what comes in.
@@ -775,6 +795,24 @@ pub struct Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").field("peers", &self.peers).finish_non_exhaustive()
+    }
+}
+
+/// What agents show to register their keys, if they may.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Registration(Option<String>);
+
+impl Registration {
+    /// The registration key.
+    pub fn key(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registration").field(&self.0.as_ref().map(|_| "…")).finish()
     }
 }
 

@@ -74,6 +74,22 @@ impl fmt::Display for GroupId {
     }
 }
 
+/// The public half of the key by which a computer's agent proves who it is (docs/decisions/0720).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AgentKey {
+    /// Ed25519, 64 hexadecimal digits.
+    pub key: String,
+    /// When it was taken for the computer.
+    pub since: UnixTime,
+}
+
+impl AgentKey {
+    /// The digits that people compare: the first 16.
+    pub fn fingerprint(&self) -> &str {
+        self.key.get(..16).unwrap_or(&self.key)
+    }
+}
+
 /// A managed machine, as its last inventory described it. Empty text is "not said".
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Computer {
@@ -115,9 +131,16 @@ pub struct Computer {
     pub last_inventory: Option<UnixTime>,
     /// When it was put away, by hand or because another computer is its successor.
     pub archived_at: Option<UnixTime>,
+    /// The key that its messages have to be signed with; `None` if it is known by its name alone.
+    pub agent_key: Option<AgentKey>,
 }
 
 impl Computer {
+    /// What its messages are believed for, in a word for programs.
+    pub fn proven_by(&self) -> &'static str {
+        if self.agent_key.is_some() { "key" } else { "name" }
+    }
+
     /// The family of its operating system, when that can be told.
     pub fn os_family(&self) -> Option<OsFamily> {
         OsFamily::guess(&self.os_name)

@@ -38,7 +38,7 @@ mod upload;
 mod user_agent;
 
 pub use activation::{Activation, InvalidLocation, Location};
-pub use computer::{Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
+pub use computer::{AgentKey, Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
 pub use deployment::{
     Deployment, DeploymentId, InvalidPostCommand, InvalidSchedule, Job, JobId, JobOptions, JobState, PostCommand,
     Schedule, UnknownJobState, Withheld,

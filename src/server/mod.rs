@@ -6,6 +6,7 @@
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
 //!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
+//!         identity.rs    the agent's key
 //!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
 //!         pages.rs       ca.pem, health                reply.rs  answers of a sentence
@@ -22,6 +23,7 @@ mod body;
 mod connection;
 mod console;
 mod events;
+mod identity;
 mod listen;
 mod manifest;
 mod meters;
@@ -71,6 +73,7 @@ use crate::service::webhooks;
 use crate::service::works::Works;
 use crate::service::{App, groups};
 use crate::service::{uploads, withdraw};
+use crate::tls::registration::RegistrationKey;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
 
@@ -196,6 +199,8 @@ struct Site {
     user_agents: UserAgents,
     /// What manifests are signed with.
     signing: Arc<SigningKey>,
+    /// What new agents register with, if they may.
+    registration: Option<Arc<RegistrationKey>>,
     meters: Arc<Meters>,
     /// Who may read them.
     readers: Arc<Readers>,
@@ -281,6 +286,7 @@ impl Server {
             ),
             private_webhooks: config.webhooks.private,
             signing: Arc::new(SigningKey::ensure(&config.certificates_dir())?),
+            registration: config.registration.key().map(|key| Arc::new(RegistrationKey::new(key))),
             meters: Arc::new(Meters::new()),
             readers: Arc::new(Readers::new(&config.metrics)),
             readiness: Readiness::new(config.limits.free_space),

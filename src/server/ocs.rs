@@ -13,11 +13,14 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::body::{self, BodyError};
 use super::meters::Kind;
-use super::{Remote, Site, reply};
+use super::{Remote, Site, identity, reply};
 use crate::model::limits::RequestLimits;
 use crate::protocol::envelope::{self, Container, EnvelopeError};
+use crate::protocol::proof::Standing;
 use crate::protocol::{Request, RequestError, UPDATE_REPLY};
-use crate::service::{self, App, Peer, ServiceError};
+use crate::service::identity::Refused;
+use crate::service::{self, Answered, App, Peer, ServiceError};
+use crate::store::StoreError;
 
 /// Bytes from which a body is inflated and read beside the workers: it takes milliseconds.
 const HEAVY: usize = 32 << 10;
@@ -41,8 +44,10 @@ enum Refusal {
     Request(#[from] RequestError),
     #[error("only OCS agents may check in here (agents.user_agents in dripfeed.toml)")]
     Stranger,
+    #[error(transparent)]
+    Identity(#[from] Refused),
     #[error("the server cannot take this at the moment; the agent will try again")]
-    Service(#[from] ServiceError),
+    Store(#[from] StoreError),
 }
 
 /// Takes one message of an agent.
@@ -55,6 +60,7 @@ pub(super) async fn receive(
     let peer = Peer {
         address: remote.0.ip().to_canonical(),
         user_agent: agent.unwrap_or_default().chars().take(USER_AGENT_LENGTH).collect(),
+        proof: None,
     };
     match exchange(&site, peer, request).await {
         Ok(response) => response,
@@ -62,7 +68,7 @@ pub(super) async fn receive(
     }
 }
 
-async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Response, Refusal> {
+async fn exchange(site: &Site, mut peer: Peer, request: HttpRequest) -> Result<Response, Refusal> {
     match *request.method() {
         Method::POST => {}
         // As the stock server tells them apart. A Windows agent asks for its label there before its first contact.
@@ -75,13 +81,22 @@ async fn exchange(site: &Site, peer: Peer, request: HttpRequest) -> Result<Respo
     let body = body::read(&head.headers, body, limits.body, site.patience).await?;
     // Each may hold its inflated document until it is committed: so many at a time, however many come.
     let _turn = if body.len() < HEAVY { None } else { site.heavy.acquire().await.ok() };
-    let (container, document, request) = understand(body, limits).await?;
+    let claim = identity::claimed(&head.headers);
+    let Understood { container, document, request, body_sha256 } = understand(body, limits, claim.is_some()).await?;
+    peer.proof = claim.zip(body_sha256).and_then(|(claim, digest)| identity::seen(site, claim, &request, &digest));
     // As the stock server: of the prolog alone, and after its form was looked at.
     if matches!(request, Request::Prolog(_)) && !site.user_agents.admits(&peer.user_agent) {
         return Err(Refusal::Stranger);
     }
     let kind = kind(&request);
-    let mut response = answer(&site.app, peer, container, document, request).await.unwrap_or_else(Refusal::response);
+    let (mut response, standing) = match answer(&site.app, peer, container, document, request).await {
+        Ok(answered) => (answered.reply, answered.standing),
+        Err(refusal) => {
+            let standing = refusal.standing();
+            (refusal.response(), standing)
+        }
+    };
+    identity::say(response.headers_mut(), standing, site.app.clock.now());
     response.extensions_mut().insert(kind);
     Ok(response)
 }
@@ -102,22 +117,32 @@ fn delivery(path: &str) -> bool {
     path.contains("/deploy/") || path.contains("/update/")
 }
 
+/// A body that was opened and read.
+struct Understood {
+    container: Container,
+    document: Vec<u8>,
+    request: Request,
+    /// Of the body as it was sent, if somebody signed it.
+    body_sha256: Option<String>,
+}
+
 /// Opens and reads a body; a large one off the workers.
-async fn understand(body: Bytes, limits: RequestLimits) -> Result<(Container, Vec<u8>, Request), Refusal> {
+async fn understand(body: Bytes, limits: RequestLimits, with_digest: bool) -> Result<Understood, Refusal> {
     if body.len() < HEAVY {
-        return read(&body, &limits);
+        return read(&body, &limits, with_digest);
     }
-    match tokio::task::spawn_blocking(move || read(&body, &limits)).await {
+    match tokio::task::spawn_blocking(move || read(&body, &limits, with_digest)).await {
         Ok(result) => result,
         // A panic goes on where the request's own net catches it. The task is never cancelled.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-fn read(body: &[u8], limits: &RequestLimits) -> Result<(Container, Vec<u8>, Request), Refusal> {
+fn read(body: &[u8], limits: &RequestLimits, with_digest: bool) -> Result<Understood, Refusal> {
     let (container, document) = envelope::open(body, limits.inflated)?;
     let request = Request::parse(&document, limits)?;
-    Ok((container, document, request))
+    let body_sha256 = with_digest.then(|| identity::digest(body));
+    Ok(Understood { container, document, request, body_sha256 })
 }
 
 async fn answer(
@@ -126,27 +151,22 @@ async fn answer(
     container: Container,
     document: Vec<u8>,
     request: Request,
-) -> Result<Response, Refusal> {
-    match request {
+) -> Result<Answered<Response>, Refusal> {
+    let known = |standing, reply| Answered { reply, standing };
+    Ok(match request {
         Request::Prolog(prolog) => {
-            let reply = service::prolog::answer(app, prolog, peer).await?;
-            Ok(sealed(container, &reply.to_xml()))
+            let answered = service::prolog::answer(app, prolog, peer).await?;
+            known(answered.standing, sealed(container, &answered.reply.to_xml()))
         }
         Request::Inventory(inventory) => {
-            let reply = service::inventory::take(app, *inventory, document, peer).await?;
-            Ok(sealed(container, &reply.to_xml()))
+            let answered = service::inventory::take(app, *inventory, document, peer).await?;
+            known(answered.standing, sealed(container, &answered.reply.to_xml()))
         }
-        Request::Download(report) => {
-            service::report::take(app, report, peer).await?;
-            Ok(taken())
-        }
-        Request::Notify(notify) => {
-            service::notify::take(app, notify, peer).await?;
-            Ok(taken())
-        }
-        Request::Update => Ok(sealed(container, UPDATE_REPLY)),
-        Request::Snmp { .. } => Ok(taken()),
-    }
+        Request::Download(report) => known(service::report::take(app, report, peer).await?.standing, taken()),
+        Request::Notify(notify) => known(service::notify::take(app, notify, peer).await?.standing, taken()),
+        Request::Update => known(None, sealed(container, UPDATE_REPLY)),
+        Request::Snmp { .. } => known(None, taken()),
+    })
 }
 
 /// A reply in the container of its request.
@@ -168,23 +188,37 @@ fn taken() -> Response {
     response
 }
 
+impl From<ServiceError> for Refusal {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Refused(refused) => Self::Identity(refused),
+            ServiceError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl Refusal {
+    /// What the agent is told of its key.
+    fn standing(&self) -> Option<Standing> {
+        if let Self::Identity(refused) = self { Some(refused.standing()) } else { None }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NotPost | Self::Stranger | Self::Envelope(_) | Self::Request(_) | Self::Body(BodyError::Broken) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Method | Self::NoDelivery => StatusCode::FORBIDDEN,
+            Self::Method | Self::NoDelivery | Self::Identity(_) => StatusCode::FORBIDDEN,
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Service(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn response(self) -> Response {
         let sentence = self.to_string();
         match self {
-            Self::Service(error) => {
+            Self::Store(error) => {
                 // Stock agents take everything but 200 for "later", so nothing is lost.
                 let error = anyhow::Error::from(error);
                 tracing::error!("failed to answer an agent: {error:#}");

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::App;
 use super::assign::{AssignError, named};
+use super::{App, identity};
 use crate::model::settings::{SettingKey, SettingsLayer, resolve};
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, GroupId, JobId, PackageId, UnixTime};
 use crate::store::groups::Reason;
@@ -161,12 +161,18 @@ pub(super) fn merge_duplicates(
     // Two that were merged before and both speak are two: merging them again would go on for ever.
     let known = merges::of_computer(conn, computer)?;
     found.retain(|(old, _)| known.iter().all(|merge| merge.old != *old && merge.new != *old));
+    let mut merged = 0;
     for (old, reason) in &found {
-        if let Some(old) = computers::find(conn, *old)? {
-            merge_into(conn, &old, &new, reason, now)?;
+        let Some(old) = computers::find(conn, *old)? else { continue };
+        // Facts can be said by anybody; a key cannot.
+        if old.agent_key.is_some() && new.agent_key.is_none() {
+            identity::keep_apart(conn, &old, &new, reason, now)?;
+            continue;
         }
+        merge_into(conn, &old, &new, reason, now)?;
+        merged += 1;
     }
-    Ok(found.len())
+    Ok(merged)
 }
 
 /// Computers that have everything in common that the mask asks for.

@@ -15,10 +15,12 @@ use flate2::write::ZlibEncoder;
 use super::account::{self, Account};
 use super::changes::{self, Digests};
 use super::duplicates;
-use super::{App, Peer, ServiceError, discovery, groups};
+use super::identity::{self, ProofSeen};
+use super::{Answered, App, Peer, ServiceError, discovery, groups};
 use crate::model::query::{is_section_name, section_key};
 use crate::model::settings::SettingsLayer;
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
+use crate::protocol::proof::Standing;
 use crate::protocol::{InventoryReply, InventoryRequest, Request};
 use crate::store::computers::Contact;
 use crate::store::sections::{Change, StoredSections};
@@ -46,10 +48,21 @@ const DAY: i64 = 24 * 3600 * 1000;
 /// Stores an inventory: the document as it came, software by number, and the columns that searching needs.
 pub async fn take(
     app: &App,
+    request: InventoryRequest,
+    document: Vec<u8>,
+    peer: Peer,
+) -> Result<Answered<InventoryReply>, ServiceError> {
+    let (device_id, address) = (request.device_id.clone(), peer.address);
+    let taken = store(app, request, document, peer).await;
+    identity::told(app, device_id, address, taken).await
+}
+
+async fn store(
+    app: &App,
     mut request: InventoryRequest,
     document: Vec<u8>,
     peer: Peer,
-) -> Result<InventoryReply, ServiceError> {
+) -> Result<Answered<InventoryReply>, ServiceError> {
     let now = app.clock.now();
     let contact = peer.contact(now);
     if let Some(own) = request.networks.iter().find(|network| network.ip_address == contact.peer_address) {
@@ -80,17 +93,20 @@ pub async fn take(
             let (id, contact) = (known.computer.id, contact.clone());
             let (said, configured) = (Arc::clone(&request), app.configured.clone());
             let (memo, device_id) = (Arc::clone(app.store.memo()), request.device_id.clone());
-            app.store
-                .write(move |conn| -> Result<(), StoreError> {
-                    computers::touch_inventory(conn, id, &contact)?;
-                    if !discovery::take(conn, id, &said, &configured, now)? {
-                        conn.alters_only(&memo, &device_id);
-                    }
-                    // Queries may ask for times and for other groups.
-                    groups::evaluate(conn, id, now)
-                })
-                .await?;
-            return Ok(known.account.reply(&request.account));
+            let proof = peer.proof.clone();
+            let write = move |conn: &mut Conn| -> Result<Option<Standing>, ServiceError> {
+                let admitted = identity::admit_anew(conn, &device_id, proof.as_ref())?;
+                admitted.settle(conn, id, &device_id, now)?;
+                computers::touch_inventory(conn, id, &contact)?;
+                if !discovery::take(conn, id, &said, &configured, now)? {
+                    conn.alters_only(&memo, &device_id);
+                }
+                // Queries may ask for times and for other groups.
+                groups::evaluate(conn, id, now)?;
+                Ok(admitted.standing())
+            };
+            let standing = app.store.write(write).await?;
+            return Ok(Answered { reply: known.account.reply(&request.account), standing });
         }
         // Compressed and compared before the write: the one writer has better things to do.
         let deflated = Arc::clone(deflated.get_or_insert_with(|| deflate(&document).into()));
@@ -109,6 +125,7 @@ pub async fn take(
             compared_with: known.and_then(|known| known.sha256),
             configured: app.configured.clone(),
             contact: contact.clone(),
+            proof: peer.proof.clone(),
             now,
         };
         // Another inventory of the same computer may have come in between: then all of it is looked at again.
@@ -211,17 +228,21 @@ struct Taken {
     compared_with: Option<Vec<u8>>,
     configured: SettingsLayer,
     contact: Contact,
+    proof: Option<ProofSeen>,
     now: UnixTime,
 }
 
 impl Taken {
     /// `None` if the stored inventory is not the one that this was compared with.
-    fn write(self, conn: &mut Conn) -> Result<Option<InventoryReply>, StoreError> {
+    fn write(self, conn: &mut Conn) -> Result<Option<Answered<InventoryReply>>, ServiceError> {
         let (request, now) = (&*self.request, self.now);
+        let admitted = identity::admit_anew(conn, &request.device_id, self.proof.as_ref())?;
         let (computer, new) = computers::take_facts(conn, &request.device_id, &request.facts, &self.contact)?;
         if !new && computers::document_sha256(conn, computer)? != self.compared_with {
             return Ok(None);
         }
+        admitted.settle(conn, computer, &request.device_id, now)?;
+        let standing = admitted.standing();
         let stored =
             sections::stored(conn, computer)?.unwrap_or(StoredSections { digests: String::new(), stored_at: now });
         let before = Digests::from_text(&stored.digests);
@@ -265,10 +286,11 @@ impl Taken {
         discovery::take(conn, computer, request, &self.configured, now)?;
         groups::evaluate(conn, computer, now)?;
         if new && merged == 0 {
-            return Ok(Some(InventoryReply::NoAccountUpdate));
+            return Ok(Some(Answered { reply: InventoryReply::NoAccountUpdate, standing }));
         }
         let tag = computers::find(conn, computer)?.map(|computer| computer.tag).unwrap_or_default();
-        Ok(Some(Account::load(conn, computer, &tag)?.reply(&request.account)))
+        let reply = Account::load(conn, computer, &tag)?.reply(&request.account);
+        Ok(Some(Answered { reply, standing }))
     }
 }
 

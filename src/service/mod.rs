@@ -18,6 +18,7 @@ pub mod discovery;
 pub mod duplicates;
 pub mod groups;
 pub mod guesses;
+pub mod identity;
 pub mod inventory;
 pub mod looks;
 pub mod mirrors;
@@ -46,6 +47,7 @@ use crate::disk::published::PublishedTree;
 use crate::model::UnixTime;
 use crate::model::limits::{ArchiveLimits, RequestLimits};
 use crate::model::settings::SettingsLayer;
+use crate::protocol::proof::Standing;
 use crate::store::computers::Contact;
 use crate::store::{Store, StoreError};
 
@@ -88,6 +90,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Its `User-Agent`, as it came.
     pub user_agent: String,
+    /// What its message showed of its key, if it did.
+    pub proof: Option<identity::ProofSeen>,
 }
 
 impl Peer {
@@ -108,10 +112,22 @@ impl Peer {
     }
 }
 
-/// Why an agent's message could not be taken. Agents get a 503 and come back.
+/// What becomes of an agent's message that is taken.
+#[derive(Clone, Debug)]
+pub struct Answered<T> {
+    /// The reply to it.
+    pub reply: T,
+    /// What it is told of its key; nothing if it showed none.
+    pub standing: Option<Standing>,
+}
+
+/// Why an agent's message could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The database failed.
+    /// It is not shown to be the computer's. 403, and nothing changed.
+    #[error(transparent)]
+    Refused(#[from] identity::Refused),
+    /// The database failed. Agents get a 503 and come back.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

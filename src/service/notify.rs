@@ -1,17 +1,22 @@
 //! "My addresses changed": the Windows agent's NOTIFY (ocs-protocol 2.5).
 
-use super::{App, Peer, ServiceError, groups};
+use super::{Answered, App, Peer, ServiceError, groups, identity};
 use crate::protocol::NotifyRequest;
-use crate::store::{StoreError, computers};
+use crate::store::computers;
 
 /// Takes new addresses of a known computer; adapters that are not named keep theirs.
-pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<(), ServiceError> {
+pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<Answered<()>, ServiceError> {
     let contact = peer.contact(app.clock.now());
-    app.store
-        .write(move |conn| -> Result<(), StoreError> {
+    let (device_id, address) = (notify.device_id.clone(), peer.address);
+    let taken = app
+        .store
+        .write(move |conn| -> Result<_, ServiceError> {
+            let proof = peer.proof.as_ref();
             let Some(computer) = computers::find_by_device_id(conn, &notify.device_id)? else {
-                return Ok(());
+                return Ok(Answered { reply: (), standing: identity::unknown(proof) });
             };
+            let admitted = identity::admit(conn, &computer.device_id, computer.agent_key.as_ref(), proof)?;
+            admitted.settle(conn, computer.id, &computer.device_id, contact.at)?;
             computers::touch(conn, computer.id, &contact)?;
             let mut networks = computers::networks(conn, computer.id)?;
             let mut changed = false;
@@ -30,8 +35,9 @@ pub async fn take(app: &App, notify: NotifyRequest, peer: Peer) -> Result<(), Se
                     computers::set_ip_address(conn, computer.id, address)?;
                 }
             }
-            groups::evaluate(conn, computer.id, contact.at)
+            groups::evaluate(conn, computer.id, contact.at)?;
+            Ok(Answered { reply: (), standing: admitted.standing() })
         })
-        .await?;
-    Ok(())
+        .await;
+    identity::told(app, device_id, address, taken).await
 }

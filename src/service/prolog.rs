@@ -7,14 +7,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::{ProofSeen, Refused, Ticket, Worth, worth};
 use super::mirrors::locations;
-use super::{App, Peer, ServiceError, discovery};
+use super::{Answered, App, Peer, ServiceError, discovery, identity};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
 use crate::model::{
-    Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, RegistryQuery, ResultCode, UnixTime,
-    Withheld,
+    AgentKey, Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, RegistryQuery, ResultCode,
+    UnixTime, Withheld,
 };
+use crate::protocol::proof::Standing;
 use crate::protocol::{Decision, DownloadOption, IpDiscover, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
@@ -26,7 +28,13 @@ use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, s
 ///
 /// What decides is read, or kept from the last time; the answer holds if that is still true inside the write, where
 /// nothing changes beside it. Else it is read and decided again, there.
-pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<PrologReply, ServiceError> {
+pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Answered<PrologReply>, ServiceError> {
+    let (device_id, address) = (request.device_id.clone(), peer.address);
+    let answered = check_in(app, request, peer).await;
+    identity::told(app, device_id, address, answered).await
+}
+
+async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answered<PrologReply>, ServiceError> {
     let now = app.clock.now();
     let device_id = request.device_id;
     let (memo, address) = (Arc::clone(app.store.memo()), Some(peer.address));
@@ -44,10 +52,11 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
     if context.computer.is_none() {
-        return Ok(answer.reply);
+        let standing = stranger(&context, peer.proof.as_ref())?;
+        return Ok(Answered { reply: answer.reply, standing });
     }
     let (contact, configured) = (peer.contact(now), app.configured.clone());
-    let write = move |conn: &mut Conn| -> Result<PrologReply, StoreError> {
+    let write = move |conn: &mut Conn| -> Result<Answered<PrologReply>, ServiceError> {
         let (mut stamp, mut context, mut answer, mut is_kept) = (stamp, context, answer, is_kept);
         if memo.is_on() && !memo.holds(&stamp) {
             stamp = memo.stamp(&device_id);
@@ -55,9 +64,19 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
             answer = decide(&context, &moment);
             is_kept = false;
         }
-        let Some(computer) = &context.computer else { return Ok(answer.reply) };
+        let proof = peer.proof.as_ref();
+        let Some(computer) = &context.computer else {
+            let standing = stranger(&context, proof)?;
+            return Ok(Answered { reply: answer.reply, standing });
+        };
+        let mut admitted = identity::admit(conn, &device_id, context.key.as_ref(), proof)?;
+        if admitted.registers() && !memo.is_on() {
+            // Read before the write: another agent may have been faster.
+            admitted = identity::admit_anew(conn, &device_id, proof)?;
+        }
+        admitted.settle(conn, computer.id, &device_id, now)?;
         answer.changes.write(conn, computer, &contact)?;
-        if answer.changes == Changes::default() {
+        if answer.changes == Changes::default() && !admitted.registers() {
             // Time and address of the last contact decide nothing.
             conn.alters_no_answer();
             if !is_kept {
@@ -66,9 +85,20 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
         } else {
             conn.alters_only(&memo, &device_id);
         }
-        Ok(answer.reply)
+        Ok(Answered { reply: answer.reply, standing: admitted.standing() })
     };
-    Ok(app.store.write(write).await?)
+    app.store.write(write).await
+}
+
+/// What a computer is told of its key before its first inventory, with which a key can be taken; and one that was put away,
+/// which has a key already if it had one.
+fn stranger(context: &DeviceContext, proof: Option<&ProofSeen>) -> Result<Option<Standing>, Refused> {
+    let stored = context.key.as_ref().map(|key| key.key.as_str());
+    let ticket = proof.filter(|proof| proof.may_register).map(|_| Ticket::RegistrationKey);
+    Ok(match worth(stored, ticket, proof)? {
+        Worth::Proven => Some(Standing::Proven),
+        Worth::Name | Worth::Registers(_) => identity::unknown(proof),
+    })
 }
 
 /// Everything that decides about a computer, read in one view. Of the database alone: it is kept for the computer's next
@@ -77,6 +107,8 @@ pub async fn answer(app: &App, request: PrologRequest, peer: Peer) -> Result<Pro
 pub struct DeviceContext {
     /// `None` before its first inventory.
     pub computer: Option<Computer>,
+    /// The key of the computer, also of one that was put away.
+    pub key: Option<AgentKey>,
     /// The values in force for it.
     pub settings: Settings,
     /// Its open jobs, oldest first.
@@ -102,12 +134,14 @@ impl DeviceContext {
         let mut global = configured;
         global.0.extend(settings::layer(conn, Scope::Global)?.0);
         // One that was put away is unknown until its next inventory, which it is asked for at once.
-        let found = computers::find_by_device_id(conn, device_id)?.filter(|found| found.archived_at.is_none());
-        let Some(computer) = found else {
+        let found = computers::find_by_device_id(conn, device_id)?;
+        let key = found.as_ref().and_then(|found| found.agent_key.clone());
+        let Some(computer) = found.filter(|found| found.archived_at.is_none()) else {
             let settings = resolve(&global, &[], &SettingsLayer::default());
             let registry = discovery::registry_queries(conn, &settings)?;
             return Ok(Self {
                 computer: None,
+                key,
                 settings,
                 jobs: Vec::new(),
                 registry,
@@ -129,7 +163,7 @@ impl DeviceContext {
             Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
             _ => Nearby::default(),
         };
-        Ok(Self { computer: Some(computer), settings, jobs, registry, surroundings, address, nearby })
+        Ok(Self { computer: Some(computer), key, settings, jobs, registry, surroundings, address, nearby })
     }
 }
 
@@ -343,6 +377,7 @@ mod tests {
             last_contact: NOW,
             last_inventory: Some(NOW),
             archived_at: None,
+            agent_key: None,
         }
     }
 
@@ -384,6 +419,7 @@ mod tests {
     fn known(computer: Option<Computer>, settings: Settings) -> DeviceContext {
         DeviceContext {
             computer,
+            key: None,
             settings,
             jobs: Vec::new(),
             registry: Vec::new(),

@@ -4,35 +4,53 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{App, Peer, ServiceError, groups};
-use crate::model::{Job, JobState, Outcome, UnixTime};
+use super::identity::{self, ProofSeen};
+use super::{Answered, App, Peer, ServiceError, groups};
+use crate::model::{Computer, Job, JobState, Outcome, UnixTime};
 use crate::protocol::DownloadReport;
+use crate::protocol::proof::Standing;
+use crate::store::computers::Contact;
 use crate::store::events::{Event, EventKind};
 use crate::store::{Conn, StoreError, computers, events, installations, jobs};
 
 /// Stores a result, verbatim, and ends its job. Reports that fit nothing are answered like any other: stock agents
 /// would repeat them for ever.
-pub async fn take(app: &App, report: DownloadReport, peer: Peer) -> Result<(), ServiceError> {
+pub async fn take(app: &App, report: DownloadReport, peer: Peer) -> Result<Answered<()>, ServiceError> {
     let now = app.clock.now();
     let contact = peer.contact(now);
     let memo = Arc::clone(app.store.memo());
-    app.store
+    let (device_id, address) = (report.device_id.clone(), peer.address);
+    let stored = app
+        .store
         .write(move |conn| {
             conn.alters_only(&memo, &report.device_id);
-            store(conn, &report, &contact)
+            let standing = store(conn, &report, &contact, peer.proof.as_ref())?;
+            Ok(Answered { reply: (), standing })
         })
-        .await?;
-    Ok(())
+        .await;
+    identity::told(app, device_id, address, stored).await
 }
 
-fn store(conn: &mut Conn, report: &DownloadReport, contact: &computers::Contact) -> Result<(), StoreError> {
+fn store(
+    conn: &mut Conn,
+    report: &DownloadReport,
+    contact: &Contact,
+    proof: Option<&ProofSeen>,
+) -> Result<Option<Standing>, ServiceError> {
+    let Some(computer) = computers::find_by_device_id(conn, &report.device_id)? else {
+        warn!(computer.device_id = %report.device_id, "a report of an unknown computer: dropped");
+        return Ok(identity::unknown(proof));
+    };
+    let admitted = identity::admit(conn, &computer.device_id, computer.agent_key.as_ref(), proof)?;
+    admitted.settle(conn, computer.id, &computer.device_id, contact.at)?;
+    record(conn, &computer, report, contact)?;
+    Ok(admitted.standing())
+}
+
+fn record(conn: &mut Conn, computer: &Computer, report: &DownloadReport, contact: &Contact) -> Result<(), StoreError> {
     let now = contact.at;
     let Some(package) = report.package else {
         warn!(computer.device_id = %report.device_id, "a report names no package: dropped");
-        return Ok(());
-    };
-    let Some(computer) = computers::find_by_device_id(conn, &report.device_id)? else {
-        warn!(computer.device_id = %report.device_id, package.id = %package, "a report of an unknown computer: dropped");
         return Ok(());
     };
     computers::touch(conn, computer.id, contact)?;

@@ -136,6 +136,7 @@ mod tests {
             last_contact: now,
             last_inventory: None,
             archived_at: None,
+            agent_key: None,
         };
         Facts {
             computer,

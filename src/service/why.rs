@@ -353,7 +353,7 @@ impl Facts {
 
     fn agent(&self) -> Peer {
         let address = self.computer.peer_address.parse().unwrap_or(std::net::IpAddr::from([0, 0, 0, 0]));
-        Peer { address, user_agent: self.computer.user_agent.clone() }
+        Peer { address, user_agent: self.computer.user_agent.clone(), proof: None }
     }
 
     fn evidence(&self, conn: &mut Conn) -> Result<Vec<Evidence>, StoreError> {

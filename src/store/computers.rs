@@ -10,7 +10,7 @@ use super::row::{At, limit as rows, rows_of, text, time};
 use super::schema::{computers, inventory_documents, networks, settings};
 use super::settings::COMPUTER;
 use super::{Conn, StoreError};
-use crate::model::{Computer, ComputerId, DeviceId, UnixTime};
+use crate::model::{AgentKey, Computer, ComputerId, DeviceId, UnixTime};
 use crate::protocol::{ComputerFacts, Network};
 
 /// What a contact says of a computer.
@@ -46,6 +46,8 @@ pub(super) struct ComputerRow {
     last_contact: i64,
     last_inventory: Option<i64>,
     archived_at: Option<i64>,
+    agent_key: Option<String>,
+    agent_key_at: Option<i64>,
 }
 
 impl TryFrom<ComputerRow> for Computer {
@@ -72,8 +74,13 @@ impl TryFrom<ComputerRow> for Computer {
             last_contact: UnixTime::from_millis(row.last_contact),
             last_inventory: time(row.last_inventory),
             archived_at: time(row.archived_at),
+            agent_key: agent_key((row.agent_key, row.agent_key_at)),
         })
     }
+}
+
+fn agent_key((key, since): (Option<String>, Option<i64>)) -> Option<AgentKey> {
+    Some(AgentKey { key: key?, since: UnixTime::from_millis(since?) })
 }
 
 /// What an inventory writes; `None` leaves what is there.
@@ -358,6 +365,31 @@ pub fn set_document(conn: &mut Conn, id: ComputerId, sha256: &[u8], deflated: &[
 pub fn document(conn: &mut Conn, id: ComputerId) -> Result<Option<Vec<u8>>, StoreError> {
     let query = inventory_documents::table.find(id.0).select(inventory_documents::document);
     Ok(q!(conn => query.first(conn).optional())?)
+}
+
+/// A computer's number and its key.
+pub fn key_by_device_id(
+    conn: &mut Conn,
+    device_id: &DeviceId,
+) -> Result<Option<(ComputerId, Option<AgentKey>)>, StoreError> {
+    let query = computers::table.filter(computers::device_id.eq(device_id.as_str())).select((
+        computers::id,
+        computers::agent_key,
+        computers::agent_key_at,
+    ));
+    let found: Option<(i64, Option<String>, Option<i64>)> = q!(conn => query.first(conn).optional())?;
+    Ok(found.map(|(id, key, since)| (ComputerId(id), agent_key((key, since)))))
+}
+
+/// Gives a computer a key, or takes it away.
+pub fn set_agent_key(conn: &mut Conn, id: ComputerId, key: Option<&AgentKey>) -> Result<(), StoreError> {
+    q!(conn => diesel::update(computers::table.find(id.0))
+        .set((
+            computers::agent_key.eq(key.map(|key| &key.key)),
+            computers::agent_key_at.eq(key.map(|key| key.since.millis())),
+        ))
+        .execute(conn))?;
+    Ok(())
 }
 
 /// Removes a computer with its jobs, history, adapters, document and settings; its events stay. True if it was there.

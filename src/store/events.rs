@@ -21,10 +21,17 @@ pub enum EventKind {
     Decided,
     /// An administrator took the job back.
     Cancelled,
+    /// The key of a computer was taken or forgotten.
+    Key,
+    /// A message in a computer's name was refused, because nothing proved that it was its own.
+    Refused,
+    /// Two computers that look like one were left two.
+    Apart,
 }
 
 impl EventKind {
-    const ALL: [Self; 4] = [Self::Offered, Self::Reported, Self::Decided, Self::Cancelled];
+    const ALL: [Self; 7] =
+        [Self::Offered, Self::Reported, Self::Decided, Self::Cancelled, Self::Key, Self::Refused, Self::Apart];
 
     /// The word used in the store and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +40,9 @@ impl EventKind {
             Self::Reported => "reported",
             Self::Decided => "decided",
             Self::Cancelled => "cancelled",
+            Self::Key => "key",
+            Self::Refused => "refused",
+            Self::Apart => "apart",
         }
     }
 
@@ -134,6 +144,17 @@ pub fn list(
         })
     };
     found.into_iter().map(event).collect()
+}
+
+/// When something of that kind last happened to a computer. Reads only the computer's events.
+pub fn last_of(conn: &mut Conn, computer: ComputerId, kind: EventKind) -> Result<Option<UnixTime>, StoreError> {
+    let query = events::table
+        .filter(events::computer_id.eq(computer.0))
+        .filter(events::kind.eq(kind.as_str()))
+        .order(events::id.desc())
+        .select(events::at);
+    let last: Option<i64> = q!(conn => query.first(conn).optional())?;
+    Ok(last.map(UnixTime::from_millis))
 }
 
 /// The number of the last event, 0 if there is none.

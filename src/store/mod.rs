@@ -51,6 +51,7 @@ pub mod contents;
 pub mod deployments;
 pub mod discovery;
 pub mod events;
+pub mod expected;
 pub mod fields;
 pub mod figures;
 pub mod groups;

@@ -75,6 +75,8 @@ diesel::table! {
         archived_at -> Nullable<BigInt>,
         contacts -> BigInt,
         contact_gap -> BigInt,
+        agent_key -> Nullable<Text>,
+        agent_key_at -> Nullable<BigInt>,
     }
 }
 
@@ -554,6 +556,15 @@ diesel::table! {
     recovery_codes (user_name, digest) {
         user_name -> Text,
         digest -> Binary,
+    }
+}
+
+diesel::table! {
+    expected_computers (name_key) {
+        name_key -> Text,
+        name -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
     }
 }
 

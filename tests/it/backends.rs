@@ -8,6 +8,7 @@ mod crash;
 pub(crate) mod database;
 mod files;
 mod functions;
+mod identity;
 mod inventory;
 mod migrations;
 mod mirrors;

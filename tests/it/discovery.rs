@@ -43,7 +43,7 @@ fn say_inventory(app: &App, name: &str, net: u8, host: u8, more: &str) {
 
 fn say_prolog(app: &App, name: &str) -> PrologReply {
     let request = PrologRequest { device_id: device(name).parse().expect("a device id") };
-    block_on(prolog::answer(app, request, peer())).expect("answered")
+    block_on(prolog::answer(app, request, peer())).expect("answered").reply
 }
 
 /// Where it is told to look round.

@@ -22,7 +22,7 @@ fn say(test: &TestApp, device_id: &str, content: &str) -> InventoryReply {
     let Ok(Request::Inventory(request)) = Request::parse(document.as_bytes(), &RequestLimits::DEFAULT) else {
         panic!("no inventory: {document}")
     };
-    block_on(inventory::take(&test.app, *request, document.into_bytes(), peer())).expect("taken")
+    block_on(inventory::take(&test.app, *request, document.into_bytes(), peer())).expect("taken").reply
 }
 
 fn find(test: &TestApp, device_id: &str) -> Computer {
@@ -82,7 +82,7 @@ fn active_package(test: &TestApp) -> PackageId {
 
 fn offers(test: &TestApp, device_id: &str) -> Vec<PackageId> {
     let request = PrologRequest { device_id: device_id.parse().expect("a device id") };
-    let reply = block_on(prolog::answer(&test.app, request, peer())).expect("answered");
+    let reply = block_on(prolog::answer(&test.app, request, peer())).expect("answered").reply;
     reply.download.expect("an option").offers.iter().map(|offer| offer.package).collect()
 }
 

@@ -25,12 +25,12 @@ pub(crate) fn say_inventory(test: &TestApp, device_id: &str, os: &str, history: 
         sections: Vec::new(),
     };
     let document = format!("<REQUEST>{history:?}{os}</REQUEST>").into_bytes();
-    block_on(inventory::take(&test.app, request, document, peer())).expect("taken")
+    block_on(inventory::take(&test.app, request, document, peer())).expect("taken").reply
 }
 
 pub(crate) fn say_prolog(test: &TestApp, device_id: &str) -> PrologReply {
     let request = PrologRequest { device_id: device_id.parse().expect("a device id") };
-    block_on(prolog::answer(&test.app, request, peer())).expect("answered")
+    block_on(prolog::answer(&test.app, request, peer())).expect("answered").reply
 }
 
 pub(crate) fn say_result(test: &TestApp, device_id: &str, package: PackageId, code: &str) {

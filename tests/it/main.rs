@@ -20,6 +20,7 @@ mod fleet;
 mod floors;
 mod groups;
 mod http;
+mod identity;
 mod inventory;
 mod jobs;
 mod linear;

@@ -1,3 +1,4 @@
+DROP TABLE expected_computers;
 DROP TABLE recovery_codes;
 DROP TABLE webhook_deliveries;
 DROP TABLE webhook_progress;

@@ -74,7 +74,10 @@ CREATE TABLE computers (
     last_inventory BIGINT,
     archived_at BIGINT,
     contacts BIGINT NOT NULL DEFAULT 0,
-    contact_gap BIGINT NOT NULL DEFAULT 0
+    contact_gap BIGINT NOT NULL DEFAULT 0,
+    agent_key TEXT,
+    agent_key_at BIGINT,
+    CHECK ((agent_key IS NULL) = (agent_key_at IS NULL))
 );
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -286,7 +289,9 @@ FOR EACH STATEMENT EXECUTE FUNCTION count_jobs();
 CREATE TABLE events (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at BIGINT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('offered', 'reported', 'decided', 'cancelled')),
+    kind TEXT NOT NULL CHECK (
+        kind IN ('offered', 'reported', 'decided', 'cancelled', 'key', 'refused', 'apart')
+    ),
     computer_id BIGINT,
     device_id TEXT NOT NULL,
     package_id BIGINT,
@@ -630,4 +635,12 @@ CREATE TABLE recovery_codes (
     user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
     digest BYTEA NOT NULL CHECK (length(digest) = 32),
     PRIMARY KEY (user_name, digest)
+);
+
+-- Names whose first agent with a key may register by its name alone, once.
+CREATE TABLE expected_computers (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL
 );

@@ -74,7 +74,10 @@ CREATE TABLE computers (
     last_inventory INTEGER,
     archived_at INTEGER,
     contacts INTEGER NOT NULL DEFAULT 0,
-    contact_gap INTEGER NOT NULL DEFAULT 0
+    contact_gap INTEGER NOT NULL DEFAULT 0,
+    agent_key TEXT,
+    agent_key_at INTEGER,
+    CHECK ((agent_key IS NULL) = (agent_key_at IS NULL))
 ) STRICT;
 
 CREATE INDEX computers_by_name ON computers (name_key, id);
@@ -279,7 +282,9 @@ END;
 CREATE TABLE events (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     at INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('offered', 'reported', 'decided', 'cancelled')),
+    kind TEXT NOT NULL CHECK (
+        kind IN ('offered', 'reported', 'decided', 'cancelled', 'key', 'refused', 'apart')
+    ),
     computer_id INTEGER,
     device_id TEXT NOT NULL,
     package_id INTEGER,
@@ -623,4 +628,12 @@ CREATE TABLE recovery_codes (
     user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
     digest BLOB NOT NULL CHECK (length(digest) = 32),
     PRIMARY KEY (user_name, digest)
+) STRICT, WITHOUT ROWID;
+
+-- Names whose first agent with a key may register by its name alone, once.
+CREATE TABLE expected_computers (
+    name_key TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -27,6 +27,7 @@ fn facts() -> Facts {
             last_contact: Age { count: 2, unit: Unit::Day }.before(NOW),
             last_inventory: None,
             archived_at: None,
+            agent_key: None,
         },
         macs: vec!["00:11:22:33:44:55".to_owned(), "66:77:88:99:AA:BB".to_owned()],
         packages: BTreeSet::from([1_795_000_000]),

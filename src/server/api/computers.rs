@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::console::computers::{place_text, read_place};
 use super::super::visit::{Visit, blocking};
+use super::identity::IdentityView;
 use super::operation::{Asked, Nothing, Operation, Page, limit, operation};
 use super::problem::refused;
 use crate::clock::utc_text;
@@ -219,11 +220,14 @@ pub(super) struct ComputerView {
     /// When it was put away.
     #[serde(skip_serializing_if = "Option::is_none")]
     archived_at: Option<String>,
+    /// How sure it is that messages are its own.
+    identity: IdentityView,
 }
 
 impl From<Computer> for ComputerView {
     fn from(computer: Computer) -> Self {
         Self {
+            identity: (&computer).into(),
             device_id: computer.device_id.to_string(),
             name: computer.name,
             os: computer.os_name,

@@ -18,6 +18,7 @@ mod audit;
 mod computers;
 mod deployments;
 mod groups;
+mod identity;
 mod mirrors;
 mod networks;
 mod openapi;
@@ -47,6 +48,7 @@ pub(super) fn operations() -> Vec<Operation> {
     [
         audit::operations(),
         computers::operations(),
+        identity::operations(),
         deployments::operations(),
         groups::operations(),
         mirrors::operations(),

@@ -81,6 +81,7 @@ fn meaning(tag: &str) -> &'static str {
         "builds" | "package-builds" => "Building packages in the background.",
         "computers" => "Computers, their inventories, and what became of packages there.",
         "deployments" => "Packages for computers, and how far they are.",
+        "expected-computers" => "Names whose first agent with a key may register it.",
         "fields" => "The administrators' own fields of computers.",
         "groups" => "Groups, by hand or by a query.",
         "jobs" => "One package on one computer.",

@@ -50,6 +50,7 @@ pub(super) fn pages() -> Vec<Page> {
         post("/computers/{device_id}/notes", Right::EditComputers, add_note),
         post("/computers/{device_id}/notes/delete", Right::EditComputers, remove_note),
         post("/computers/{device_id}/settings", Right::EditSettings, set_setting),
+        post("/computers/{device_id}/forget-key", Right::RemoveComputers, forget_key),
         post("/computers/{device_id}/merge", Right::RemoveComputers, merge),
         post("/computers/{device_id}/unmerge", Right::RemoveComputers, unmerge),
         post("/computers/{device_id}/archive", Right::RemoveComputers, archive),
@@ -436,6 +437,7 @@ fn steps(why: &Why, said: &[Event], now: UnixTime) -> Vec<Step> {
                 EventKind::Reported => ("failed", "failed", "The agent reported"),
                 EventKind::Decided => ("already-installed", "already-installed", "Decided by the server"),
                 EventKind::Cancelled => ("cancelled", "cancelled", "Cancelled"),
+                EventKind::Key | EventKind::Refused | EventKind::Apart => ("info", "info", "Identity"),
             };
             Step { at: event.at, tone, icon, title: title.to_owned(), text: event.text.clone(), todo: false }
         })
@@ -616,6 +618,13 @@ fn restore(call: &Call) -> Result<View, Refusal> {
             Undo::new(format!("{}/archive", address(&computer))),
         ),
         Err(refusal) => identity_again(call, refusal),
+    }
+}
+
+fn forget_key(call: &Call) -> Result<View, Refusal> {
+    match call.desk().forget_key(device_id(call)) {
+        Ok(computer) => View::done(address(&computer), format!("The key of {} was forgotten.", name_of(&computer))),
+        Err(refusal) => overview_again(call, refusal),
     }
 }
 

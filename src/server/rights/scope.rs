@@ -53,7 +53,11 @@ impl House {
             discovered: Vec::new(),
             sections: Vec::new(),
         };
-        let peer = Peer { address: [127, 0, 0, 1].into(), user_agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned() };
+        let peer = Peer {
+            address: [127, 0, 0, 1].into(),
+            user_agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(),
+            proof: None,
+        };
         inventory::take(&self.app, request, number.to_string().into_bytes(), peer).await.expect("a computer");
         account::set_tag(&self.app, &device_id, Some("lab")).expect("a tag");
         let (package, other) = (self.package(&format!("lab-zq{number}")), self.package(&format!("lab-zq{number}b")));

@@ -21,7 +21,7 @@ use crate::model::settings::SettingKey;
 use crate::model::{Computer, ComputerId, DeviceId, Job, JobId, PackageId, UnixTime};
 use crate::protocol::SoftwareTitle;
 use crate::protocol::xml::{self, Element};
-use crate::store::events::Event;
+use crate::store::events::{Event, EventKind};
 use crate::store::fields::Field;
 use crate::store::groups::Reason;
 use crate::store::installations::Via;
@@ -128,6 +128,8 @@ pub struct Overview {
     pub adapters: Vec<(String, String)>,
     /// Merges that it had a part in, with the other computer.
     pub merges: Vec<(Merge, Option<Computer>)>,
+    /// When a message in its name was last refused, as far as that was told.
+    pub refused: Option<UnixTime>,
 }
 
 /// A section of the inventory as a table.
@@ -584,6 +586,7 @@ fn overview(conn: &mut Conn, computer: Computer) -> Result<Overview, StoreError>
         notes: notes::of_computer(conn, id, MOST_NOTES)?,
         adapters: adapters.into_iter().map(|adapter| (adapter.ip_address, adapter.mac)).collect(),
         merges: with,
+        refused: events::last_of(conn, id, EventKind::Refused)?,
         computer,
     })
 }

@@ -17,6 +17,7 @@ pub mod computers;
 pub mod deployments;
 pub mod groups;
 pub mod home;
+pub mod identity;
 pub mod mirrors;
 pub mod networks;
 pub mod packages;

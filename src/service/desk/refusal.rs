@@ -10,6 +10,7 @@ use super::super::deployments::DeploymentError;
 use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
 use super::super::groups::GroupError;
+use super::super::identity::IdentityError;
 use super::super::mirrors::MirrorError;
 use super::super::publish::PublishError;
 use super::super::query::AskError;
@@ -150,6 +151,13 @@ refusals! {
         DuplicateError::Same(_) => Kind::Invalid,
         DuplicateError::Damaged(_) | DuplicateError::Store(_) => Kind::Failed,
         _ => Kind::Conflict,
+    };
+    IdentityError => |error| match error {
+        IdentityError::Named(error) => assign(error),
+        IdentityError::NotAName(_) => Kind::Invalid,
+        IdentityError::NotExpected(_) => Kind::NotFound,
+        IdentityError::NoKey(_) => Kind::Conflict,
+        IdentityError::Store(_) => Kind::Failed,
     };
     GroupError => group;
     SettingError => |error| match error {

@@ -57,7 +57,7 @@ fn device_id(name: &str) -> dripfeed::model::DeviceId {
 }
 
 fn contact(app: &App, name: &str) -> PrologReply {
-    block_on(prolog::answer(app, PrologRequest { device_id: device_id(name) }, peer())).expect("answered")
+    block_on(prolog::answer(app, PrologRequest { device_id: device_id(name) }, peer())).expect("answered").reply
 }
 
 fn offers(app: &App, name: &str) -> Vec<String> {

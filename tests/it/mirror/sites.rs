@@ -26,7 +26,7 @@ fn location(text: &str) -> Location {
 pub(super) fn told(test: &TestApp, address: &str) -> Vec<String> {
     let request = PrologRequest { device_id: WS.parse().expect("a device id") };
     let peer = Peer { address: address.parse().expect("an address"), ..peer() };
-    let reply = block_on(prolog::answer(&test.app, request, peer)).expect("answered");
+    let reply = block_on(prolog::answer(&test.app, request, peer)).expect("answered").reply;
     reply.download.expect("an option").offers.iter().map(|offer| offer.fragment_location.to_string()).collect()
 }
 

@@ -159,7 +159,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 
 /// A stock Unix agent on this machine.
 pub(crate) fn peer() -> Peer {
-    Peer { address: [127, 0, 0, 1].into(), user_agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned() }
+    Peer { address: [127, 0, 0, 1].into(), user_agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(), proof: None }
 }
 
 /// Runs a future to its end.
