@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 return Err("no inventory".into());
             };
             let parsed = begun.elapsed();
-            let peer = Peer { address: [192, 0, 2, 7].into(), user_agent: "bench".to_owned() };
+            let peer = Peer { address: [192, 0, 2, 7].into(), user_agent: "bench".to_owned(), proof: None };
             runtime.block_on(inventory::take(&app, *request, text.into_bytes(), peer))?;
             took.push((begun.elapsed(), parsed));
         }

@@ -1,8 +1,8 @@
 //! Identity by key (decision 720), through a real server: who may register, who is believed, and who is refused.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use dripfeed::clock::Clock;
 use dripfeed::protocol::envelope::{Container, seal};
 use ring::digest::{SHA256, digest};
 use ring::hmac::{HMAC_SHA256, Key};
@@ -42,8 +42,7 @@ impl Agent {
 
     /// The header for a body, as decision 720 writes it.
     fn proof(&self, body: &[u8]) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
-        let at = i64::try_from(now).expect("a time") + self.off;
+        let at = Clock::System.now().millis() + self.off;
         let body = hex(digest(&SHA256, body).as_ref());
         let message = format!("dripfeed-proof 1\n{}\n{at}\n{body}\n", self.device_id);
         let signature = hex(self.pair.sign(message.as_bytes()).as_ref());
@@ -233,8 +232,7 @@ fn what_was_signed_at_another_time_is_refused_with_the_servers_time() {
         let answer = post(&served, &body, Some(&agent.proof(&body)));
         assert_eq!((answer.status, header(&answer, "dripfeed-identity").as_deref()), (403, Some("clock")));
         let time: i64 = header(&answer, "dripfeed-time").expect("the time").parse().expect("milliseconds");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
-        assert!(i64::try_from(now).expect("a time").abs_diff(time) < 300_000, "{time}");
+        assert!(Clock::System.now().millis().abs_diff(time) < 300_000, "{time}");
     }
     assert_eq!(site.json("computer list"), serde_json::json!([]), "nothing was taken");
     let agent = Agent { off: 4 * MINUTE, ..Agent::knowing(WS, 1, SECRET) };

@@ -106,7 +106,7 @@ const TABLE: &[&str] = &[
     "computer show A --changes",
     "computer merge A A",
     "computer unmerge A",
-    "computer expect name-A name-B",
+    "computer expect name-A",
     "computer expected",
     "computer unexpect name-A",
     "computer unexpect nobody",
