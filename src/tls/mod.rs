@@ -2,6 +2,8 @@
 
 #[cfg(feature = "fetch")]
 pub mod client;
+#[cfg(feature = "fetch")]
+pub mod registration;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "fetch")]
