@@ -147,9 +147,9 @@ struct Options {
     /// Its password; the environment hides it from other users, an argument does not.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_PASSWORD", hide_env_values = true)]
     password: Option<String>,
-    /// A file whose only line is the registration key: with it this computer may register its own key at a dripfeed server
-    /// [DRIPFEED_AGENT_REGISTRATION_KEY holds the key itself].
     #[arg(
+        help = "A file whose only line is the server's registration key; DRIPFEED_AGENT_REGISTRATION_KEY holds the key \
+                itself",
         long,
         global = true,
         env = "DRIPFEED_AGENT_REGISTRATION_KEY_FILE",
