@@ -302,7 +302,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(windows)]
 fn as_service(verb: service::Verb, options: Options) -> ExitCode {
     let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
-    let has_password = options.password.is_some() || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'));
+    let has_password = options.password.is_some()
+        || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'))
+        || RegistrationSource::of_this_process().is_some();
     let setup = service::Setup { arguments: options.arguments(&data_dir), has_password, data_dir };
     if verb != service::Verb::Run {
         start_log(&options, false);
