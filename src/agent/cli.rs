@@ -27,7 +27,8 @@ use super::{
 use super::{MILESTONE, event_log, log_file::LogFile, service};
 use crate::clock::Clock;
 use crate::config::agent::{
-    AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, ServiceManager, default_data_dir,
+    AgentConfig, AgentConfigError, AgentOpts, EnvironmentProxies, Hidden, RegistrationSource, ServiceManager,
+    default_data_dir,
 };
 
 /// Checks in with an OCS Inventory NG or dripfeed server, and carries out the packages that it names.
@@ -146,6 +147,16 @@ struct Options {
     /// Its password; the environment hides it from other users, an argument does not.
     #[arg(long, global = true, env = "DRIPFEED_AGENT_PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    #[arg(
+        help = "A file whose only line is the server's registration key; DRIPFEED_AGENT_REGISTRATION_KEY holds the key \
+                itself",
+        long,
+        global = true,
+        env = "DRIPFEED_AGENT_REGISTRATION_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    registration_key_file: Option<PathBuf>,
     /// Check no certificate: whoever stands in between can then run commands here. For tests only.
     #[arg(long, global = true)]
     no_verify: bool,
@@ -210,6 +221,11 @@ impl Options {
             environment: EnvironmentProxies::of_this_process(),
             user: self.user.clone(),
             password: self.password.clone().map(Hidden),
+            registration_key: match &self.registration_key_file {
+                Some(_) => None,
+                None => RegistrationSource::of_this_process(),
+            },
+            registration_key_file: self.registration_key_file.clone(),
             verify: self.no_verify.then_some(false),
             ..AgentOpts::default()
         };
@@ -235,7 +251,12 @@ impl Options {
             ("--bandwidth", &self.bandwidth),
             ("--user", &self.user),
         ];
-        let paths = [("--ca", &self.ca), ("--data-dir", &Some(data_dir.to_owned())), ("--config", &self.config)];
+        let paths = [
+            ("--ca", &self.ca),
+            ("--data-dir", &Some(data_dir.to_owned())),
+            ("--config", &self.config),
+            ("--registration-key-file", &self.registration_key_file),
+        ];
         let texts = texts.into_iter().filter_map(|(name, value)| Some((name, OsString::from(value.clone()?))));
         // The service starts elsewhere.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).into_os_string();
@@ -281,7 +302,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 #[cfg(windows)]
 fn as_service(verb: service::Verb, options: Options) -> ExitCode {
     let data_dir = options.data_dir.clone().unwrap_or_else(default_data_dir);
-    let has_password = options.password.is_some() || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'));
+    let has_password = options.password.is_some()
+        || options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@'))
+        || RegistrationSource::of_this_process().is_some();
     let setup = service::Setup { arguments: options.arguments(&data_dir), has_password, data_dir };
     if verb != service::Verb::Run {
         start_log(&options, false);

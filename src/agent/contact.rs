@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::identity::{self, Identity, IdentityError};
 use super::inventory;
 use super::machine::Machine;
+use super::proof::{Prover, Regard};
 use super::workdir::{WorkDir, WorkDirError};
 use crate::disk;
 use crate::engine::Event;
-use crate::fetch::{Client, FetchError, Url};
+use crate::fetch::{Client, FetchError, Judged, Url};
 use crate::model::limits::ReplyLimits;
 use crate::model::settings::DownloadSettings;
 use crate::model::{DeviceId, PackageId, ResultCode, UnixTime};
 use crate::protocol::envelope::{self, Container, EnvelopeError};
+use crate::protocol::proof::Standing;
 use crate::protocol::{
     Decision, DownloadOption, DownloadReport, InventoryReply, Offer, PrologReply, PrologRequest, ReplyError,
 };
@@ -52,6 +54,23 @@ pub enum ContactError {
         /// Why.
         source: ReplyError,
     },
+    /// The computer has another key there: somebody else speaks in its name, or its state was lost.
+    #[error(
+        "{server} refuses this computer: {device_id} has another key there; if it was installed anew, ask the server's \
+         administrator for `dripfeed computer forget-key`"
+    )]
+    Refused {
+        /// Who refused.
+        server: String,
+        /// The name that has a key already.
+        device_id: DeviceId,
+    },
+    /// It refuses even what was signed at its own time.
+    #[error("{server} finds this computer's clock wrong, and its own time as well: set the clocks of both right")]
+    Clock {
+        /// Who refused.
+        server: String,
+    },
     /// What it said could not be kept.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
@@ -80,6 +99,10 @@ pub(crate) struct Link<'a> {
     pub(crate) work: &'a WorkDir,
     /// Local time, for schedules.
     pub(crate) zone: &'a TimeZone,
+    /// Shows whose messages they are.
+    pub(crate) prover: &'a Prover,
+    /// The clock, and chance.
+    pub(crate) machine: &'a dyn Machine,
 }
 
 impl Link<'_> {
@@ -90,11 +113,10 @@ impl Link<'_> {
         tag: Option<&str>,
         now: UnixTime,
         contacts: &mut Contacts,
-        machine: &dyn Machine,
     ) -> Result<Contacted, ContactError> {
         let reply = self.prolog(&identity.device_id)?;
         let hours = reply.prolog_freq.filter(|hours| *hours > 0).map(|hours| hours.min(MAX_PROLOG_FREQ));
-        contacts.succeeded(now, hours, identity.prolog_freq, machine);
+        contacts.succeeded(now, hours, identity.prolog_freq, self.machine);
         contacts.inventory_on_startup = reply.inventory_on_startup.unwrap_or(contacts.inventory_on_startup);
         if let Some(hours) = hours {
             identity.keep_prolog_freq(hours)?;
@@ -109,7 +131,7 @@ impl Link<'_> {
 
     fn prolog(&self, device_id: &DeviceId) -> Result<PrologReply, ContactError> {
         let request = PrologRequest { device_id: device_id.clone() };
-        let document = self.ask(&request.to_xml())?;
+        let document = self.ask(device_id, &request.to_xml())?;
         PrologReply::parse(&document).map_err(|source| ContactError::Reply { server: self.server.to_string(), source })
     }
 
@@ -155,7 +177,7 @@ impl Link<'_> {
         let account = identity::account_with_tag(identity::read_account(self.work.state())?, tag);
         let mut document = inventory::collect(device_id, &account, &self.work.history()?);
         let accepted = inventory::Accepted::mark(&mut document, self.work.state());
-        let reply = self.ask(&document.to_xml())?;
+        let reply = self.ask(device_id, &document.to_xml())?;
         let reply = InventoryReply::parse(&reply)
             .map_err(|source| ContactError::Reply { server: self.server.to_string(), source })?;
         match reply {
@@ -171,24 +193,58 @@ impl Link<'_> {
     }
 
     /// Tells what became of a package. `Ok` is an HTTP 200, and means that the server has it for good.
-    pub(crate) fn report(&self, device_id: &DeviceId, package: PackageId, code: &ResultCode) -> Result<(), FetchError> {
+    pub(crate) fn report(
+        &self,
+        device_id: &DeviceId,
+        package: PackageId,
+        code: &ResultCode,
+    ) -> Result<(), ContactError> {
         let report = DownloadReport { device_id: device_id.clone(), package: Some(package), code: code.clone() };
         let body = envelope::seal(Container::Zlib, &report.to_xml());
         disk::checkpoint("agent.report.sending");
-        self.client.post(self.server, CONTENT_TYPE, &body, ReplyLimits::DEFAULT.reply)?;
+        self.send(device_id, &body)?;
         disk::checkpoint("agent.report.sent");
         Ok(())
     }
 
-    fn ask(&self, xml: &str) -> Result<Vec<u8>, ContactError> {
+    fn ask(&self, device_id: &DeviceId, xml: &str) -> Result<Vec<u8>, ContactError> {
         let body = envelope::seal(Container::Zlib, xml);
-        let limit = ReplyLimits::DEFAULT.reply;
         disk::checkpoint("agent.message.sending");
-        let reply = self.client.post(self.server, CONTENT_TYPE, &body, limit)?;
+        let reply = self.send(device_id, &body)?;
         disk::checkpoint("agent.message.answered");
-        let (_, document) = envelope::open(&reply, limit)
+        let (_, document) = envelope::open(&reply, ReplyLimits::DEFAULT.reply)
             .map_err(|source| ContactError::Envelope { server: self.server.to_string(), source })?;
         Ok(document)
+    }
+
+    /// Sends a message in this computer's name, with the proof of that. Where the server finds the clock wrong it is said
+    /// once more, at the server's time.
+    fn send(&self, device_id: &DeviceId, body: &[u8]) -> Result<Vec<u8>, ContactError> {
+        let mut answer = self.say(device_id, body)?;
+        if answer.standing == Some(Standing::Clock)
+            && let Some(time) = answer.time
+        {
+            self.prover.go_by(time, self.machine.now());
+            answer = self.say(device_id, body)?;
+        }
+        let server = || self.server.to_string();
+        match answer.standing {
+            Some(Standing::Refused) => {
+                self.prover.heard(Regard::Refused, device_id, self.machine.now());
+                Err(ContactError::Refused { server: server(), device_id: device_id.clone() })
+            }
+            Some(Standing::Clock) => Err(ContactError::Clock { server: server() }),
+            standing => {
+                let body = answer.body?;
+                self.prover.heard(Regard::of_taken(standing), device_id, self.machine.now());
+                Ok(body)
+            }
+        }
+    }
+
+    fn say(&self, device_id: &DeviceId, body: &[u8]) -> Result<Judged, FetchError> {
+        let proof = self.prover.prove(device_id, body, self.machine.now());
+        self.client.post_proven(self.server, CONTENT_TYPE, &proof, body, ReplyLimits::DEFAULT.reply)
     }
 }
 
@@ -269,6 +325,13 @@ impl Contacts {
         let span = doubled.min(self.frequency());
         self.last_error = Some(error.to_owned());
         self.next_contact = Some(now.plus(span / 2 + machine.random(span / 2)).seconds());
+    }
+
+    /// The server would not have this computer: only its administrator can change that, so there is no hurry.
+    pub(crate) fn refused(&mut self, now: UnixTime, error: &str) {
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(error.to_owned());
+        self.next_contact = Some(now.plus(self.frequency()).seconds());
     }
 }
 

@@ -16,15 +16,18 @@ use super::contact::{ContactError, Contacts, Link};
 use super::identity::{Identity, IdentityError};
 use super::machine::{Machine, Stop};
 use super::progress::Progress;
+use super::proof::Prover;
 use super::sources::Sources;
 use super::vigil::Vigil;
 use super::workdir::{WorkDir, WorkDirError};
 use super::{MILESTONE, USER_AGENT, contact};
-use crate::config::agent::AgentConfig;
+use crate::config::agent::{AgentConfig, AgentConfigError, Hidden, RegistrationSource};
 use crate::disk;
 use crate::engine::{Action, Engine, Event};
 use crate::fetch::{BasicAuth, Bucket, Client, ClientOptions, FetchError, InvalidUrl, Proxies, Secret, Url};
 use crate::model::{PackageId, ResultCode, UnixTime};
+use crate::tls::registration::RegistrationKey;
+use crate::tls::signing::SigningError;
 
 /// A request may take that long; behind a ceiling a fragment has a day.
 const REQUEST_DEADLINE: Duration = Duration::from_hours(1);
@@ -46,6 +49,12 @@ pub enum AgentError {
     /// There is no way to say who we are.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// There is no way to show it.
+    #[error(transparent)]
+    Key(#[from] SigningError),
+    /// The registration key.
+    #[error(transparent)]
+    Config(#[from] AgentConfigError),
     /// CA file, proxy.
     #[error(transparent)]
     Client(#[from] FetchError),
@@ -69,6 +78,12 @@ pub enum Ended {
     Reload,
 }
 
+/// Whose messages they are: the computer's name, and the key that shows it.
+struct Who {
+    identity: Identity,
+    prover: Prover,
+}
+
 /// The agent of one server.
 pub struct Agent<'a> {
     config: &'a AgentConfig,
@@ -77,6 +92,7 @@ pub struct Agent<'a> {
     work: WorkDir,
     client: Client,
     server: Url,
+    registration_key: Option<Hidden>,
     zone: TimeZone,
     progress: Progress,
     vigil: Vigil,
@@ -91,7 +107,7 @@ pub struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// Reads the CA file; touches neither disk nor network otherwise.
+    /// Reads the CA file and the registration key; touches neither disk nor network otherwise.
     pub fn new(config: &'a AgentConfig, machine: &'a dyn Machine, stop: Stop) -> Result<Self, AgentError> {
         let server: Url = config.server.parse()?;
         let basic_auth = config.credentials.as_ref().map(|(user, password)| BasicAuth {
@@ -122,6 +138,7 @@ impl<'a> Agent<'a> {
             work: WorkDir::at(&config.state_dir),
             client,
             server,
+            registration_key: config.registration_key.as_ref().map(RegistrationSource::read).transpose()?,
             zone: TimeZone::system(),
             progress: Progress::none(),
             vigil: Vigil::default(),
@@ -156,12 +173,12 @@ impl<'a> Agent<'a> {
 
     /// One check-in and everything that follows, until nothing is left, but not past the next contact.
     pub fn once(&self) -> Result<Ended, AgentError> {
-        let (_lock, mut identity, mut contacts) = self.begin()?;
-        self.deliver_kept(&identity)?;
-        let contacted = self.contact(&mut identity, &mut contacts)?;
+        let (_lock, mut who, mut contacts) = self.begin()?;
+        self.deliver_kept(&who)?;
+        let contacted = self.contact(&mut who, &mut contacts)?;
         let due = contacts.due(self.now());
         let mut engine = self.engine()?;
-        let ended = self.drive(&mut engine, &identity, due, true)?;
+        let ended = self.drive(&mut engine, &who, due, true)?;
         self.progress.finish();
         contacted.inventory?;
         Ok(ended)
@@ -169,7 +186,7 @@ impl<'a> Agent<'a> {
 
     /// For ever: contacts as often as the server says, the engine in between.
     pub fn run(&self) -> Result<Ended, AgentError> {
-        let (_lock, mut identity, mut contacts) = self.begin()?;
+        let (_lock, mut who, mut contacts) = self.begin()?;
         let mut due = contacts.due_at_start(self.now());
         if self.is_fresh && contacts.last_contact.is_some() {
             // A site that is switched on together must not fall upon the server together.
@@ -177,14 +194,14 @@ impl<'a> Agent<'a> {
             due = due.max(latest);
         }
         let mut engine = self.engine()?;
-        self.vigil.ready(&format!("{} of {}", identity.device_id, self.server));
+        self.vigil.ready(&format!("{} of {}", who.identity.device_id, self.server));
         loop {
-            match self.drive(&mut engine, &identity, due, false)? {
+            match self.drive(&mut engine, &who, due, false)? {
                 Ended::UntilNextContact => {}
                 ended => return Ok(ended),
             }
             // A contact that fails is told where it fails; there will be another.
-            if let Ok(contacted) = self.contact(&mut identity, &mut contacts) {
+            if let Ok(contacted) = self.contact(&mut who, &mut contacts) {
                 for event in contacted.events {
                     engine.handle_event(self.now(), event);
                 }
@@ -193,7 +210,7 @@ impl<'a> Agent<'a> {
         }
     }
 
-    fn begin(&self) -> Result<(disk::lock::LockFile, Identity, Contacts), AgentError> {
+    fn begin(&self) -> Result<(disk::lock::LockFile, Who, Contacts), AgentError> {
         self.work.create()?;
         let lock = self.work.lock()?;
         self.work.sweep()?;
@@ -201,7 +218,9 @@ impl<'a> Agent<'a> {
         let back = i64::try_from(self.machine.random(NAME_SPREAD).as_secs()).unwrap_or(0);
         let born = UnixTime::from_seconds(now.seconds().saturating_sub(back));
         let identity = Identity::load(self.work.state(), &self.machine.host_name(), born)?;
-        Ok((lock, identity, Contacts::read(self.work.state())))
+        let prover =
+            Prover::begin(self.work.state(), self.registration_key.as_ref().map(|key| RegistrationKey::new(&key.0)))?;
+        Ok((lock, Who { identity, prover }, Contacts::read(self.work.state())))
     }
 
     fn engine(&self) -> Result<Engine, AgentError> {
@@ -213,14 +232,22 @@ impl<'a> Agent<'a> {
         Ok(Engine::new(self.work.settings(), seeds, now))
     }
 
-    fn link(&self) -> Link<'_> {
-        Link { client: &self.client, server: &self.server, work: &self.work, zone: &self.zone }
+    fn link<'b>(&'b self, prover: &'b Prover) -> Link<'b> {
+        Link {
+            client: &self.client,
+            server: &self.server,
+            work: &self.work,
+            zone: &self.zone,
+            prover,
+            machine: self.machine,
+        }
     }
 
-    fn contact(&self, identity: &mut Identity, contacts: &mut Contacts) -> Result<contact::Contacted, AgentError> {
+    fn contact(&self, who: &mut Who, contacts: &mut Contacts) -> Result<contact::Contacted, AgentError> {
         self.vigil.allow(deadline(self.config).saturating_mul(2).saturating_add(STEP));
         let now = self.now();
-        let result = self.link().contact(identity, self.config.tag.as_deref(), now, contacts, self.machine);
+        let link = self.link(&who.prover);
+        let result = link.contact(&mut who.identity, self.config.tag.as_deref(), now, contacts);
         match &result {
             Ok(contacted) => {
                 tracing::info!(server = %self.server, "contact with {}", self.server);
@@ -230,7 +257,10 @@ impl<'a> Agent<'a> {
             }
             Err(error) => {
                 tracing::warn!(server = %self.server, "no contact with {}: {}", self.server, chain(error));
-                contacts.failed(now, &chain(error), self.machine);
+                match error {
+                    ContactError::Refused { .. } => contacts.refused(now, &chain(error)),
+                    _ => contacts.failed(now, &chain(error), self.machine),
+                }
             }
         }
         contacts.keep(self.work.state());
@@ -238,13 +268,13 @@ impl<'a> Agent<'a> {
     }
 
     /// Results first: the server shall not offer again what it only has not heard of.
-    fn deliver_kept(&self, identity: &Identity) -> Result<(), AgentError> {
+    fn deliver_kept(&self, who: &Who) -> Result<(), AgentError> {
         for package in self.work.packages()? {
             let directory = self.work.package(package);
             let Some(code) = directory.result() else { continue };
             // A crash may have come between the result and the history, and after the report nobody asks again.
             directory.keep(&code, self.now())?;
-            match self.report(identity, package)? {
+            match self.report(who, package)? {
                 Event::ReportTaken(_) => self.forget(package),
                 // The server is in trouble: the contact will say so.
                 _ => break,
@@ -254,7 +284,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Does what the engine asks for, until the next contact is due or somebody stops it; once: or nothing is left.
-    fn drive(&self, engine: &mut Engine, identity: &Identity, due: UnixTime, once: bool) -> Result<Ended, AgentError> {
+    fn drive(&self, engine: &mut Engine, who: &Who, due: UnixTime, once: bool) -> Result<Ended, AgentError> {
         loop {
             if self.stop.is_asked() {
                 return Ok(Ended::Stopped);
@@ -268,7 +298,7 @@ impl<'a> Agent<'a> {
             }
             engine.handle_timeout(now);
             if let Some(action) = engine.poll_action() {
-                let event = self.perform(action, identity)?;
+                let event = self.perform(action, who)?;
                 self.progress.happened(&event);
                 engine.handle_event(self.now(), event);
                 continue;
@@ -311,7 +341,7 @@ impl<'a> Agent<'a> {
         self.vigil.allow(deadline(self.config).max(commands).saturating_add(STEP));
     }
 
-    fn perform(&self, action: Action, identity: &Identity) -> Result<Event, AgentError> {
+    fn perform(&self, action: Action, who: &Who) -> Result<Event, AgentError> {
         self.allow_a_step();
         match action {
             Action::FetchInfo(package) => self.fetch_info(package),
@@ -322,7 +352,7 @@ impl<'a> Agent<'a> {
                 self.work.package(package).keep(&code, self.now())?;
                 Ok(Event::ResultKept(package))
             }
-            Action::Report { package, .. } => self.report(identity, package),
+            Action::Report { package, .. } => self.report(who, package),
             Action::Forget(package) => {
                 self.forget(package);
                 Ok(Event::Forgotten(package))
@@ -330,13 +360,13 @@ impl<'a> Agent<'a> {
         }
     }
 
-    fn report(&self, identity: &Identity, package: PackageId) -> Result<Event, AgentError> {
+    fn report(&self, who: &Who, package: PackageId) -> Result<Event, AgentError> {
         let directory = self.work.package(package);
         // The disk is the truth; without a result there is nothing to tell, and nothing is invented.
         let Some(code) = self.unkept.borrow().get(&package).cloned().or_else(|| directory.result()) else {
             return Ok(Event::ReportTaken(package));
         };
-        let event = match self.link().report(&identity.device_id, package, &code) {
+        let event = match self.link(&who.prover).report(&who.identity.device_id, package, &code) {
             Ok(()) => {
                 tracing::info!(package.id = %package, "reported {code} for package {package}");
                 Event::ReportTaken(package)

@@ -14,6 +14,7 @@
 //!
 //! | before | is durable |
 //! |---|---|
+//! | a message is sent | the key that it is signed with: a second key would be a stranger to the server |
 //! | the task list forgets a fragment | the fragment |
 //! | a command is started | the journal `started`: an execution that has it and no result was cut, and is not repeated |
 //! | a result is reported | `done` with its code, and the history if it is a success |
@@ -21,7 +22,7 @@
 //! | a package's directory is removed | the server's 200 |
 //!
 //! `disk::checkpoint` marks each boundary; tests end the process there:
-//! `agent.message.sending`, `agent.message.answered`, `agent.settings.stored`, `agent.offer.created`,
+//! `agent.identity.kept`, `agent.message.sending`, `agent.message.answered`, `agent.settings.stored`, `agent.offer.created`,
 //! `agent.offer.stored`, `agent.info.asking`, `agent.info.came`, `agent.info.stored`, `agent.task.stored`,
 //! `agent.fragment.asking`, `agent.fragment.written`, `agent.fragment.synced`, `agent.fragment.stored`,
 //! `agent.fragment.listed`, `agent.execute.assembling`, `agent.execute.assembled`, `agent.unpack.written`,
@@ -47,6 +48,7 @@ mod machine;
 pub mod people;
 mod plan;
 mod progress;
+mod proof;
 mod safety;
 #[cfg(windows)]
 mod service;
@@ -64,8 +66,9 @@ pub use driver::{Agent, AgentError, Ended};
 pub use identity::IdentityError;
 pub use machine::{Machine, Stop, SystemMachine};
 pub use plan::{PackagePlan, Plan, Step};
+pub use proof::Regard;
 pub use safety::SafetyError;
-pub use status::{PackageStatus, SourceStatus, Status};
+pub use status::{IdentityStatus, PackageStatus, SourceStatus, Status};
 pub use workdir::WorkDirError;
 
 /// `User-Agent`: a name and a version that every stock server from 2.2 on accepts (the version is read as 2.0), and the

@@ -65,7 +65,7 @@ pub(super) enum ServiceError {
     Absent,
     #[error("the service \"{NAME}\" is there already: remove it first, with dripfeed-agent service remove")]
     Present,
-    #[error("a password would stand in the registry for everybody to read: put it into {}", config.display())]
+    #[error("a password or the registration key would stand in the registry for everybody to read: put it into {}", config.display())]
     Password { config: PathBuf },
     #[error(transparent)]
     Safety(#[from] SafetyError),
@@ -104,7 +104,7 @@ impl From<Error> for ServiceError {
 pub(super) struct Setup {
     /// The options that the service is started with.
     pub(super) arguments: Vec<OsString>,
-    /// Was a password given?
+    /// Was a password given, or the registration key?
     pub(super) has_password: bool,
     /// Where everything is kept.
     pub(super) data_dir: PathBuf,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::contact::Contacts;
 use super::identity::{Identity, IdentityError};
+use super::proof::{Heard, Regard};
 use super::sources::Sources;
 use super::workdir::{Known, PackageDir, WorkDir};
 use super::{AgentError, WorkDirError};
@@ -20,6 +21,8 @@ use crate::model::PackageId;
 pub struct Status {
     /// Its name on the wire; `None` before the first run.
     pub device_id: Option<String>,
+    /// What the server thinks of that name.
+    pub identity: IdentityStatus,
     /// The server.
     pub server: String,
     /// Where its state lies.
@@ -42,6 +45,17 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Packages that were executed here with success.
     pub history: Vec<u32>,
+}
+
+/// What the server said last of this computer's name, and the key that shows it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct IdentityStatus {
+    /// `None` before the first answer.
+    pub standing: Option<Regard>,
+    /// Since when it says that.
+    pub since: Option<String>,
+    /// The public half of this computer's key.
+    pub key: Option<String>,
 }
 
 /// A place that fragments come from, and that failed.
@@ -101,6 +115,7 @@ impl Status {
             rests_until: local(Some(health.rests_until).filter(|until| *until > 0)),
         });
         Ok(Self {
+            identity: identity_status(&config.state_dir, &zone),
             device_id: identity(&config.state_dir)?.map(|identity| identity.device_id.to_string()),
             server: config.server.clone(),
             state_dir: config.state_dir.display().to_string(),
@@ -156,6 +171,21 @@ fn identity(state_dir: &Path) -> Result<Option<Identity>, AgentError> {
     }
 }
 
+fn identity_status(state_dir: &Path, zone: &TimeZone) -> IdentityStatus {
+    let Some(heard) = Heard::read(state_dir) else { return IdentityStatus::default() };
+    IdentityStatus { standing: Some(heard.standing), since: Some(spelled(heard.since, zone)), key: Some(heard.key) }
+}
+
+impl fmt::Display for IdentityStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.standing, &self.since) {
+            (Some(standing), Some(since)) => write!(f, "{standing} (since {since})"),
+            (Some(standing), None) => write!(f, "{standing}"),
+            (None, _) => f.write_str("not known before the first contact"),
+        }
+    }
+}
+
 pub(super) fn spelled(seconds: i64, zone: &TimeZone) -> String {
     let moment = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(zone.clone());
     moment.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
@@ -165,6 +195,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
         writeln!(f, "device id     {}", or(&self.device_id, "none yet: it is made at the first run"))?;
+        writeln!(f, "identity      {}", self.identity)?;
         writeln!(f, "server        {}", self.server)?;
         writeln!(f, "state         {}", self.state_dir)?;
         if !self.download {

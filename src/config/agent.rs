@@ -94,6 +94,24 @@ pub enum AgentConfigError {
     /// Not a rate that anything could come at.
     #[error("the bandwidth \"{0}\" is refused: expected bytes a second, 1KiB or more, such as 250000 or 512KiB")]
     Bandwidth(String),
+    /// The registration key is said twice.
+    #[error("the registration key is given itself and in a file: give one of the two")]
+    TwoRegistrationKeys,
+    /// The file of the registration key is not there, or may not be read.
+    #[error(
+        "the file of the registration key {} cannot be read: {source}; a computer that has registered does without: then \
+         remove registration_key_file",
+        path.display()
+    )]
+    RegistrationKeyFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not one line of text.
+    #[error("the registration key is refused: it is one line of 1 to 255 characters, as the server has it")]
+    RegistrationKey,
     /// A tag that cannot travel.
     #[error("the tag \"{0}\" is refused: at most 255 characters, no control characters")]
     Tag(String),
@@ -107,6 +125,41 @@ pub struct Hidden(pub String);
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"…\"")
+    }
+}
+
+/// Where the registration key comes from: what lets this computer register its own key at the server, the first time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RegistrationSource {
+    /// The key itself.
+    Given(Hidden),
+    /// The file whose only line it is.
+    File(PathBuf),
+}
+
+impl RegistrationSource {
+    /// Whoever only looks at the agent need not be able to read the file, so it is read by whoever sends.
+    pub fn read(&self) -> Result<Hidden, AgentConfigError> {
+        let text = match self {
+            Self::Given(Hidden(text)) => text.clone(),
+            Self::File(path) => {
+                let failed = |source| AgentConfigError::RegistrationKeyFile { path: path.clone(), source };
+                let mut text = String::new();
+                File::open(path).map_err(failed)?.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+                text
+            }
+        };
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > 255 || text.chars().any(char::is_control) {
+            return Err(AgentConfigError::RegistrationKey);
+        }
+        Ok(Hidden(text.to_owned()))
+    }
+
+    /// The environment of this process: an argument would show it to every user of the computer.
+    #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
+    pub fn of_this_process() -> Option<Hidden> {
+        std::env::var("DRIPFEED_AGENT_REGISTRATION_KEY").ok().filter(|text| !text.is_empty()).map(Hidden)
     }
 }
 
@@ -141,6 +194,10 @@ pub struct AgentOpts {
     pub user: Option<String>,
     /// For a server behind a password.
     pub password: Option<Hidden>,
+    /// What lets this computer register its key.
+    pub registration_key: Option<Hidden>,
+    /// The file whose only line is that.
+    pub registration_key_file: Option<PathBuf>,
     /// Check certificates?
     #[serde(alias = "ssl")]
     pub verify: Option<bool>,
@@ -297,6 +354,8 @@ impl AgentOpts {
             (_, "bandwidth") => self.bandwidth = Some(value.to_owned()),
             (_, "user") => self.user = Some(decoded("user")?),
             (_, "password") => self.password = Some(Hidden(decoded("password")?)),
+            (_, "registration_key") => self.registration_key = Some(Hidden(value.to_owned())),
+            (_, "registration_key_file") => self.registration_key_file = Some(value.into()),
             (_, "ssl" | "verify") => self.verify = Some(value != "0"),
             (_, "debug") => self.debug = Some(is_on),
             (_, "wait") if value.eq_ignore_ascii_case("init") => {}
@@ -315,6 +374,13 @@ impl AgentOpts {
     /// What this layer does not say, the lower one does.
     #[must_use]
     pub fn over(self, lower: Self) -> Self {
+        // Two ways of saying one thing: who says it either way has said it.
+        let (registration_key, registration_key_file) =
+            if self.registration_key.is_some() || self.registration_key_file.is_some() {
+                (self.registration_key, self.registration_key_file)
+            } else {
+                (lower.registration_key, lower.registration_key_file)
+            };
         Self {
             server: self.server.or(lower.server),
             ca: self.ca.or(lower.ca),
@@ -329,6 +395,8 @@ impl AgentOpts {
             debug: self.debug.or(lower.debug),
             user: self.user.or(lower.user),
             password: self.password.or(lower.password),
+            registration_key,
+            registration_key_file,
             verify: self.verify.or(lower.verify),
             passed_over: [self.passed_over, lower.passed_over].concat(),
             environment: if self.environment == EnvironmentProxies::default() {
@@ -354,6 +422,11 @@ impl AgentOpts {
             (Some(user), password) => Some((user, password.unwrap_or_default())),
             (None, Some(_)) => return Err(AgentConfigError::PasswordWithoutUser),
             (None, None) => None,
+        };
+        let registration_key = match (self.registration_key, self.registration_key_file) {
+            (Some(_), Some(_)) => return Err(AgentConfigError::TwoRegistrationKeys),
+            (Some(key), None) => Some(RegistrationSource::Given(key)),
+            (None, file) => file.map(RegistrationSource::File),
         };
         if let Some(tag) = &self.tag
             && (tag.chars().count() > 255 || tag.chars().any(char::is_control))
@@ -392,6 +465,7 @@ impl AgentOpts {
             read_timeout: seconds(self.read_timeout.filter(|seconds| *seconds > 0), 120),
             passed_over: self.passed_over,
             credentials,
+            registration_key,
             verify: self.verify.unwrap_or(true),
         })
     }
@@ -448,6 +522,8 @@ pub struct AgentConfig {
     pub passed_over: Vec<String>,
     /// User and password.
     pub credentials: Option<(String, Hidden)>,
+    /// What lets this computer register its key; once it has, nothing is sent of it.
+    pub registration_key: Option<RegistrationSource>,
     /// Check certificates?
     pub verify: bool,
 }
@@ -678,6 +754,33 @@ mod tests {
         for wrong in ["", "fast", "0", "100"] {
             assert!(matches!(of(wrong), Err(AgentConfigError::Bandwidth(_))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_registration_key_comes_from_one_place_and_is_never_printed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("registration.key");
+        let file = |path: &Path| AgentOpts { registration_key_file: Some(path.to_owned()), ..opts("ocs") };
+        let given = |text: &str| AgentOpts { registration_key: Some(Hidden(text.to_owned())), ..opts("ocs") };
+        let read = |opts: AgentOpts| {
+            let key = opts.check().expect("a configuration").registration_key.expect("a key");
+            key.read().map(|key| key.0).map_err(|error| error.to_string())
+        };
+        io::Write::write_all(&mut File::create(&path).expect("a file"), b" s3cret\r\n").expect("written");
+        assert_eq!(read(file(&path)).as_deref(), Ok("s3cret"));
+        assert_eq!(read(given("s3cret")).as_deref(), Ok("s3cret"));
+        // The higher layer says it its own way, and the lower one is not asked.
+        assert_eq!(read(file(&path).over(given("other"))).as_deref(), Ok("s3cret"));
+        assert_eq!(read(given("other").over(file(&path))).as_deref(), Ok("other"));
+        let both = AgentOpts { registration_key: Some(Hidden("x".to_owned())), ..file(&path) };
+        assert!(matches!(both.check(), Err(AgentConfigError::TwoRegistrationKeys)));
+        for wrong in [" ", "one\ntwo", &"x".repeat(256)] {
+            assert!(read(given(wrong)).is_err(), "{wrong:?} was taken");
+        }
+        let absent = read(file(&directory.path().join("absent"))).expect_err("no file");
+        assert!(absent.contains("absent cannot be read"), "{absent}");
+        let config = given("s3cret").check().expect("a configuration");
+        assert!(!format!("{config:?} {:?}", given("s3cret")).contains("s3cret"));
     }
 
     #[test]

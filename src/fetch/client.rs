@@ -11,6 +11,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
 use super::{FetchError, Proxies, Url, proxy};
+use crate::model::UnixTime;
+use crate::protocol::proof::{IDENTITY_HEADER, PROOF_HEADER, Proof, Standing, TIME_HEADER};
 use crate::tls::client::{TrustedRoots, provider};
 
 /// How many times a fragment may be sent elsewhere before it counts as lost.
@@ -158,6 +160,32 @@ impl Client {
     /// Sends a body and returns the reply's, at most `limit` bytes. Anything but 200 is an error; stock servers answer
     /// nothing else (ocs-protocol 1.4).
     pub fn post(&self, url: &Url, content_type: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, FetchError> {
+        whole(url, self.send(url, content_type, None, body)?, limit)
+    }
+
+    /// The same with a proof of who sends it, and with what the server says of that.
+    pub fn post_proven(
+        &self,
+        url: &Url,
+        content_type: &str,
+        proof: &Proof,
+        body: &[u8],
+        limit: usize,
+    ) -> Result<Judged, FetchError> {
+        let response = self.send(url, content_type, Some(proof), body)?;
+        let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let standing = said(IDENTITY_HEADER).and_then(Standing::parse);
+        let time = said(TIME_HEADER).and_then(|text| text.parse().ok()).map(UnixTime::from_millis);
+        Ok(Judged { standing, time, body: whole(url, response, limit) })
+    }
+
+    fn send(
+        &self,
+        url: &Url,
+        content_type: &str,
+        proof: Option<&Proof>,
+        body: &[u8],
+    ) -> Result<Response<Body>, FetchError> {
         self.check_roots(url)?;
         let mut request = self
             .agent
@@ -170,8 +198,10 @@ impl Client {
         if let Some(value) = self.authorization(url) {
             request = request.header(header::AUTHORIZATION, value);
         }
-        let response = request.send(body).map_err(|error| self.explain(url, error))?;
-        whole(url, response, limit)
+        if let Some(proof) = proof {
+            request = request.header(PROOF_HEADER, proof.to_header());
+        }
+        request.send(body).map_err(|error| self.explain(url, error))
     }
 
     /// Asks an API: any method, any status with its body, at most `limit` bytes. What has no body is sent without one.
@@ -398,6 +428,17 @@ pub struct Reply {
     pub offset: Option<u64>,
     /// The document.
     pub body: Vec<u8>,
+}
+
+/// What a server answered to a message with a proof.
+#[derive(Debug)]
+pub struct Judged {
+    /// What it says of the proof; nothing, if it knows none.
+    pub standing: Option<Standing>,
+    /// Its own time, where it refuses the sender's.
+    pub time: Option<UnixTime>,
+    /// The body of a 200; anything else is an error.
+    pub body: Result<Vec<u8>, FetchError>,
 }
 
 /// A small file and what to ask with next time.

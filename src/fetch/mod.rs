@@ -19,7 +19,7 @@ mod url;
 
 pub use bucket::Bucket;
 
-pub use client::{BasicAuth, Bearer, Client, ClientOptions, Reply, Secret, Validated};
+pub use client::{BasicAuth, Bearer, Client, ClientOptions, Judged, Reply, Secret, Validated};
 pub use error::FetchError;
 pub use proxy::{Proxies, without_credentials};
 pub use url::{InvalidUrl, Url};

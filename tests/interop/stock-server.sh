@@ -266,6 +266,7 @@ check "table hardware has the computer" more_than "$computer" 0
 check "... with its name" equal "$(column hardware NAME ID)" "$host"
 check "... its memory in MiB" equal "$(column hardware MEMORY ID)" "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
 check "... what the agent calls itself" matches "$(column hardware USERAGENT ID)" '^OCS-NG_unified_unix_agent_v'
+check "... and takes no notice of its key, as the agent sees" grep -qF '"standing": "stock"' "$state/identity.json"
 check "table software has each package of dpkg" equal "$(rows software)" "$(dpkg-query -W -f '${db:Status-Status}\n' | grep -c '^installed$')"
 check "... by name and version" equal \
   "$(one "select version from software s join software_name n on n.id=s.name_id join software_version v on v.id=s.version_id

@@ -29,6 +29,8 @@ use tempfile::TempDir;
 
 #[path = "agent_crash.rs"]
 mod crash;
+#[path = "agent_keys.rs"]
+mod keys;
 #[path = "agent_people.rs"]
 mod people;
 
@@ -71,6 +73,9 @@ pub(crate) fn status(code: u16) -> Answer {
 
 pub(crate) type Fault = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
 
+/// What a server that knows keys says of a message, in headers.
+type Judge = Box<dyn FnMut(&Asked) -> Vec<(&'static str, String)> + Send>;
+
 /// What the server offers, and what it was told.
 pub(crate) struct World {
     settings: DownloadSettings,
@@ -80,6 +85,8 @@ pub(crate) struct World {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Asked first; `None` lets the answer be the usual one.
     fault: Option<Fault>,
+    /// Without one it is a stock server.
+    judge: Option<Judge>,
     log: Vec<String>,
     reports: Vec<String>,
     inventories: Vec<String>,
@@ -152,6 +159,7 @@ impl Server {
             offers: Vec::new(),
             files: BTreeMap::new(),
             fault: None,
+            judge: None,
             log: Vec::new(),
             reports: Vec::new(),
             inventories: Vec::new(),
@@ -343,6 +351,11 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
             None => ok(bytes.clone()),
         };
     }
+    let mut said = world.judge.as_mut().map(|judge| judge(asked)).unwrap_or_default();
+    if let Some((_, word)) = said.iter().find(|(_, word)| word == "refused" || word == "clock") {
+        world.log.push(format!("403 {word}"));
+        return Answer::Full(403, said, b"no".to_vec());
+    }
     let (_, document) = envelope::open(&asked.body, 1 << 20).expect("a container");
     let text = String::from_utf8_lossy(&document).into_owned();
     let reply = match Request::parse(&document, &RequestLimits::DEFAULT).expect("a request") {
@@ -376,7 +389,10 @@ fn answer(world: &mut World, asked: &Asked) -> Answer {
         }
         other => panic!("the agent said {other:?}"),
     };
-    bad.unwrap_or_else(|| ok(if reply.is_empty() { Vec::new() } else { envelope::seal(Container::Zlib, &reply) }))
+    bad.unwrap_or_else(|| {
+        let body = if reply.is_empty() { Vec::new() } else { envelope::seal(Container::Zlib, &reply) };
+        Answer::Full(200, std::mem::take(&mut said), body)
+    })
 }
 
 // --------------------------------------------------------------------------------------------------- the agent's side
@@ -1069,6 +1085,7 @@ fn a_stock_agents_directory_is_taken_over_where_it_was_killed() {
         AgentOpts { server: Some(bench.config.server.clone()), ca: bench.config.ca.clone(), ..AgentOpts::default() };
     opts.data_dir = Some(stock.clone());
     let config = opts.check().expect("a configuration");
+    assert!(!stock.join("identity.key").exists());
     let before = Status::read(&config).expect("a status");
     assert_eq!(before.device_id.as_deref(), Some("labhost-2026-11-20-08-49-11"));
     assert_eq!(
@@ -1079,6 +1096,7 @@ fn a_stock_agents_directory_is_taken_over_where_it_was_killed() {
     let machine = Lab(Virtual::new());
     let agent = Agent::new(&config, &machine, Stop::new()).expect("an agent");
     agent.once().expect("a run");
+    assert!(stock.join("identity.key").exists());
     // The captured digest is not of these bytes; what matters is what was asked for.
     insta::assert_snapshot!(bench.server.take_log(), @r"
     PROLOG https

@@ -71,7 +71,10 @@ impl Crash {
                 self.bench.server.publish(7, Action::Store { path: path.display().to_string() }, &archive, 2);
             }
         }
-        self.bench.server.world().reports.clear();
+        let mut world = self.bench.server.world();
+        world.reports.clear();
+        world.headers.clear();
+        drop(world);
         put(&self.mark, b"");
         put(&self.log, b"");
     }
@@ -96,13 +99,22 @@ impl Crash {
         let told = plans.join(", then ");
         self.prepare();
         let data = self.bench.home.path().join(told.replace([':', ' ', ','], "_"));
+        let state = data.join(self.bench.config.state_dir.file_name().expect("a name"));
+        let key = || fs::read(state.join("identity.key")).ok();
+        let mut first_key = None;
         for (at, plan) in plans.iter().enumerate() {
             let ended = crashing(&self.bench, &data, plan, &self.log);
             // The first one is on its list; what is left after it may not pass the second.
             assert!(at > 0 || !ended.status.success(), "{told}: it did not end there");
+            assert!(first_key.is_none() || first_key == key(), "{told}: the key is another one");
+            first_key = key();
         }
         let again = crashing(&self.bench, &data, "", &self.log);
         assert!(again.status.success(), "{told}: {}", String::from_utf8_lossy(&again.stderr));
+
+        assert!(first_key.is_none() || first_key == key(), "{told}: the key is another one");
+        let keys = keys::that_signed(&self.bench.server);
+        assert_eq!(keys.len(), 1, "{told}: the server met several keys");
 
         let reports = self.bench.server.reports();
         let first = reports.first().unwrap_or_else(|| panic!("{told}: the result is lost")).clone();
@@ -115,7 +127,7 @@ impl Crash {
             Story::Store => self.stored(&told, is_cut),
         }
 
-        let download = data.join(self.bench.config.state_dir.file_name().expect("a name")).join("download");
+        let download = state.join("download");
         let left: Vec<_> = fs::read_dir(&download)
             .expect("a directory")
             .map(|entry| entry.expect("an entry").file_name())
@@ -198,6 +210,7 @@ fn an_agent_that_is_killed_anywhere_launches_once_at_most_and_tells_the_truth() 
     for kind in ["agent.execute.spawned", "agent.report.sending", "agent.fragment.written", "agent.unpack.written"] {
         assert!(kinds(kind) >= 1, "{kind}: {points:?}");
     }
+    assert_eq!(kinds("agent.identity.kept"), 1, "{points:?}");
     assert!(points.len() >= 100, "{}: {points:?}", points.len());
     println!("agent, launch: killed at each of {} steps", points.len());
 }
