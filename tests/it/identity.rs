@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use ring::hmac::{HMAC_SHA256, Key};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::util::process::{Served, Site};
+use crate::util::process::{Served, Site, run};
 use crate::util::web::Answer;
 
 const WS: &str = "ws042-2024-03-05-09-10-11";
@@ -169,6 +169,40 @@ fn who_knows_the_registration_key_registers_once_and_nobody_else_has_the_name_fr
     for body in every(WS) {
         assert_eq!(quiet.say(&served, &body), taken("proven"));
     }
+    served.stop();
+}
+
+#[test]
+fn our_agent_registers_and_whoever_copies_its_name_is_refused() {
+    let site = Site::new();
+    site.configure(CONFIG);
+    let served = site.serve();
+    let standing = |words: &mut std::process::Command| -> String {
+        let told: serde_json::Value = serde_json::from_str(&run(words).ok()).expect("JSON");
+        told["identity"]["standing"].as_str().unwrap_or_default().to_owned()
+    };
+    let known = |site: &Site| site.json("computer list")[0]["identity"]["proven"].clone();
+    // Without the registration key it is a computer like any other; with it, it is proven from then on.
+    run(&mut site.agent(&served, &["-q", "once"])).ok();
+    assert_eq!(standing(&mut site.agent(&served, &["status", "--json"])), "by-name");
+    assert_eq!(known(&site), false);
+    run(site.agent(&served, &["-q", "once"]).env("DRIPFEED_AGENT_REGISTRATION_KEY", SECRET)).ok();
+    assert_eq!(known(&site), true);
+    run(&mut site.agent(&served, &["-q", "once"])).ok();
+    assert_eq!(standing(&mut site.agent(&served, &["status", "--json"])), "proven");
+    // A copy of the name without the key, even with the registration key: refused, and told why.
+    let thief = site.root().join("thief");
+    std::fs::create_dir(&thief).expect("made");
+    std::fs::copy(site.root().join("agent/ocsinv.conf"), thief.join("ocsinv.conf")).expect("copied");
+    let copy = |args: &[&str]| {
+        let mut command = site.agent(&served, args);
+        command.env("DRIPFEED_AGENT_DATA_DIR", &thief).env("DRIPFEED_AGENT_REGISTRATION_KEY", SECRET);
+        command
+    };
+    let said = run(&mut copy(&["-q", "once"])).failed();
+    assert!(said.contains("forget-key"), "{said}");
+    assert_eq!(standing(&mut copy(&["status", "--json"])), "refused");
+    run(&mut site.agent(&served, &["-q", "once"])).ok();
     served.stop();
 }
 
