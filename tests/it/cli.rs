@@ -953,6 +953,11 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
       "archived_at": null,
       "device_id": "ws1-2026-01-02-03-04-01",
       "first_contact": "TIME",
+      "identity": {
+        "key": null,
+        "proven_by": "name",
+        "since": null
+      },
       "ip_address": "192.0.2.7",
       "last_contact": "TIME",
       "last_inventory": "TIME",
@@ -990,6 +995,11 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
       ],
       "fields": {},
       "first_contact": "TIME",
+      "identity": {
+        "key": null,
+        "proven_by": "name",
+        "since": null
+      },
       "installed": [],
       "ip_address": "192.0.2.7",
       "jobs": [
