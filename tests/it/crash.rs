@@ -416,6 +416,7 @@ fn an_agent_that_is_killed_anywhere_executes_at_most_once_and_its_status_is_righ
     }
     served.stop();
     insta::assert_snapshot!(story, @r"
+    agent.identity.kept: ran 0 + 1, succeeded SUCCESS
     agent.message.sending: ran 0 + 1, succeeded SUCCESS
     agent.message.answered: ran 0 + 1, succeeded SUCCESS
     agent.settings.stored: ran 0 + 1, succeeded SUCCESS

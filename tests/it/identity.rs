@@ -181,13 +181,13 @@ fn our_agent_registers_and_whoever_copies_its_name_is_refused() {
         let told: serde_json::Value = serde_json::from_str(&run(words).ok()).expect("JSON");
         told["identity"]["standing"].as_str().unwrap_or_default().to_owned()
     };
-    let known = |site: &Site| site.json("computer list")[0]["identity"]["proven"].clone();
+    let known = |site: &Site| site.json("computer list")[0]["identity"]["proven_by"].clone();
     // Without the registration key it is a computer like any other; with it, it is proven from then on.
     run(&mut site.agent(&served, &["-q", "once"])).ok();
     assert_eq!(standing(&mut site.agent(&served, &["status", "--json"])), "by-name");
-    assert_eq!(known(&site), false);
+    assert_eq!(known(&site), "name");
     run(site.agent(&served, &["-q", "once"]).env("DRIPFEED_AGENT_REGISTRATION_KEY", SECRET)).ok();
-    assert_eq!(known(&site), true);
+    assert_eq!(known(&site), "key");
     run(&mut site.agent(&served, &["-q", "once"])).ok();
     assert_eq!(standing(&mut site.agent(&served, &["status", "--json"])), "proven");
     // A copy of the name without the key, even with the registration key: refused, and told why.
