@@ -33,8 +33,19 @@ fn whom(pid: Option<u32>) -> String {
 /// ends; the file stays, because removing it would let two processes lock two files of one name.
 #[derive(Debug)]
 pub struct LockFile {
-    // Closing it unlocks it; children do not inherit it.
-    _file: File,
+    _file: Locked,
+}
+
+/// A file that is locked until it is dropped. Closing it would not do: a child that is just being started has it open, too,
+/// until it becomes another program, and would keep the lock that long.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // What stays locked is unlocked when the process ends.
+        let _ = self.0.unlock();
+    }
 }
 
 impl LockFile {
@@ -55,28 +66,28 @@ impl LockFile {
         let pid = format!("{}\n", std::process::id());
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
         written.map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: Locked(file) })
     }
 }
 
 /// A lock that several hold together, or one alone; given back when it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Held {
-    _file: File,
+    _file: Locked,
 }
 
 /// Waits until nobody holds the lock alone, then holds it together with others.
 pub fn shared(path: &Path) -> Result<Held, LockError> {
     let file = open(path)?;
     file.lock_shared().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
-    Ok(Held { _file: file })
+    Ok(Held { _file: Locked(file) })
 }
 
 /// Holds the lock alone; `None` if anybody has it.
 pub fn try_alone(path: &Path) -> Result<Option<Held>, LockError> {
     let file = open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Held { _file: file })),
+        Ok(()) => Ok(Some(Held { _file: Locked(file) })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(LockError::Io { path: path.to_owned(), source }),
     }
