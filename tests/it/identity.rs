@@ -191,16 +191,19 @@ fn our_agent_registers_and_whoever_copies_its_name_is_refused() {
     run(&mut site.agent(&served, &["-q", "once"])).ok();
     assert_eq!(standing(&mut site.agent(&served, &["status", "--json"])), "proven");
     // A copy of the name without the key, even with the registration key: refused, and told why.
-    let thief = site.root().join("thief");
-    std::fs::create_dir(&thief).expect("made");
-    std::fs::copy(site.root().join("agent/ocsinv.conf"), thief.join("ocsinv.conf")).expect("copied");
+    let (own, thief) = (site.root().join("agent"), site.root().join("thief"));
+    let state = std::fs::read_dir(&own).expect("its directory").map(|entry| entry.expect("an entry").path());
+    let state = state.into_iter().find(|path| path.join("ocsinv.conf").is_file()).expect("what it knows of its server");
+    let copied = thief.join(state.strip_prefix(&own).expect("below it"));
+    std::fs::create_dir_all(&copied).expect("made");
+    std::fs::copy(state.join("ocsinv.conf"), copied.join("ocsinv.conf")).expect("copied");
     let copy = |args: &[&str]| {
         let mut command = site.agent(&served, args);
         command.env("DRIPFEED_AGENT_DATA_DIR", &thief).env("DRIPFEED_AGENT_REGISTRATION_KEY", SECRET);
         command
     };
-    let said = run(&mut copy(&["-q", "once"])).failed();
-    assert!(said.contains("forget-key"), "{said}");
+    let said = run(&mut copy(&["-q", "once"]));
+    assert!(said.code() == Some(1) && said.err.contains("forget-key"), "{said:?}");
     assert_eq!(standing(&mut copy(&["status", "--json"])), "refused");
     run(&mut site.agent(&served, &["-q", "once"])).ok();
     served.stop();
