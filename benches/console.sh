@@ -57,7 +57,8 @@ data=$directory/jobs
 mkdir "$data"
 "$built/examples/fill" --data-dir "$data" --computers "$computers" --jobs "$jobs" --titles "$titles"
 for n in $(seq $((packages - jobs))); do
-    "$built/dripfeed" package build --data-dir "$data" --name "more-$n" --version 1 --os linux --action execute --command true >/dev/null
+    "$built/dripfeed" package build --data-dir "$data" --name "more-$n" --version 1 --os linux --action execute --command true \
+        >/dev/null 2>>"$data/built"
 done
 serve
 deployment=$(ask "$site/deployments" | grep -o 'href="/deployments/[0-9]*"' | head -n 1 | cut -d '"' -f 2)
