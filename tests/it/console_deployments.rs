@@ -61,6 +61,24 @@ fn story(test: &TestApp) -> (PackageId, DeploymentId) {
     (id, deployment)
 }
 
+#[test]
+fn a_packages_counters_and_deployments_are_those_of_the_scope() {
+    let test = TestApp::new();
+    let (id, deployment) = story(&test);
+    let seen = |computers: Option<&str>| {
+        let computers = computers.map(|query| query.parse().expect("a query"));
+        let desk = Desk::new(test.app.clone(), actor(Scope { computers, ..Scope::ALL }, Right::ALL.iter().copied()));
+        let line = desk.package(id).expect("seen");
+        assert_eq!(desk.packages(None, 10).expect("listed")[0].counts, line.counts, "the list says the same");
+        let (_, deployments) = desk.beside(&line.package).expect("seen");
+        let counts: Vec<_> = line.counts.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+        (counts, deployments.iter().map(|line| line.deployment.id).collect::<Vec<_>>())
+    };
+    assert_eq!(seen(None), (vec![("pending", 1), ("succeeded", 1), ("failed", 1)], vec![deployment]));
+    assert_eq!(seen(Some(&format!("device_id = {B}"))), (vec![("failed", 1)], vec![deployment]));
+    assert_eq!(seen(Some("tag = nowhere")), (vec![], vec![]));
+}
+
 fn numbers(part: &dripfeed::service::assign::Part) -> (usize, Vec<&str>) {
     (part.count, part.first.iter().map(|computer| computer.name.as_str()).collect())
 }

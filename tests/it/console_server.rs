@@ -425,3 +425,30 @@ fn take(listener: &TcpListener, status: &str) -> (String, String) {
     reader.get_mut().write_all(answer.as_bytes()).expect("written");
     (head, String::from_utf8(body).expect("text"))
 }
+
+#[test]
+fn a_new_version_keeps_what_exit_codes_mean() {
+    let site = Site::new();
+    let words = "package build --name tool --version 1 --os linux --action execute --command true --exit-codes";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.push("3=success 194=reboot");
+    let id = site.run(&words).ok().trim().to_owned();
+    let served = site.serve();
+    user(&site, "amy", "administrator");
+    let amy = Browser::sign_in(&served, "amy", PASSWORD);
+    let page = amy.get(&format!("/packages/{id}")).text();
+    assert!(page.contains("3=success 194=reboot"), "{page}");
+    let form = amy.get(&format!("/packages/new?from=nothing&like={id}")).text();
+    assert!(form.contains("name=\"exit_codes\"") && form.contains("value=\"3=success 194=reboot\""), "{form}");
+    let said = "from=nothing&os=linux&kind=custom&name=tool&version=2&action=execute&command=true&priority=5";
+    let wrong = amy.post("/packages/new", &format!("{said}&like={id}&exit_codes=3%3Dperhaps"));
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
+    let made = amy.post("/packages/new", &format!("{said}&like={id}&exit_codes=3%3Dsuccess"));
+    assert_eq!(made.status, 303, "{}", made.text());
+    crate::util::process::until("it is built", || {
+        site.json("package list").as_array().is_some_and(|all| all.len() == 2)
+    });
+    let both = site.json("package list").to_string();
+    assert!(both.contains("\"version\":\"2\""), "{both}");
+    served.stop();
+}

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::activate::{self, Checking, activate, activate_step_by_step};
 use super::super::contents::{self, Contents};
+use super::super::deployments as rollouts;
 use super::super::withdraw::{self, Withdrawn};
 use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
 use super::builds::Comparison;
@@ -14,12 +15,13 @@ use super::{Change, Desk, Refusal};
 use crate::archive::SplitFragment;
 use crate::fetch::{Client, ClientOptions};
 use crate::model::access::Right;
+use crate::model::query::Query;
 use crate::model::{Activation, JobState, Location, Package, PackageId, PackageState, TreeKey, UnixTime};
 use crate::store::audit;
-use crate::store::deployments::{self, DeploymentLine};
+use crate::store::deployments::{DeploymentLine, Wanted as WantedDeployments};
 use crate::store::packages::Wanted;
 use crate::store::withdrawals::Withdrawal;
-use crate::store::{StoreError, activations, jobs, packages, withdrawals};
+use crate::store::{Conn, StoreError, activations, jobs, packages, withdrawals};
 
 /// The steps of an activation, as they are watched.
 const STEPS: [&str; 3] =
@@ -46,10 +48,14 @@ impl PackageLine {
 }
 
 impl Desk {
+    fn view(&self) -> View {
+        View { scope: self.actor.scope.computers.clone(), now: self.app.clock.now() }
+    }
+
     /// Packages of the actor's scope, newest first, before `before`.
     pub fn packages(&self, before: Option<PackageId>, limit: usize) -> Result<Vec<PackageLine>, Refusal> {
         let app = self.reading(Right::SeePackages)?;
-        let scope = self.actor.scope.clone();
+        let (scope, view) = (self.actor.scope.clone(), self.view());
         let lines = app.store.read_now(move |conn| {
             let (mut found, mut before) = (Vec::new(), before);
             loop {
@@ -62,16 +68,18 @@ impl Desk {
                 }
             }
             found.truncate(limit);
-            found.into_iter().map(|package| line(conn, package)).collect::<Result<Vec<_>, StoreError>>()
+            view.lines(conn, found)
         })?;
         Ok(lines)
     }
 
     /// One package.
     pub fn package(&self, id: PackageId) -> Result<PackageLine, Refusal> {
-        let app = self.reading(Right::SeePackages)?;
-        let found =
-            app.store.read_now(move |conn| packages::find(conn, id)?.map(|package| line(conn, package)).transpose())?;
+        let (app, view) = (self.reading(Right::SeePackages)?, self.view());
+        let found = app.store.read_now(move |conn| {
+            let found = packages::find(conn, id)?;
+            view.lines(conn, found.into_iter().collect()).map(|mut lines| lines.pop())
+        })?;
         let found = found.ok_or_else(|| Refusal::not_found(format!("there is no package {id}")))?;
         self.allow_package(&found.package)?;
         Ok(found)
@@ -183,7 +191,7 @@ impl Desk {
     /// Packages of the actor's scope, as they are wanted.
     pub fn wanted_packages(&self, wanted: &Wanted, limit: usize) -> Result<Vec<PackageLine>, Refusal> {
         let app = self.reading(Right::SeePackages)?;
-        let (scope, mut wanted) = (self.actor.scope.clone(), wanted.clone());
+        let (scope, view, mut wanted) = (self.actor.scope.clone(), self.view(), wanted.clone());
         Ok(app.store.read_now(move |conn| {
             let (mut found, step) = (Vec::new(), limit.max(100));
             loop {
@@ -196,7 +204,7 @@ impl Desk {
                 }
             }
             found.truncate(limit);
-            found.into_iter().map(|package| line(conn, package)).collect::<Result<Vec<_>, StoreError>>()
+            view.lines(conn, found)
         })?)
     }
 
@@ -236,13 +244,16 @@ impl Desk {
     /// The versions of a package's family, newest first, and its deployments.
     pub fn beside(&self, package: &Package) -> Result<(Vec<Package>, Vec<DeploymentLine>), Refusal> {
         self.allow_package(package)?;
-        let (id, name) = (package.id, package.name.clone());
-        let sees = self.may(Right::SeeDeployments);
-        Ok(self.reading(Right::SeePackages)?.store.read_now(move |conn| -> Result<_, StoreError> {
-            let wanted = Wanted { name: Some(name), ..Wanted::default() };
-            let deployments = if sees { deployments::of_package(conn, id, BESIDE)? } else { Vec::new() };
-            Ok((packages::wanted(conn, &wanted, BESIDE)?, deployments))
-        })?)
+        let app = self.reading(Right::SeePackages)?;
+        let of_package = WantedDeployments { package: Some(package.id), ..<_>::default() };
+        let deployments = if self.may(Right::SeeDeployments) {
+            rollouts::page(app, of_package, self.actor.scope.computers.clone(), |_| true, BESIDE)?
+        } else {
+            Vec::new()
+        };
+        let family = Wanted { name: Some(package.name.clone()), ..Wanted::default() };
+        let versions = app.store.read_now(move |conn| packages::wanted(conn, &family, BESIDE))?;
+        Ok((versions, deployments.into_iter().map(|summary| summary.line).collect()))
     }
 
     /// What was done to a package, newest first.
@@ -306,9 +317,27 @@ impl Desk {
     }
 }
 
-fn line(conn: &mut crate::store::Conn, package: Package) -> Result<PackageLine, StoreError> {
-    let counts = jobs::counts(conn, Some(package.id))?.into_iter().map(|(_, state, count)| (state, count)).collect();
-    Ok(PackageLine { activation: activations::find(conn, package.id)?, counts, package })
+/// What of a package's jobs is seen.
+struct View {
+    scope: Option<Query>,
+    now: UnixTime,
+}
+
+impl View {
+    fn lines(&self, conn: &mut Conn, found: Vec<Package>) -> Result<Vec<PackageLine>, StoreError> {
+        let allowed = rollouts::allowed(conn, self.scope.as_ref(), self.now)?;
+        let line = |package: Package| {
+            let counts = match &allowed {
+                Some(allowed) => rollouts::counts_of_package(conn, package.id, allowed)?,
+                None => {
+                    let counts = jobs::counts(conn, Some(package.id))?;
+                    counts.into_iter().map(|(_, state, count)| (state, count)).collect()
+                }
+            };
+            Ok(PackageLine { activation: activations::find(conn, package.id)?, counts, package })
+        };
+        found.into_iter().map(line).collect()
+    }
 }
 
 fn locations(activation: &Activation) -> serde_json::Value {
