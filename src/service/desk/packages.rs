@@ -327,12 +327,11 @@ impl View {
     fn lines(&self, conn: &mut Conn, found: Vec<Package>) -> Result<Vec<PackageLine>, StoreError> {
         let allowed = rollouts::allowed(conn, self.scope.as_ref(), self.now)?;
         let line = |package: Package| {
-            let counts = match &allowed {
-                Some(allowed) => rollouts::counts_of_package(conn, package.id, allowed)?,
-                None => {
-                    let counts = jobs::counts(conn, Some(package.id))?;
-                    counts.into_iter().map(|(_, state, count)| (state, count)).collect()
-                }
+            let counts = if let Some(allowed) = &allowed {
+                rollouts::counts_of_package(conn, package.id, allowed)?
+            } else {
+                let counts = jobs::counts(conn, Some(package.id))?;
+                counts.into_iter().map(|(_, state, count)| (state, count)).collect()
             };
             Ok(PackageLine { activation: activations::find(conn, package.id)?, counts, package })
         };
