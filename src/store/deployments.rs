@@ -126,10 +126,10 @@ pub struct Wanted {
 
 const RUNNING: &str = "(deployments.closed_at IS NULL AND ((deployments.cancelled_at IS NULL \
     AND (deployments.all_computers OR deployments.group_id IS NOT NULL)) OR EXISTS (SELECT 1 FROM jobs \
-    WHERE jobs.deployment_id = deployments.id AND jobs.state IN ('pending', 'offered', 'downloading'))))";
+    WHERE jobs.deployment_id = deployments.id AND jobs.finished_at IS NULL)))";
 const ENDED: &str = "NOT (deployments.closed_at IS NULL AND ((deployments.cancelled_at IS NULL \
     AND (deployments.all_computers OR deployments.group_id IS NOT NULL)) OR EXISTS (SELECT 1 FROM jobs \
-    WHERE jobs.deployment_id = deployments.id AND jobs.state IN ('pending', 'offered', 'downloading'))))";
+    WHERE jobs.deployment_id = deployments.id AND jobs.finished_at IS NULL)))";
 
 /// Deployments, newest first, at most `limit`.
 pub fn some(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {

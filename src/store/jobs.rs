@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::dsl::{Eq, sql};
-use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping};
-use diesel::internal::table_macro::{Join, JoinOn};
+use diesel::dsl::{Eq, IsNull, sql};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::activations::ActivationRow;
 use super::connection::q;
 use super::installations::HISTORY;
 use super::row::{At, limit as rows, rows_of, text, time};
-use super::schema::{activations, computers, installations, job_counts, jobs, packages};
+use super::schema::{activations, computers, deployments, installations, job_counts, jobs, packages};
 use super::{Conn, StoreError};
 use crate::model::{
     Activation, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily, PackageId,
@@ -91,24 +88,16 @@ impl TryFrom<JobRow> for Job {
     }
 }
 
-/// "The job is open", in the words of the partial index: only a text without parameters lets SQLite use it. Unlike
-/// `diesel::dsl::sql` it says that it never changes, so that the statement stays prepared.
-#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
-struct IsOpen;
-
-impl Expression for IsOpen {
-    type SqlType = Bool;
+/// The job is open: its end has no time. The words of the partial indexes, and nothing that changes when a job is offered.
+fn is_open() -> IsNull<jobs::finished_at> {
+    jobs::finished_at.is_null()
 }
-impl AppearsOnTable<jobs::table> for IsOpen {}
-impl<Left: QuerySource, Right: QuerySource, Kind> AppearsOnTable<Join<Left, Right, Kind>> for IsOpen {}
-impl<Joined, On> AppearsOnTable<JoinOn<Joined, On>> for IsOpen {}
-impl SelectableExpression<jobs::table> for IsOpen {}
 
-impl<DB: diesel::backend::Backend> QueryFragment<DB> for IsOpen {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql("jobs.state IN ('pending', 'offered', 'downloading')");
-        Ok(())
-    }
+/// Are these states all open, or all of them ends? `None` for a mixture and for none. Whoever asks for states says this, too,
+/// in the words of the partial indexes.
+pub(super) fn all_open(states: &[JobState]) -> Option<bool> {
+    let first = states.first()?.is_open();
+    states.iter().all(|state| state.is_open() == first).then_some(first)
 }
 
 /// Plans a job of this deployment on each computer, but not where the same package has an open job already; those are
@@ -205,7 +194,7 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
         .left_join(activations::table.on(activations::package_id.eq(jobs::package_id)))
         .left_join(installations::table.on(told))
         .filter(jobs::computer_id.eq(computer.0))
-        .filter(IsOpen)
+        .filter(is_open())
         .order(jobs::id);
     let found: Vec<Found> = q!(conn => query
         .select((
@@ -285,26 +274,37 @@ pub fn for_report(conn: &mut Conn, computer: ComputerId, package: PackageId) -> 
     let query = jobs::table
         .filter(jobs::computer_id.eq(computer.0))
         .filter(jobs::package_id.eq(i64::from(package)))
-        .order((IsOpen.desc(), jobs::id.desc()));
+        .order((is_open().desc(), jobs::id.desc()));
     q!(conn => query.select(JobRow::as_select()).first(conn).optional())?.map(Job::try_from).transpose()
 }
 
 /// Takes one job back. True if it was open.
 pub fn cancel(conn: &mut Conn, job: JobId, now: UnixTime) -> Result<bool, StoreError> {
-    let open = jobs::table.find(job.0).filter(IsOpen);
+    let open = jobs::table.find(job.0).filter(is_open());
     Ok(q!(conn => diesel::update(open).set(cancelled(now)).execute(conn))? > 0)
 }
 
 /// Open jobs of a package become cancelled. Gives how many.
 pub fn cancel_of_package(conn: &mut Conn, package: PackageId, now: UnixTime) -> Result<usize, StoreError> {
-    let open = jobs::table.filter(jobs::package_id.eq(i64::from(package))).filter(IsOpen);
+    let of_package = deployments::table.filter(deployments::package_id.eq(i64::from(package)));
+    let open = jobs::table.filter(jobs::deployment_id.eq_any(of_package.select(deployments::id))).filter(is_open());
     Ok(q!(conn => diesel::update(open).set(cancelled(now)).execute(conn))?)
 }
 
-type Cancelled = (Eq<jobs::state, &'static str>, Eq<jobs::withheld, Option<&'static str>>, Eq<jobs::updated_at, i64>);
+type Cancelled = (
+    Eq<jobs::state, &'static str>,
+    Eq<jobs::withheld, Option<&'static str>>,
+    Eq<jobs::finished_at, i64>,
+    Eq<jobs::updated_at, i64>,
+);
 
 fn cancelled(now: UnixTime) -> Cancelled {
-    (jobs::state.eq(JobState::Cancelled.as_str()), jobs::withheld.eq(None::<&str>), jobs::updated_at.eq(now.millis()))
+    (
+        jobs::state.eq(JobState::Cancelled.as_str()),
+        jobs::withheld.eq(None::<&str>),
+        jobs::finished_at.eq(now.millis()),
+        jobs::updated_at.eq(now.millis()),
+    )
 }
 
 /// A job with the computer that it is for, by its wire name.
@@ -330,14 +330,21 @@ pub fn newest_of_deployment(
 ) -> Result<Vec<JobOn>, StoreError> {
     type Found = (i64, String, i64, String, Option<String>);
     let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-    let found: Vec<Found> = q!(conn => jobs::table
-        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
-        .filter(jobs::deployment_id.eq(deployment.0))
-        .filter(jobs::state.eq_any(&words))
-        .filter(jobs::retried.eq(false))
-        .order(jobs::id)
-        .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id, jobs::result))
-        .load(conn))?;
+    let found: Vec<Found> = q!(conn => {
+        let query = jobs::table
+            .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+            .filter(jobs::deployment_id.eq(deployment.0))
+            .filter(jobs::state.eq_any(words.clone()))
+            .filter(jobs::retried.eq(false))
+            .order(jobs::id)
+            .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id, jobs::result))
+            .into_boxed();
+        match all_open(states) {
+            Some(true) => query.filter(jobs::finished_at.is_null()).load(conn),
+            Some(false) => query.filter(jobs::finished_at.is_not_null()).load(conn),
+            None => query.load(conn),
+        }
+    })?;
     let parse = |(job, state, computer, device_id, result): Found| {
         let state = At("jobs", job).check(state.parse())?;
         Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id, result })
@@ -417,32 +424,59 @@ pub struct OpenPackage {
 
 /// Packages with open jobs, of one computer or of all, by number.
 pub fn open_packages(conn: &mut Conn, computer: Option<ComputerId>) -> Result<Vec<OpenPackage>, StoreError> {
-    let (from, to) = computer.map_or((i64::MIN, i64::MAX), |id| (id.0, id.0));
-    let found: Vec<(i64, i64, i64, i64)> = q!(conn => jobs::table
+    match computer {
+        Some(computer) => open_packages_of(conn, computer),
+        None => all_open_packages(conn),
+    }
+}
+
+fn open_packages_of(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenPackage>, StoreError> {
+    let query = jobs::table
         .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
-        .filter(jobs::computer_id.ge(from))
-        .filter(jobs::computer_id.le(to))
-        .filter(IsOpen)
+        .filter(jobs::computer_id.eq(computer.0))
+        .filter(is_open())
         .group_by((packages::id, packages::priority, packages::fragment_count))
         .order(packages::id)
-        .select((packages::id, packages::priority, packages::fragment_count, diesel::dsl::count_star()))
-        .load(conn))?;
-    let parse = |(package, priority, fragments, count): (i64, i64, i64, i64)| {
-        let at = At("packages", package);
-        Ok(OpenPackage {
-            package: at.package(package)?,
-            priority: Priority::from_number(at.number("priority", priority)?),
-            fragments: FragmentCount(at.number("fragment_count", fragments)?),
-            jobs: at.number("count", count)?,
-        })
-    };
-    found.into_iter().map(parse).collect()
+        .select((packages::id, packages::priority, packages::fragment_count, diesel::dsl::count_star()));
+    let found: Vec<(i64, i64, i64, i64)> = q!(conn => query.load(conn))?;
+    found.into_iter().map(open_package).collect()
+}
+
+/// From the counts, not from the jobs: there are millions.
+fn all_open_packages(conn: &mut Conn) -> Result<Vec<OpenPackage>, StoreError> {
+    let open = JobState::ALL.into_iter().filter(|state| state.is_open()).map(JobState::as_str);
+    let query = job_counts::table
+        .inner_join(packages::table.on(packages::id.eq(job_counts::package_id)))
+        .filter(job_counts::state.eq_any(open.collect::<Vec<_>>()))
+        .filter(job_counts::jobs.gt(0_i64))
+        .order(packages::id)
+        .select((packages::id, packages::priority, packages::fragment_count, job_counts::jobs));
+    let found: Vec<(i64, i64, i64, i64)> = q!(conn => query.load(conn))?;
+    let mut open: Vec<OpenPackage> = Vec::new();
+    for row in found {
+        let some = open_package(row)?;
+        match open.last_mut() {
+            Some(last) if last.package == some.package => last.jobs += some.jobs,
+            _ => open.push(some),
+        }
+    }
+    Ok(open)
+}
+
+fn open_package((package, priority, fragments, count): (i64, i64, i64, i64)) -> Result<OpenPackage, StoreError> {
+    let at = At("packages", package);
+    Ok(OpenPackage {
+        package: at.package(package)?,
+        priority: Priority::from_number(at.number("priority", priority)?),
+        fragments: FragmentCount(at.number("fragment_count", fragments)?),
+        jobs: at.number("jobs", count)?,
+    })
 }
 
 /// Every open job: whose it is, and of which package.
 pub fn open_pairs(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId)>, StoreError> {
     let found: Vec<(i64, i64)> =
-        q!(conn => jobs::table.filter(IsOpen).select((jobs::computer_id, jobs::package_id)).load(conn))?;
+        q!(conn => jobs::table.filter(is_open()).select((jobs::computer_id, jobs::package_id)).load(conn))?;
     let parse = |(computer, package)| Ok((ComputerId(computer), At("jobs", computer).package(package)?));
     found.into_iter().map(parse).collect()
 }
@@ -450,10 +484,14 @@ pub fn open_pairs(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId)>, Store
 /// Computers with a cancelled job of a package that is available, and where they were last heard from. Not all of them
 /// are stopped: there may be a newer job.
 pub fn cancelled_on_available(conn: &mut Conn) -> Result<Vec<(ComputerId, PackageId, String)>, StoreError> {
-    let found: Vec<(i64, i64, String)> = q!(conn => jobs::table
-        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
-        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+    let of_available = deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
         .filter(packages::state.eq(PackageState::Available.as_str()))
+        .select(deployments::id);
+    let found: Vec<(i64, i64, String)> = q!(conn => jobs::table
+        .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
+        .filter(jobs::deployment_id.eq_any(of_available))
+        .filter(jobs::finished_at.is_not_null())
         .filter(jobs::state.eq(JobState::Cancelled.as_str()))
         .distinct()
         .select((jobs::computer_id, jobs::package_id, computers::peer_address))

@@ -286,7 +286,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
     plans.of("events::list of a package", |conn| events::list(conn, None, Some(package()), 10));
     plans.of("settings::unset", |conn| settings::unset(conn, settings::Scope::Global, SettingKey::Timeout));
     plans.of("users::find", |conn| users::find(conn, "admin"));
-    insta::assert_snapshot!(plans.text, @"
+    insta::assert_snapshot!(plans.text, @r"
     packages::list
       SEARCH packages USING INTEGER PRIMARY KEY (rowid<?)
     packages::in_state
@@ -325,7 +325,9 @@ fn lists_of_administrators_are_answered_by_an_index() {
     deployments::cancel_of_package
       SEARCH deployments USING INDEX deployments_by_package (package_id=?)
     jobs::cancel_of_package
-      SEARCH jobs USING COVERING INDEX jobs_by_state (package_id=? AND state=?)
+      SEARCH jobs USING INDEX jobs_unfinished (deployment_id=?)
+      LIST SUBQUERY 1
+      SEARCH deployments USING COVERING INDEX deployments_by_package (package_id=?)
     jobs::cancel
       SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
     jobs::counts of one
@@ -384,7 +386,7 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
     jobs::counts_of_deployments of one
       SEARCH job_counts USING PRIMARY KEY (deployment_id>? AND deployment_id<?)
     jobs::open_packages of one
-      SEARCH jobs USING INDEX jobs_open (computer_id>? AND computer_id<?)
+      SEARCH jobs USING INDEX jobs_by_computer (computer_id=?)
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
       USE TEMP B-TREE FOR GROUP BY
       USE TEMP B-TREE FOR ORDER BY
@@ -431,8 +433,10 @@ fn a_look_for_cancelled_jobs_reads_only_what_is_new() {
       SCALAR SUBQUERY 1
       SEARCH events USING INTEGER PRIMARY KEY (rowid>?)
     jobs::cancelled_on_available
+      SEARCH jobs USING INDEX jobs_finished (deployment_id=? AND state=?)
+      LIST SUBQUERY 1
       SEARCH packages USING COVERING INDEX packages_by_state (state=?)
-      SEARCH jobs USING INDEX jobs_by_state (package_id=? AND state=?)
+      SEARCH deployments USING COVERING INDEX deployments_by_package (package_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
       USE TEMP B-TREE FOR DISTINCT
     ");

@@ -17,7 +17,6 @@ use crate::model::{ComputerId, DeploymentId, Job, JobId, JobState, PackageId, Un
 const NEWEST: &str = "NOT jobs.retried";
 /// States that nobody asked for.
 const LOST: [&str; 2] = ["failed", "expired"];
-const OPEN: [&str; 3] = ["pending", "offered", "downloading"];
 
 /// Which jobs of a deployment are wanted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -78,6 +77,12 @@ pub fn list(
             [] => query,
             [state] => query.filter(jobs::state.eq((*state).to_owned())),
             _ => query.filter(jobs::state.eq_any(states.clone())),
+        };
+        // What the states say already, in the words of the partial indexes.
+        query = match super::jobs::all_open(&wanted.states) {
+            Some(true) => query.filter(jobs::finished_at.is_null()),
+            Some(false) => query.filter(jobs::finished_at.is_not_null()),
+            None => query,
         };
         if let Some(code) = &wanted.code {
             query = query.filter(jobs::result.eq(text(code).into_owned()));
@@ -153,6 +158,7 @@ pub fn codes(conn: &mut Conn, deployments: &[DeploymentId], limit: usize) -> Res
     let numbers: Vec<i64> = deployments.iter().map(|id| id.0).collect();
     let found: Vec<(i64, String, Option<String>, i64)> = q!(conn => jobs::table
         .filter(jobs::deployment_id.eq_any(&numbers))
+        .filter(jobs::finished_at.is_not_null())
         .filter(jobs::state.eq_any(&LOST))
         .filter(sql::<Bool>(NEWEST))
         .group_by((jobs::deployment_id, jobs::state, jobs::result))
@@ -176,7 +182,7 @@ pub fn codes(conn: &mut Conn, deployments: &[DeploymentId], limit: usize) -> Res
 pub fn gates(conn: &mut Conn, deployment: DeploymentId, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
     let found: Vec<(Option<String>, i64)> = q!(conn => jobs::table
         .filter(jobs::deployment_id.eq(deployment.0))
-        .filter(jobs::state.eq_any(&OPEN))
+        .filter(jobs::finished_at.is_null())
         .filter(jobs::withheld.is_not_null())
         .group_by(jobs::withheld)
         .select((jobs::withheld, count_star()))
@@ -218,16 +224,10 @@ struct SliceRow {
 pub fn slices(conn: &mut Conn, deployment: DeploymentId, from: UnixTime, width: i64) -> Result<Vec<Slice>, StoreError> {
     // Numbers alone are written into the text: as parameters, PostgreSQL would not know the same expression again.
     let (id, from, width) = (deployment.0, from.millis(), width.max(1));
-    let ended = "coalesce(finished_at, updated_at)";
     let parts = [
         ("NULL", "0", "created_at", ""),
         ("'offered'", "1", "offered_at", "AND offered_at IS NOT NULL"),
-        (
-            "state",
-            "CASE WHEN offered_at IS NULL THEN 0 ELSE 1 END",
-            ended,
-            "AND state NOT IN ('pending', 'offered', 'downloading')",
-        ),
+        ("state", "CASE WHEN offered_at IS NULL THEN 0 ELSE 1 END", "finished_at", "AND finished_at IS NOT NULL"),
     ];
     let mut slices = Vec::new();
     for (state, offered, moment, filter) in parts {
@@ -262,7 +262,7 @@ pub fn with_open_job(
         let query = jobs::table
             .filter(jobs::computer_id.eq_any(chunk))
             .filter(jobs::package_id.eq(i64::from(package)))
-            .filter(jobs::state.eq_any(&OPEN))
+            .filter(jobs::finished_at.is_null())
             .select(jobs::computer_id);
         let some: Vec<i64> = q!(conn => query.load(conn))?;
         found.extend(some.into_iter().map(ComputerId));
@@ -316,7 +316,7 @@ pub struct Silent {
 /// Computers that were not heard of since, those with open jobs first, at most `limit`.
 pub fn silent(conn: &mut Conn, since: UnixTime, limit: usize) -> Result<Vec<Silent>, StoreError> {
     const WAITS: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.computer_id = computers.id \
-         AND jobs.state IN ('pending', 'offered', 'downloading'))";
+         AND jobs.finished_at IS NULL)";
     let mut silent = Vec::new();
     // One after the other: sorted together, all that are silent would be looked at.
     for waits in [true, false] {

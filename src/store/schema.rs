@@ -576,6 +576,8 @@ diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mir
 
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, packages);
 
+diesel::allow_tables_to_appear_in_same_query!(job_counts, packages);
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
     computer_fields,

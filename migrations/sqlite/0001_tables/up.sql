@@ -234,16 +234,18 @@ CREATE TABLE jobs (
     finished_at INTEGER,
     updated_at INTEGER NOT NULL,
     -- A newer attempt of the deployment is on the same computer.
-    retried INTEGER NOT NULL DEFAULT 0 CHECK (retried IN (0, 1))
+    retried INTEGER NOT NULL DEFAULT 0 CHECK (retried IN (0, 1)),
+    CHECK ((finished_at IS NULL) = (state IN ('pending', 'offered', 'downloading')))
 ) STRICT;
 
 -- One open job for a package on a computer, and the way to the open jobs of a computer at each contact.
-CREATE UNIQUE INDEX jobs_open ON jobs (computer_id, package_id) WHERE state IN ('pending', 'offered', 'downloading');
+CREATE UNIQUE INDEX jobs_open ON jobs (computer_id, package_id) WHERE finished_at IS NULL;
 CREATE INDEX jobs_by_computer ON jobs (computer_id, package_id, id);
 CREATE INDEX jobs_by_package ON jobs (package_id, id);
-CREATE INDEX jobs_by_state ON jobs (package_id, state);
 CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
-CREATE INDEX jobs_by_progress ON jobs (deployment_id, state, id);
+-- No index has an open job's state: to offer one writes its row and nothing else (decision 0663).
+CREATE INDEX jobs_unfinished ON jobs (deployment_id, id) WHERE finished_at IS NULL;
+CREATE INDEX jobs_finished ON jobs (deployment_id, state, id) WHERE finished_at IS NOT NULL;
 
 -- How many jobs of a deployment are in which state: lists show it of fifty at once. Kept by triggers, so it is never
 -- another number than counting would give.
