@@ -184,17 +184,26 @@ mod plain {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::collections::BTreeMap;
+    use std::fmt;
     use std::fs::File;
     use std::io::{self, IoSlice};
     use std::os::fd::AsFd as _;
     use std::pin::Pin;
-    use std::sync::{Arc, PoisonError, RwLock};
+    use std::sync::{Arc, LazyLock, PoisonError, RwLock};
     use std::task::{Context, Poll, ready};
 
     use rustix::net::{SendAncillaryBuffer, SendFlags};
     use socket2::SockRef;
     use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
     use tokio::net::TcpStream;
+    use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+    /// How many of the runtime's workers may be inside a `sendfile` at the same time: all but one, so that a check-in finds a
+    /// worker while every line is full (docs/decisions/0664).
+    static SENDING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Semaphore::new(workers.saturating_sub(1).max(1)))
+    });
 
     /// Below this a copy costs less than the look-up and a second system call.
     const WORTH_IT: usize = 16 << 10;
@@ -236,11 +245,21 @@ mod linux {
         stream: TcpStream,
         /// May it hold [`FILE_NOT_SENT`]? Not before it has sent of a file: all else is copied into it.
         roomy: bool,
+        /// Its place in the queue for [`SENDING`], while it stands there.
+        queue: Option<Place>,
+    }
+
+    struct Place(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>);
+
+    impl fmt::Debug for Place {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Place")
+        }
     }
 
     impl From<TcpStream> for Socket {
         fn from(stream: TcpStream) -> Self {
-            Self { stream, roomy: false }
+            Self { stream, roomy: false, queue: None }
         }
     }
 
@@ -248,6 +267,22 @@ mod linux {
         /// The connection itself.
         pub(in crate::server) fn tcp(&self) -> &TcpStream {
             &self.stream
+        }
+
+        /// Its turn to send of a file; whoever has to wait is taken in the order of coming.
+        fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedSemaphorePermit>> {
+            if self.queue.is_none() {
+                if let Ok(turn) = Arc::clone(&SENDING).try_acquire_owned() {
+                    return Poll::Ready(Some(turn));
+                }
+                // It is never closed, so there is always a turn in the end.
+                let turn = async { Arc::clone(&SENDING).acquire_owned().await.ok() };
+                self.queue = Some(Place(Box::pin(turn)));
+            }
+            let Some(place) = &mut self.queue else { return Poll::Ready(None) };
+            let turn = ready!(place.0.as_mut().poll(cx));
+            self.queue = None;
+            Poll::Ready(turn)
         }
 
         /// Sends what stands before the mapped slice, or some of that slice.
@@ -285,7 +320,12 @@ mod linux {
             }
             loop {
                 ready!(self.stream.poll_write_ready(cx))?;
-                match self.stream.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset)) {
+                let turn = ready!(self.poll_turn(cx));
+                let sent = self.stream.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset));
+                drop(turn);
+                // Whoever waits for this processor goes first: the commit of a check-in is another thread's.
+                std::thread::yield_now();
+                match sent {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     result => return Poll::Ready(result),
