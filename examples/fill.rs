@@ -25,7 +25,7 @@ use dripfeed::clock::Clock;
 use dripfeed::disk::published::PublishedTree;
 use dripfeed::model::limits::{ArchiveLimits, RequestLimits};
 use dripfeed::model::settings::SettingsLayer;
-use dripfeed::model::{Action, JobOptions, Location, OsFamily, Priority, UnixTime};
+use dripfeed::model::{Action, JobOptions, Location, OsFamily, PackageId, Priority, UnixTime};
 use dripfeed::protocol::{ComputerFacts, SoftwareTitle};
 use dripfeed::service::assign::{Target, assign};
 use dripfeed::service::publish::{BuildRequest, Fragmenting, Source, build};
@@ -53,6 +53,12 @@ struct Options {
     /// Packages, and so open jobs of each computer
     #[arg(long, default_value_t = 20)]
     jobs: u32,
+    /// Packages with files besides, activated and assigned to nobody: what a mirror copies
+    #[arg(long, default_value_t = 0)]
+    published: u32,
+    /// Fragments of each of those
+    #[arg(long, default_value_t = 100)]
+    fragments: u32,
     /// Programs on each computer
     #[arg(long, default_value_t = 20)]
     titles: u32,
@@ -98,6 +104,15 @@ fn fill(options: &Options) -> Result<(), Box<dyn Error>> {
         deploy(&app, number, &options.location)?;
     }
     println!("{} packages, a job of each on every computer: {:.1?}", options.jobs, began.elapsed());
+    if options.published > 0 {
+        let began = Instant::now();
+        for number in 0..options.published {
+            let text = noise(options.seed, number, options.fragments);
+            let source = Source::Text { name: "content.sh".to_owned(), text };
+            publish(&app, format!("file {number}"), source, Fragmenting::Count(options.fragments), &options.location)?;
+        }
+        println!("{} packages of {} fragments: {:.1?}", options.published, options.fragments, began.elapsed());
+    }
     Ok(())
 }
 
@@ -125,9 +140,21 @@ fn enrol(conn: &mut Conn, seed: u64, number: u32, titles: u32, at: UnixTime) -> 
 }
 
 fn deploy(app: &App, number: u32, location: &Location) -> Result<(), Box<dyn Error>> {
+    let id = publish(app, format!("fill {number}"), Source::Nothing, Fragmenting::DEFAULT, location)?;
+    assign(app, id, Target::All, JobOptions::default(), "fill")?;
+    Ok(())
+}
+
+fn publish(
+    app: &App,
+    name: String,
+    source: Source,
+    fragmenting: Fragmenting,
+    location: &Location,
+) -> Result<PackageId, Box<dyn Error>> {
     let request = BuildRequest {
         package: NewPackage {
-            name: format!("fill {number}"),
+            name,
             version: "1".to_owned(),
             description: String::new(),
             os: OsFamily::Linux,
@@ -137,11 +164,16 @@ fn deploy(app: &App, number: u32, location: &Location) -> Result<(), Box<dyn Err
             done: None,
             exit_codes: dripfeed::model::ExitCodes::default(),
         },
-        source: Source::Nothing,
-        fragmenting: Fragmenting::DEFAULT,
+        source,
+        fragmenting,
     };
     let id = build(app, &request, &mut |_| {})?.package.id;
     activate::activate(app, id, location.clone(), location.clone(), None, &mut |_, _| {})?;
-    assign(app, id, Target::All, JobOptions::default(), "fill")?;
-    Ok(())
+    Ok(id)
+}
+
+/// A script of a kilobyte for each fragment, which shrinks by half at the most.
+fn noise(seed: u64, number: u32, fragments: u32) -> String {
+    let mut chance = chance::Chance::of(&[seed, u64::from(number)]);
+    (0..fragments * 64).map(|_| format!("{:016x}", chance.next())).collect()
 }
