@@ -204,6 +204,13 @@ impl Options {
         Ok(opts.check()?)
     }
 
+    /// The configuration as it is now, if an agent could work with it.
+    fn reread(&self, machine: &SystemMachine, stop: &Stop) -> Result<AgentConfig, Box<dyn std::error::Error>> {
+        let config = self.read_for_work()?;
+        Agent::new(&config, machine, stop.clone())?;
+        Ok(config)
+    }
+
     fn layers(&self) -> Result<AgentOpts, AgentConfigError> {
         let file = match &self.config {
             Some(path) => AgentOpts::read(path)?,
@@ -425,31 +432,44 @@ fn until_the_end(
     stop: &Stop,
     vigil: &Vigil,
 ) -> Result<ExitCode, Early> {
+    let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
+    let mut config = options.read_for_work().map_err(|error| Early::Refused(Box::new(error)))?;
     let mut is_again = false;
     loop {
-        let config = options.read_for_work().map_err(|error| Early::Refused(Box::new(error)))?;
         tell(&config);
-        let machine = SystemMachine { clock: Clock::System, stop: stop.clone() };
         let agent = match Agent::new(&config, &machine, stop.clone()) {
             Ok(agent) if is_live => agent.with_progress().with_vigil(vigil.clone()),
             Ok(agent) => agent.with_vigil(vigil.clone()),
             // The CA file, the proxy: named in the configuration, so its fault.
             Err(error) => return Err(Early::Refused(Box::new(error))),
         };
-        let agent = if is_again { agent.after_reload() } else { agent };
-        let ended = match how_long {
-            HowLong::Once => agent.once(),
-            HowLong::ForEver => agent.run(),
-        };
-        match ended {
-            Ok(Ended::Reload) => {
-                tracing::info!("the configuration is read again");
-                vigil.reloading();
-                is_again = true;
+        let mut agent = if is_again { agent.after_reload() } else { agent };
+        let next = loop {
+            let ended = match how_long {
+                HowLong::Once => agent.once(),
+                HowLong::ForEver => agent.run(),
+            };
+            match ended {
+                Ok(Ended::Reload) => vigil.reloading(),
+                Ok(ended) => return Ok(finish(ended)),
+                Err(error) => return Err(Early::Failed(Box::new(error))),
             }
-            Ok(ended) => return Ok(finish(ended)),
-            Err(error) => return Err(Early::Failed(Box::new(error))),
-        }
+            match options.reread(&machine, stop) {
+                Ok(next) => break next,
+                // A slip of the pen must not silence the computer.
+                Err(error) => {
+                    tracing::error!(
+                        "the configuration is refused, and the one before it goes on: {}",
+                        chain(error.as_ref())
+                    );
+                    agent = agent.after_reload();
+                }
+            }
+        };
+        tracing::info!("the configuration is read again");
+        drop(agent);
+        config = next;
+        is_again = true;
     }
 }
 

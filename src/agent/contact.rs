@@ -79,6 +79,16 @@ pub enum ContactError {
     Identity(#[from] IdentityError),
 }
 
+impl ContactError {
+    /// What it comes to.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::WorkDir(_) => "what the server said cannot be kept",
+            _ => "no contact",
+        }
+    }
+}
+
 /// What a contact brought.
 #[derive(Debug)]
 pub(crate) struct Contacted {
@@ -118,15 +128,16 @@ impl Link<'_> {
         let hours = reply.prolog_freq.filter(|hours| *hours > 0).map(|hours| hours.min(MAX_PROLOG_FREQ));
         contacts.succeeded(now, hours, identity.prolog_freq, self.machine);
         contacts.inventory_on_startup = reply.inventory_on_startup.unwrap_or(contacts.inventory_on_startup);
-        if let Some(hours) = hours {
-            identity.keep_prolog_freq(hours)?;
+        if let Some(error) = hours.and_then(|hours| identity.keep_prolog_freq(hours).err()) {
+            tracing::warn!("how often contacts are wanted is not kept where stock agents look for it: {error}");
         }
-        let events = self.learn(reply.download, now)?;
+        let events = self.learn(reply.download, now);
+        // Also where the disk takes nothing: how much room there is is part of it.
         let inventory = match reply.decision {
             Decision::Send => self.inventory(&identity.device_id, tag),
             Decision::Stop | Decision::Other(_) => Ok(()),
         };
-        Ok(Contacted { events, inventory })
+        Ok(Contacted { events: events?, inventory })
     }
 
     fn prolog(&self, device_id: &DeviceId) -> Result<PrologReply, ContactError> {
@@ -154,20 +165,32 @@ impl Link<'_> {
     }
 
     fn take_offer(&self, offer: &Offer, history: &[PackageId], now: UnixTime) -> Result<Option<Event>, ContactError> {
-        let directory = self.work.package(offer.package);
-        if directory.result().is_some() {
+        let (package, directory) = (offer.package, self.work.package(offer.package));
+        let leftover = if directory.was_told() { directory.remove().err() } else { None };
+        if leftover.is_none() && directory.result().is_some() {
             // Its result is on the way; the server did not know yet.
             return Ok(None);
         }
-        let is_known = directory.exists();
-        let was_forced = directory.offered().is_some_and(|offer| offer.force);
-        if history.contains(&offer.package) && !offer.force && !(is_known && was_forced) {
-            tracing::info!(package.id = %offer.package, "package {} was done here before", offer.package);
-            directory.keep(&ResultCode::already_setup(), now)?;
-        } else {
-            directory.offer(offer, now)?;
-            if !is_known {
-                tracing::info!(package.id = %offer.package, "package {} is new", offer.package);
+        let is_known = leftover.is_none() && directory.exists();
+        let was_forced = is_known && directory.offered().is_some_and(|offer| offer.force);
+        let was_done = history.contains(&package) && !offer.force && !was_forced;
+        if was_done {
+            tracing::info!(package.id = %package, "package {package} was done here before");
+        }
+        match (leftover, was_done) {
+            (None, true) => {
+                directory.keep(&ResultCode::already_setup(), now)?;
+            }
+            (None, false) => {
+                directory.offer(offer, now)?;
+                if !is_known {
+                    tracing::info!(package.id = %package, "package {package} is new");
+                }
+            }
+            (Some(_), true) => directory.keep_anew(&ResultCode::already_setup())?,
+            (Some(error), false) => {
+                tracing::error!(package.id = %package, "what an earlier try left is in the way of package {package}: {error}");
+                directory.keep_anew(&ResultCode::error("CLEAN"))?;
             }
         }
         Ok(Some(Event::Offered(directory.seed(now, self.zone)?)))

@@ -2,6 +2,7 @@
 
 mod executing;
 mod fetching;
+mod results;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,9 +24,9 @@ use super::workdir::{WorkDir, WorkDirError};
 use super::{MILESTONE, USER_AGENT, contact};
 use crate::config::agent::{AgentConfig, AgentConfigError, Hidden, RegistrationSource};
 use crate::disk;
-use crate::engine::{Action, Engine, Event};
+use crate::engine::{Action, Engine, Event, LONGEST_BACK_OFF, LONGEST_RECESS, Stage, TaskSeed};
 use crate::fetch::{BasicAuth, Bucket, Client, ClientOptions, FetchError, InvalidUrl, Proxies, Secret, Url};
-use crate::model::{PackageId, ResultCode, UnixTime};
+use crate::model::{PackageId, Priority, ResultCode, UnixTime};
 use crate::tls::registration::RegistrationKey;
 use crate::tls::signing::SigningError;
 
@@ -40,8 +41,8 @@ const NAME_SPREAD: Duration = Duration::from_hours(24);
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The server was not reached, or not understood.
-    #[error("no contact")]
+    /// The server was not reached, not understood, or what it said cannot be kept.
+    #[error("{}", .0.outcome())]
     Contact(#[from] ContactError),
     /// The work directory cannot be used: going on could lose a result.
     #[error(transparent)]
@@ -193,18 +194,22 @@ impl<'a> Agent<'a> {
             let latest = self.now().plus(self.machine.random(self.config.start_delay));
             due = due.max(latest);
         }
-        let mut engine = self.engine()?;
+        let mut engine = None;
         self.vigil.ready(&format!("{} of {}", who.identity.device_id, self.server));
         loop {
-            match self.drive(&mut engine, &who, due, false)? {
+            match self.persist(&mut engine, &who, due)? {
                 Ended::UntilNextContact => {}
                 ended => return Ok(ended),
             }
-            // A contact that fails is told where it fails; there will be another.
-            if let Ok(contacted) = self.contact(&mut who, &mut contacts) {
-                for event in contacted.events {
-                    engine.handle_event(self.now(), event);
+            match (self.contact(&mut who, &mut contacts), &mut engine) {
+                (Ok(contacted), Some(engine)) => {
+                    for event in contacted.events {
+                        engine.handle_event(self.now(), event);
+                    }
                 }
+                (Ok(_), None) => {}
+                // There will be another.
+                (Err(error), _) => tracing::warn!(server = %self.server, "{}", chain(&error)),
             }
             due = contacts.due(self.now());
         }
@@ -225,7 +230,13 @@ impl<'a> Agent<'a> {
 
     fn engine(&self) -> Result<Engine, AgentError> {
         let now = self.now();
-        let seeds = self.work.seeds(now, &self.zone)?;
+        let unkept = self.unkept.borrow();
+        let mut seeds = self.work.seeds(now, &self.zone, |package| !unkept.contains_key(&package))?;
+        seeds.extend(unkept.iter().map(|(package, code)| TaskSeed {
+            package: *package,
+            since: now,
+            stage: Stage::Done { code: code.clone(), priority: Priority::DEFAULT },
+        }));
         for seed in &seeds {
             self.progress.found(seed);
         }
@@ -256,10 +267,10 @@ impl<'a> Agent<'a> {
                 }
             }
             Err(error) => {
-                tracing::warn!(server = %self.server, "no contact with {}: {}", self.server, chain(error));
+                let why = chain(error);
                 match error {
-                    ContactError::Refused { .. } => contacts.refused(now, &chain(error)),
-                    _ => contacts.failed(now, &chain(error), self.machine),
+                    ContactError::Refused { .. } => contacts.refused(now, &why),
+                    _ => contacts.failed(now, &why, self.machine),
                 }
             }
         }
@@ -267,36 +278,54 @@ impl<'a> Agent<'a> {
         Ok(result?)
     }
 
-    /// Results first: the server shall not offer again what it only has not heard of.
-    fn deliver_kept(&self, who: &Who) -> Result<(), AgentError> {
-        for package in self.work.packages()? {
-            let directory = self.work.package(package);
-            let Some(code) = directory.result() else { continue };
-            // A crash may have come between the result and the history, and after the report nobody asks again.
-            directory.keep(&code, self.now())?;
-            match self.report(who, package)? {
-                Event::ReportTaken(_) => self.forget(package),
-                // The server is in trouble: the contact will say so.
-                _ => break,
+    /// As [`Agent::drive`], but a disk that takes nothing is no end: a period later the engine is made anew of what the disk
+    /// holds, as after a restart (decision 0770).
+    fn persist(&self, engine: &mut Option<Engine>, who: &Who, due: UnixTime) -> Result<Ended, AgentError> {
+        loop {
+            let driven = match engine {
+                Some(engine) => self.drive(engine, who, due, false),
+                None => self.engine().and_then(|made| self.drive(engine.insert(made), who, due, false)),
+            };
+            let error = match driven {
+                Err(AgentError::WorkDir(error)) => error,
+                ended => return ended,
+            };
+            *engine = None;
+            let recess = self.recess();
+            tracing::error!("no package goes on for {} s: {}", recess.as_secs(), chain(&error));
+            self.wait(self.now().plus(recess).min(due));
+            if let Some(ended) = self.interrupted(due) {
+                return Ok(ended);
             }
         }
-        Ok(())
+    }
+
+    /// How long a disk that takes nothing is left alone: a period.
+    fn recess(&self) -> Duration {
+        let settings = self.work.settings();
+        let cycle = Duration::from_secs(settings.cycle_latency.into());
+        let pause = Duration::from_secs(settings.period_latency.into());
+        cycle.saturating_mul(settings.period_length).saturating_add(pause).clamp(LONGEST_BACK_OFF, LONGEST_RECESS)
+    }
+
+    /// Is there something more urgent than packages?
+    fn interrupted(&self, due: UnixTime) -> Option<Ended> {
+        if self.stop.is_asked() {
+            Some(Ended::Stopped)
+        } else if self.stop.take_reload() {
+            Some(Ended::Reload)
+        } else {
+            (self.now() >= due).then_some(Ended::UntilNextContact)
+        }
     }
 
     /// Does what the engine asks for, until the next contact is due or somebody stops it; once: or nothing is left.
     fn drive(&self, engine: &mut Engine, who: &Who, due: UnixTime, once: bool) -> Result<Ended, AgentError> {
         loop {
-            if self.stop.is_asked() {
-                return Ok(Ended::Stopped);
+            if let Some(ended) = self.interrupted(due) {
+                return Ok(ended);
             }
-            if self.stop.take_reload() {
-                return Ok(Ended::Reload);
-            }
-            let now = self.now();
-            if now >= due {
-                return Ok(Ended::UntilNextContact);
-            }
-            engine.handle_timeout(now);
+            engine.handle_timeout(self.now());
             if let Some(action) = engine.poll_action() {
                 let event = self.perform(action, who)?;
                 self.progress.happened(&event);
@@ -349,42 +378,14 @@ impl<'a> Agent<'a> {
             Action::Execute(package) => self.execute(package),
             Action::Keep { package, code } => {
                 tracing::warn!(target: MILESTONE, { package.id = %package }, "package {package} is given up: {code}");
-                self.work.package(package).keep(&code, self.now())?;
+                self.settle(&self.work.package(package), &code, &code)?;
                 Ok(Event::ResultKept(package))
             }
-            Action::Report { package, .. } => self.report(who, package),
+            Action::Report { package, .. } => Ok(self.report(who, package)),
             Action::Forget(package) => {
                 self.forget(package);
                 Ok(Event::Forgotten(package))
             }
-        }
-    }
-
-    fn report(&self, who: &Who, package: PackageId) -> Result<Event, AgentError> {
-        let directory = self.work.package(package);
-        // The disk is the truth; without a result there is nothing to tell, and nothing is invented.
-        let Some(code) = self.unkept.borrow().get(&package).cloned().or_else(|| directory.result()) else {
-            return Ok(Event::ReportTaken(package));
-        };
-        let event = match self.link(&who.prover).report(&who.identity.device_id, package, &code) {
-            Ok(()) => {
-                tracing::info!(package.id = %package, "reported {code} for package {package}");
-                Event::ReportTaken(package)
-            }
-            Err(error) => {
-                tracing::warn!(package.id = %package, "{code} for package {package} was not taken: {}", chain(&error));
-                Event::ReportRefused(package)
-            }
-        };
-        self.post_command(&directory, &code)?;
-        Ok(event)
-    }
-
-    /// What cannot be removed now is removed, or reported again, at the next start.
-    fn forget(&self, package: PackageId) {
-        self.unkept.borrow_mut().remove(&package);
-        if let Err(error) = self.work.package(package).remove() {
-            tracing::warn!(package.id = %package, "package {package} leaves files behind: {}", chain(&error));
         }
     }
 }
@@ -398,6 +399,7 @@ fn open_private(path: &Path, empty: bool) -> io::Result<File> {
     options.read(true).write(true).create(true).truncate(empty);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    disk::claim_room()?;
     options.open(path)
 }
 
@@ -407,8 +409,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
-        // Transparent errors name their cause as their own text.
-        if !text.ends_with(&inner_text) {
+        // Transparent errors name their cause as their own text, and some have it before what to do.
+        if !text.contains(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);
         }

@@ -25,12 +25,12 @@
 //! `agent.identity.kept`, `agent.message.sending`, `agent.message.answered`, `agent.settings.stored`, `agent.offer.created`,
 //! `agent.offer.stored`, `agent.info.asking`, `agent.info.came`, `agent.info.stored`, `agent.task.stored`,
 //! `agent.fragment.asking`, `agent.fragment.written`, `agent.fragment.synced`, `agent.fragment.stored`,
-//! `agent.fragment.listed`, `agent.execute.assembling`, `agent.execute.assembled`, `agent.unpack.written`,
+//! `agent.fragment.failed`, `agent.fragment.listed`, `agent.execute.assembling`, `agent.execute.assembled`, `agent.unpack.written`,
 //! `agent.execute.unpacked`, `agent.people.asking`, `agent.people.answered`, `agent.execute.journalled`,
 //! `agent.execute.spawned`, `agent.store.written`, `agent.store.placed`, `agent.output.created`,
 //! `agent.output.written`, `agent.execute.ran`, `agent.result.stored`, `agent.history.stored`,
 //! `agent.report.sending`, `agent.report.sent`, `agent.post.journalled`, `agent.post.ran`, `agent.forget.renamed`,
-//! `agent.forget.removed`.
+//! `agent.forget.removed`, `agent.forget.told`.
 
 mod beneath;
 pub mod cli;

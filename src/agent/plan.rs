@@ -171,7 +171,7 @@ fn answer(action: &Action) -> (PackageId, Told, Event) {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.packages.is_empty() {
-            return writeln!(f, "nothing to do: the server has offered no package since the last one was reported");
+            return writeln!(f, "nothing to do: no package is under way here; the next contact may bring one");
         }
         writeln!(f, "as if the agent started at {}; pauses only, transfers take their time beside them", self.from)?;
         if !self.download {
@@ -222,7 +222,7 @@ mod tests {
     fn fetching(priority: u32, fragments: u32) -> Stage {
         let fragments = FragmentCount(fragments);
         let info = TaskInfo { priority: Priority::from_number(priority), fragments, not_before: None };
-        Stage::Fetching { info, missing: fragments.numbers().collect() }
+        Stage::Fetching { info, missing: fragments.numbers().collect(), in_vain: false }
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Progress {
         let mut lines = lines.borrow_mut();
         match &seed.stage {
             Stage::NeedsInfo { .. } => lines.message(seed.package, "waits for its info file"),
-            Stage::Fetching { info, missing } => {
+            Stage::Fetching { info, missing, .. } => {
                 let left = u64::try_from(missing.len()).unwrap_or(u64::MAX);
                 lines.fragments(seed.package, *info);
                 lines.line(seed.package).bar.set_position(u64::from(info.fragments.0).saturating_sub(left));

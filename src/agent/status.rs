@@ -90,6 +90,8 @@ pub struct PackageStatus {
     pub fragments: u32,
     /// Not before that local time.
     pub schedule: Option<String>,
+    /// Why the last try to fetch a fragment failed, if it did.
+    pub last_failure: Option<String>,
     /// The result that the server has not taken yet.
     pub result: Option<String>,
 }
@@ -158,6 +160,7 @@ impl PackageStatus {
             present: fragments.saturating_sub(missing),
             fragments,
             schedule: directory.offered().and_then(|offer| Some(offer.schedule?.to_string())),
+            last_failure: directory.last_failure(),
             result: result.map(|code| code.to_string()),
         }
     }
@@ -231,10 +234,11 @@ impl fmt::Display for Status {
                 0 => "-".to_owned(),
                 all => format!("{}/{all}", package.present),
             };
-            let note = match (&package.result, &package.schedule) {
-                (Some(result), _) => result.clone(),
-                (None, Some(schedule)) => format!("not before {schedule}"),
-                (None, None) => "-".to_owned(),
+            let note = match (&package.result, &package.last_failure, &package.schedule) {
+                (Some(result), _, _) => result.clone(),
+                (None, Some(why), _) => format!("the last try failed: {why}"),
+                (None, None, Some(schedule)) => format!("not before {schedule}"),
+                (None, None, None) => "-".to_owned(),
             };
             writeln!(
                 f,

@@ -220,7 +220,7 @@ fn copy(content: &mut dyn Read, output: &mut dyn Write, buffer: &mut [u8]) -> Re
         match content.read(buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => {
-                output.write_all(&buffer[..count]).map_err(Stop::Write)?;
+                disk::claim_room().and_then(|()| output.write_all(&buffer[..count])).map_err(Stop::Write)?;
                 disk::checkpoint("agent.unpack.written");
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

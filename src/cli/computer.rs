@@ -12,7 +12,7 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure, software};
 use crate::clock;
-use crate::model::{Computer, ComputerId};
+use crate::model::{Computer, ComputerId, UnixTime};
 use crate::service::App;
 use crate::service::account::{self, AccountError};
 use crate::service::assign::{AssignError, named};
@@ -392,12 +392,16 @@ struct MergeView {
     at: String,
     reason: String,
     undone_at: Option<String>,
+    /// The same two moments, for people.
+    #[serde(skip)]
+    moments: (UnixTime, Option<UnixTime>),
 }
 
 impl MergeView {
     fn sentence(&self) -> String {
-        let undone = self.undone_at.as_ref().map(|at| format!(", taken back {at}")).unwrap_or_default();
-        format!("{} became {}, {}: {}{undone}", self.old, self.new, self.at, printable(&self.reason))
+        let at = clock::local_text(self.moments.0);
+        let undone = self.moments.1.map(|at| format!(", taken back {}", clock::local_text(at))).unwrap_or_default();
+        format!("{} became {}, {at}: {}{undone}", self.old, self.new, printable(&self.reason))
     }
 }
 
@@ -413,6 +417,7 @@ fn merge_views(conn: &mut Conn, id: ComputerId) -> Result<Vec<MergeView>, StoreE
             at: clock::utc_text(merge.at),
             reason: merge.reason,
             undone_at: merge.undone_at.map(clock::utc_text),
+            moments: (merge.at, merge.undone_at),
         });
     }
     Ok(views)

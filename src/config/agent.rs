@@ -31,6 +31,9 @@
 //!
 //! In a `.toml` file a key that is not known is refused.
 
+mod environment;
+mod file;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -39,6 +42,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+#[cfg(not(unix))]
+pub use self::environment::host_name;
+pub use self::environment::{EnvironmentProxies, ServiceManager, default_data_dir};
 use crate::model::{ByteSize, Location};
 
 /// Files of this kind have some hundred bytes.
@@ -47,13 +53,6 @@ const MAX_FILE: u64 = 1 << 20;
 const MIN_BANDWIDTH: u64 = 1024;
 /// A site that is switched on in the morning makes its contacts within these seconds.
 const DEFAULT_START_DELAY: u32 = 300;
-/// Where the agent keeps its state when it runs as root.
-const SYSTEM_DATA_DIR: &str = "/var/lib/dripfeed-agent";
-/// Where its configuration is looked for when no file is named.
-#[cfg(not(windows))]
-const CONFIG_DIR: &str = "/etc/dripfeed-agent";
-/// The files of that directory, in this order.
-const DEFAULT_FILES: [&str; 3] = ["dripfeed-agent.toml", "ocsinventory-agent.cfg", "oco-agent.ini"];
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -209,166 +208,10 @@ pub struct AgentOpts {
     pub environment: EnvironmentProxies,
 }
 
-/// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in small or in capital letters.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct EnvironmentProxies {
-    /// For addresses in clear.
-    pub http: Option<Hidden>,
-    /// For addresses that ask for TLS.
-    pub https: Option<Hidden>,
-    /// Who is reached without.
-    pub except: Option<String>,
-}
-
-impl EnvironmentProxies {
-    /// The environment of this process.
-    #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-    pub fn of_this_process() -> Self {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let get = |name: &str| {
-            [name.to_owned(), name.to_uppercase()]
-                .iter()
-                .find_map(|name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()))
-        };
-        let all = get("all_proxy");
-        Self {
-            http: get("http_proxy").or_else(|| all.clone()).map(Hidden),
-            https: get("https_proxy").or(all).map(Hidden),
-            except: get("no_proxy"),
-        }
-    }
-}
-
-/// Where a service manager wants to hear from this program (`NOTIFY_SOCKET`), and how often at least (`WATCHDOG_USEC`).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ServiceManager {
-    /// A path, or a name in the abstract space behind an `@`.
-    pub socket: Option<std::ffi::OsString>,
-    /// It kills the program after so long a silence.
-    pub watchdog: Option<Duration>,
-}
-
-impl ServiceManager {
-    /// The environment of this process.
-    #[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-    pub fn of_this_process() -> Self {
-        let is_for_us = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid.parse() == Ok(std::process::id()));
-        let micros =
-            std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok()).filter(|micros| *micros > 0);
-        Self {
-            socket: std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()),
-            watchdog: micros.filter(|_| is_for_us).map(Duration::from_micros),
-        }
-    }
-}
-
 impl AgentOpts {
     /// Where state is kept, whatever the server is.
     pub fn data_dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(default_data_dir)
-    }
-
-    /// Reads a file.
-    pub fn read(path: &Path) -> Result<Self, AgentConfigError> {
-        let unreadable = |source| AgentConfigError::Read { path: path.to_owned(), source };
-        let mut text = String::new();
-        File::open(path).map_err(unreadable)?.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
-        let refuse = |problem| AgentConfigError::File { path: path.to_owned(), problem };
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-            return toml::from_str(&text).map_err(|error| refuse(error.to_string().trim_end().to_owned()));
-        }
-        Self::from_stock(&text).map_err(refuse)
-    }
-
-    /// Which file holds when none is named, if there is one. On Windows it lies beside the state.
-    pub fn default_file(data_dir: Option<&Path>) -> Option<PathBuf> {
-        #[cfg(windows)]
-        let directory = data_dir.map_or_else(default_data_dir, Path::to_owned);
-        #[cfg(not(windows))]
-        let (directory, _) = (Path::new(CONFIG_DIR), data_dir);
-        DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists())
-    }
-
-    /// The file that holds when none is named, if there is one.
-    pub fn read_default(data_dir: Option<&Path>) -> Result<Self, AgentConfigError> {
-        match Self::default_file(data_dir) {
-            Some(path) => Self::read(&path),
-            None => Ok(Self::default()),
-        }
-    }
-
-    /// `key=value`, as in the stock agent's `ocsinventory-agent.cfg` and in `oco-agent.ini`.
-    fn from_stock(text: &str) -> Result<Self, String> {
-        let mut opts = Self::default();
-        let mut section = String::new();
-        for (at, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name.trim().to_ascii_lowercase();
-            }
-            if line.is_empty() || line.starts_with(['#', ';', '[']) {
-                continue;
-            }
-            let Some((key, value)) = line.split_once('=') else {
-                return Err(format!(
-                    "line {} is not key=value: \"{}\"",
-                    at + 1,
-                    line.chars().take(60).collect::<String>()
-                ));
-            };
-            let value = value.trim().trim_matches(['"', '\'']);
-            if !value.is_empty() {
-                let key = key.trim().to_ascii_lowercase();
-                opts.take_stock(&section, &key, value, at + 1)?;
-            }
-        }
-        Ok(opts)
-    }
-
-    fn take_stock(&mut self, section: &str, key: &str, value: &str, line: usize) -> Result<(), String> {
-        let decoded = |what| {
-            from_base64(value).ok_or_else(|| format!("line {line}: {what} is not Base64, as the stock agent keeps it"))
-        };
-        let is_on = !matches!(value.to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off");
-        // The OCO agent has 3.05 for one of them.
-        let seconds = || {
-            let whole = value.split_once('.').map_or(value, |(whole, _)| whole);
-            whole.parse::<u32>().map_err(|_| format!("line {line}: {key} is not a number of seconds: \"{value}\""))
-        };
-        match (section, key) {
-            ("server", "api-url") => {
-                let address = value.strip_suffix("/api-agent.php").unwrap_or(value).trim_end_matches('/');
-                self.server = Some(format!("{address}/ocsinventory"));
-            }
-            ("agent", "connection-timeout") => self.connect_timeout = Some(seconds()?),
-            ("agent", "read-timeout") => self.read_timeout = Some(seconds()?),
-            (_, "server") => self.server = Some(value.to_owned()),
-            (_, "ca") => self.ca = Some(value.into()),
-            (_, "basevardir" | "data_dir") => self.data_dir = Some(value.into()),
-            (_, "tag") => self.tag = Some(value.to_owned()),
-            (_, "proxy") => self.proxy = Some(Hidden(value.to_owned())),
-            (_, "no_proxy") => self.no_proxy = Some(value.to_owned()),
-            (_, "bandwidth") => self.bandwidth = Some(value.to_owned()),
-            (_, "user") => self.user = Some(decoded("user")?),
-            (_, "password") => self.password = Some(Hidden(decoded("password")?)),
-            (_, "registration_key") => self.registration_key = Some(Hidden(value.to_owned())),
-            (_, "registration_key_file") => self.registration_key_file = Some(value.into()),
-            (_, "ssl" | "verify") => self.verify = Some(value != "0"),
-            (_, "debug") => self.debug = Some(is_on),
-            (_, "wait") if value.eq_ignore_ascii_case("init") => {}
-            (_, "wait" | "start_delay") => self.start_delay = Some(seconds()?),
-            // Hostile or huge: what is told must be bounded.
-            _ if self.passed_over.len() < 50 => {
-                let name: String = key.chars().take(40).collect();
-                let why = why_passed_over(section, key).map(|why| format!(": {why}")).unwrap_or_default();
-                self.passed_over.push(format!("{name} (line {line}{why})"));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// What this layer does not say, the lower one does.
@@ -471,17 +314,6 @@ impl AgentOpts {
     }
 }
 
-/// Why a key of an OCO agent is not taken, where somebody could expect that it is.
-fn why_passed_over(section: &str, key: &str) -> Option<&'static str> {
-    match (section, key) {
-        ("agent", "agent-key") | ("server", "server-key") => {
-            Some("a key of the OCO protocol, which is not spoken here")
-        }
-        ("agent", "query-interval") => Some("the server says how often contacts are made, by PROLOG_FREQ"),
-        _ => None,
-    }
-}
-
 /// The proxies, as far as the configuration and the environment say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AgentProxies {
@@ -571,55 +403,6 @@ fn state_dir(data_dir: &Path, server: &str) -> PathBuf {
     data_dir.join(server.replace(other, "_"))
 }
 
-/// The name of this computer, where the system tells it by the environment only.
-#[cfg(not(unix))]
-#[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-pub fn host_name() -> String {
-    std::env::var("COMPUTERNAME").unwrap_or_default()
-}
-
-/// Where state is kept when nothing else is said.
-#[expect(clippy::disallowed_methods, reason = "the environment is read in config/")]
-pub fn default_data_dir() -> PathBuf {
-    #[cfg(unix)]
-    if !rustix::process::geteuid().is_root() {
-        if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
-            return PathBuf::from(state).join("dripfeed-agent");
-        }
-        if let Ok(home) = std::env::var("HOME") {
-            return PathBuf::from(home).join(".local/state/dripfeed-agent");
-        }
-    }
-    if cfg!(windows) {
-        let data = std::env::var("ProgramData").unwrap_or_else(|_| r"C:\ProgramData".to_owned());
-        return PathBuf::from(data).join("dripfeed-agent");
-    }
-    PathBuf::from(SYSTEM_DATA_DIR)
-}
-
-fn from_base64(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut buffer, mut bits) = (0_u32, 0_u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        buffer = buffer << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(buffer >> bits & 0xff).ok()?);
-            buffer &= (1 << bits) - 1;
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -699,27 +482,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_other_agents_mean_what_they_meant_there_and_unknown_ones_are_told() {
-        let stock = "server=ocs\nproxy=http://u:p@proxy:3128\nwait=120\ndebug=1\nlazy=1\nlogger=Stderr\nlocal=\n";
-        let opts = AgentOpts::from_stock(stock).expect("a stock file");
-        assert_eq!((opts.start_delay, opts.debug), (Some(120), Some(true)));
-        assert_eq!(opts.passed_over, ["lazy (line 5)", "logger (line 6)"]);
-        assert!(!format!("{opts:?}").contains("u:p"), "{opts:?}");
-        assert_eq!(AgentOpts::from_stock("wait=init").expect("a stock file").start_delay, None);
-        assert!(AgentOpts::from_stock("wait=soon").is_err());
-
-        let oco = "[agent]\nconnection-timeout = 3.05\nread-timeout = 150\ndebug = 0\nchunk-size = 8192\n\n[server]\napi-url = https://oco.example:8443/api-agent.php\nserver-key = x\n\n[agent]\nquery-interval = 60\n";
-        let config = AgentOpts::from_stock(oco).expect("an OCO file").check().expect("a configuration");
-        assert_eq!(config.server, "https://oco.example:8443/ocsinventory");
-        assert_eq!((config.connect_timeout.as_secs(), config.read_timeout.as_secs()), (3, 150));
-        insta::assert_snapshot!(config.passed_over.join("\n"), @r"
-        chunk-size (line 5)
-        server-key (line 9: a key of the OCO protocol, which is not spoken here)
-        query-interval (line 12: the server says how often contacts are made, by PROLOG_FREQ)
-        ");
-    }
-
-    #[test]
     fn the_environments_proxies_hold_where_nothing_else_is_said() {
         let environment = |pairs: &'static [(&str, &str)]| {
             EnvironmentProxies::from_lookup(|name| {
@@ -781,31 +543,5 @@ mod tests {
         assert!(absent.contains("absent cannot be read"), "{absent}");
         let config = given("s3cret").check().expect("a configuration");
         assert!(!format!("{config:?} {:?}", given("s3cret")).contains("s3cret"));
-    }
-
-    #[test]
-    fn a_stock_file_is_read_and_a_misspelt_toml_key_is_refused() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| {
-            let path = directory.path().join(name);
-            io::Write::write_all(&mut File::create(&path).expect("a file"), text.as_bytes()).expect("written");
-            path
-        };
-        let stock = write(
-            "ocsinventory-agent.cfg",
-            "# stock\nserver = https://ocs/ocsinventory\nbasevardir=/var/lib/x\nssl=0\nuser=dQ==\npassword=cA==\nlazy=1\n",
-        );
-        let opts = AgentOpts::read(&stock).expect("a stock file");
-        assert_eq!(opts.server.as_deref(), Some("https://ocs/ocsinventory"));
-        assert_eq!(opts.data_dir.as_deref(), Some(Path::new("/var/lib/x")));
-        assert_eq!((opts.user.as_deref(), opts.password), (Some("u"), Some(Hidden("p".to_owned()))));
-        assert_eq!(opts.verify, Some(false));
-
-        let toml = write("a.toml", "server = \"ocs\"\nssl = true\n");
-        assert_eq!(AgentOpts::read(&toml).expect("toml").verify, Some(true));
-        let wrong = AgentOpts::read(&write("b.toml", "sever = \"ocs\"\n")).expect_err("a misspelt key").to_string();
-        assert!(wrong.contains("sever") && wrong.contains("expected one of"), "{wrong}");
-        assert!(AgentOpts::read(&write("c.cfg", "hello\n")).is_err());
-        assert!(AgentOpts::read(&directory.path().join("absent.toml")).is_err());
     }
 }

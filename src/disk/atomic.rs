@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::checkpoint;
+use super::{checkpoint, fault};
 
 /// Makes or replaces a file. Durable when it returns.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -38,6 +38,7 @@ pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
 
 /// Renames within one file system; both directories are durable when it returns. Replaces a file that is in the way.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fault::claim_room()?;
     rename_only(from, to)?;
     checkpoint("rename:renamed");
     sync_dir(parent(to))?;
@@ -75,6 +76,7 @@ pub fn create_dir_private(directory: &Path) -> io::Result<()> {
 }
 
 fn create_dir_with_mode(directory: &Path, mode: u32) -> io::Result<()> {
+    fault::claim_room()?;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -96,12 +98,11 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
 
 /// Removes a directory and all below it, or a file; nothing there is fine. A link is removed, never followed.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
+    let removed = fs::symlink_metadata(path).and_then(|metadata| {
+        fault::let_go(path)?;
         // The standard library opens every directory relative to its parent and without following links.
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
+        if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    });
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -145,6 +146,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 
 fn replace(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    fault::claim_room()?;
     let (beside, mut file) = create_beside(parent(path), name, private)?;
     let replaced = (|| {
         file.write_all(bytes)?;

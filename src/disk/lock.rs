@@ -64,8 +64,8 @@ impl LockFile {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let pid = format!("{}\n", std::process::id());
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
-        written.map_err(failed)?;
+        // On a full disk it is locked all the same; only nobody is told by whom.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
         Ok(Self { _file: Locked(file) })
     }
 }

@@ -24,9 +24,16 @@
 //! - [`PublishedTree::restore`]: `restore:renamed` `restore:done`
 //!
 //! `service::publish` adds its own around its commits: `build:…` and `withdraw:noted`.
+//!
+//! # Faults
+//!
+//! The same builds have disks that fail: with `DRIPFEED_DISK_FULL=n-m` the n-th change that needs room (each passes
+//! [`claim_room`]) fails as on a full disk, and so do those after it up to the m-th (without m, for ever);
+//! `DRIPFEED_DISK_LOG=path` counts them there, a line each. With `DRIPFEED_DISK_STUCK=text` no directory whose path ends in the text can be removed.
 
 pub mod atomic;
 mod checkpoint;
+mod fault;
 pub mod lock;
 mod positioned;
 pub mod published;
@@ -36,6 +43,7 @@ pub mod uploads;
 mod windows;
 
 pub use checkpoint::checkpoint;
+pub use fault::claim_room;
 pub use lock::{LockError, LockFile};
 pub use positioned::PositionedReader;
 pub use published::{FragmentWriter, PublishedTree, Spool, Staged, TreeError};

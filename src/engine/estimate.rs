@@ -56,8 +56,11 @@ pub fn estimate(settings: &DownloadSettings, info: TaskInfo) -> Option<Duration>
     let start = UnixTime::from_millis(0);
     let mut now = start;
     let settings = DownloadSettings { on: true, timeout: Days(u32::MAX), ..*settings };
-    let stage =
-        Stage::Fetching { info: TaskInfo { not_before: None, ..info }, missing: info.fragments.numbers().collect() };
+    let stage = Stage::Fetching {
+        info: TaskInfo { not_before: None, ..info },
+        missing: info.fragments.numbers().collect(),
+        in_vain: false,
+    };
     let mut engine = Engine::new(settings, vec![TaskSeed { package, since: start, stage }], start);
     if engine.is_idle() {
         return None;

@@ -28,6 +28,8 @@ pub enum Stage {
         info: TaskInfo,
         /// In ascending order.
         missing: Vec<FragmentNumber>,
+        /// Did the last try to fetch one of them fail?
+        in_vain: bool,
     },
     /// Executed or given up; the server has not taken the result yet.
     Done {
@@ -63,7 +65,7 @@ pub enum Action {
     },
     /// Put together, check, unpack and run → [`Event::Executed`], [`Event::Delayed`], [`Event::FragmentsLost`].
     Execute(PackageId),
-    /// Keep a result that the engine itself decided (time-out) → [`Event::ResultKept`].
+    /// Keep a result that the engine itself decided (its time is over) → [`Event::ResultKept`].
     Keep {
         /// Of which package.
         package: PackageId,

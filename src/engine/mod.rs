@@ -290,11 +290,11 @@ impl Engine {
             }
             Event::FragmentFailed { failure, .. } => {
                 effort = Some(Effort::Fragment(false));
-                if failure == Failure::Transient && !in_flight.is_retry {
+                let is_tried_again = failure == Failure::Transient && !in_flight.is_retry;
+                if is_tried_again {
                     self.pace.grant_retry(package);
-                } else {
-                    task.turn_failed();
                 }
+                task.fragment_failed(!is_tried_again);
             }
             Event::Executed { code, .. } => {
                 task.executed(code);

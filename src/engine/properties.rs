@@ -341,7 +341,11 @@ fn any_info() -> impl Strategy<Value = TaskInfo> {
 fn any_seed() -> impl Strategy<Value = TaskSeed> {
     let stage = prop_oneof![
         (0_u32..5).prop_map(|failed_contacts| Stage::NeedsInfo { failed_contacts }),
-        (any_info(), any_numbers()).prop_map(|(info, missing)| Stage::Fetching { info, missing }),
+        (any_info(), any_numbers(), any::<bool>()).prop_map(|(info, missing, in_vain)| Stage::Fetching {
+            info,
+            missing,
+            in_vain
+        }),
         any_info().prop_map(|info| Stage::Done { code: ResultCode::success(), priority: info.priority }),
     ];
     (any_package(), any_time(), stage).prop_map(|(package, since, stage)| TaskSeed {

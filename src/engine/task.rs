@@ -29,6 +29,8 @@ enum State {
     Fetching {
         info: TaskInfo,
         missing: BTreeSet<FragmentNumber>,
+        /// The last try to fetch one of them failed.
+        in_vain: bool,
         /// The person put it off; the next contact brings it back.
         delayed: bool,
         /// Turns in a row that brought nothing.
@@ -76,7 +78,7 @@ impl Task {
     pub(super) fn new(seed: TaskSeed, now: UnixTime) -> Self {
         let state = match seed.stage {
             Stage::NeedsInfo { failed_contacts } => State::NeedsInfo { failed_contacts, tried: false },
-            Stage::Fetching { info, missing } => State::fetching(info, missing),
+            Stage::Fetching { info, missing, in_vain } => State::fetching(info, missing, in_vain),
             Stage::Done { code, priority } => State::Done { code, priority, refused: false },
         };
         // A clock that was ahead when the package was offered must not put its time-out off for years.
@@ -161,6 +163,10 @@ impl Task {
                 ("DOWNLOAD_INFO", Priority::DEFAULT)
             }
             State::NeedsInfo { .. } if expired => ("TIMEOUT", Priority::DEFAULT),
+            // Time was not what it lacked.
+            State::Fetching { info, missing, in_vain: true, .. } if expired && !missing.is_empty() => {
+                ("DOWNLOAD_PACK", info.priority)
+            }
             State::Fetching { info, .. } if expired => ("TIMEOUT", info.priority),
             _ => return,
         };
@@ -182,7 +188,7 @@ impl Task {
     }
 
     pub(super) fn info_stored(&mut self, info: TaskInfo) {
-        self.state = State::fetching(info, info.fragments.numbers());
+        self.state = State::fetching(info, info.fragments.numbers(), false);
     }
 
     pub(super) fn info_failed(&mut self) {
@@ -193,16 +199,18 @@ impl Task {
     }
 
     pub(super) fn fragment_stored(&mut self, number: FragmentNumber) {
-        if let State::Fetching { missing, failed_turns, .. } = &mut self.state {
+        if let State::Fetching { missing, in_vain, failed_turns, .. } = &mut self.state {
             missing.remove(&number);
+            *in_vain = false;
             *failed_turns = 0;
         }
     }
 
-    /// A turn brought nothing.
-    pub(super) fn turn_failed(&mut self) {
-        if let State::Fetching { failed_turns, .. } = &mut self.state {
-            *failed_turns = failed_turns.saturating_add(1);
+    /// A fragment did not come; with that the turn may be over, too.
+    pub(super) fn fragment_failed(&mut self, ends_turn: bool) {
+        if let State::Fetching { in_vain, failed_turns, .. } = &mut self.state {
+            *in_vain = true;
+            *failed_turns = failed_turns.saturating_add(u32::from(ends_turn));
         }
     }
 
@@ -250,8 +258,8 @@ impl Task {
 }
 
 impl State {
-    fn fetching(info: TaskInfo, missing: impl IntoIterator<Item = FragmentNumber>) -> Self {
+    fn fetching(info: TaskInfo, missing: impl IntoIterator<Item = FragmentNumber>, in_vain: bool) -> Self {
         let missing = missing.into_iter().filter(|number| info.fragments.contains(*number)).collect();
-        Self::Fetching { info, missing, delayed: false, failed_turns: 0, lost: 0 }
+        Self::Fetching { info, missing, in_vain, delayed: false, failed_turns: 0, lost: 0 }
     }
 }

@@ -1,5 +1,7 @@
 //! Scenarios as time lines, and rules that hold in all of them.
 
+mod failures;
+
 use std::fmt::Write as _;
 
 use super::sim::{Crash, Moment, Scenario, What, World};
@@ -145,6 +147,7 @@ fn a_late_wake_up_misses_no_turn_and_catches_none_up() {
         stage: Stage::Fetching {
             info: TaskInfo { priority: Priority::from_number(priority), fragments: FragmentCount(9), not_before: None },
             missing: FragmentCount(9).numbers().collect(),
+            in_vain: false,
         },
     };
     let settings = DownloadSettings::default();
@@ -265,135 +268,6 @@ fn results_do_not_wait_for_an_absolute_package() {
     ");
 }
 
-// ---- Failures (0102)
-
-#[test]
-fn a_transient_failure_is_tried_again_once_in_the_same_turn() {
-    let scenario = "package 100 pri=5 frags=2
-                    fail 100 1 transient times=3";
-    insta::assert_snapshot!(traced(scenario, DAY), @r"
-    t+0     info 100
-    t+240   fetch 100-1 (failed)
-    t+250   fetch 100-1 (failed)
-    t+560   fetch 100-1 (failed)
-    t+570   fetch 100-1
-    t+880   fetch 100-2
-    t+1190  execute 100, report 100 SUCCESS, forget 100
-    end     nothing left
-    ");
-}
-
-#[test]
-fn what_is_missing_or_wrong_waits_for_its_next_turn() {
-    let scenario = "package 100 pri=5 frags=2
-                    package 200 pri=5 frags=1
-                    fail 100 1 missing times=1
-                    fail 100 2 wrong times=1";
-    insta::assert_snapshot!(traced(scenario, DAY), @r"
-    t+0     info 100, info 200
-    t+240   fetch 100-1 (missing)
-    t+250   fetch 200-1
-    t+560   fetch 100-1
-    t+570   execute 200, report 200 SUCCESS, forget 200
-    t+880   fetch 100-2 (wrong)
-    t+1190  fetch 100-2
-    t+1500  execute 100, report 100 SUCCESS, forget 100
-    end     nothing left
-    ");
-}
-
-#[test]
-fn a_fragment_missing_for_ever_does_not_spin_without_latencies() {
-    let scenario = "settings frag=0 cycle=0 period=0 length=10 timeout=30
-                    package 100 pri=1 frags=1
-                    fail 100 1 missing";
-    let world = world(scenario, 40 * DAY);
-    insta::assert_snapshot!(first_lines(&world, 22), @r"
-    t+0            info 100, fetch 100-1 (missing)
-    t+1            fetch 100-1 (missing)
-    t+3            fetch 100-1 (missing)
-    t+7            fetch 100-1 (missing)
-    t+15           fetch 100-1 (missing)
-    t+31           fetch 100-1 (missing)
-    t+63           fetch 100-1 (missing)
-    t+123          fetch 100-1 (missing)
-    t+183          fetch 100-1 (missing)
-    t+243          fetch 100-1 (missing)
-    t+303          fetch 100-1 (missing)
-    t+363          fetch 100-1 (missing)
-    t+423          fetch 100-1 (missing)
-    t+483          fetch 100-1 (missing)
-    t+543          fetch 100-1 (missing)
-    t+603          fetch 100-1 (missing)
-    t+663          fetch 100-1 (missing)
-    t+723          fetch 100-1 (missing)
-    t+783          fetch 100-1 (missing)
-    t+843          fetch 100-1 (missing)
-    t+963          fetch 100-1 (missing)
-    t+1023         fetch 100-1 (missing)
-    ");
-    assert!(world.log().len() < 20_000, "{} actions in a month", world.log().len());
-    assert_eq!(world.taken()[&package(100)], [ResultCode::error("TIMEOUT")]);
-}
-
-#[test]
-fn everything_works_without_latencies() {
-    let scenario = "settings frag=0 cycle=0 period=0 length=10
-                    package 100 pri=10 frags=2
-                    package 200 pri=0 frags=1
-                    package 300 pri=1 frags=0 not-before=5000";
-    insta::assert_snapshot!(traced(scenario, DAY), @r"
-    t+0     info 100, info 200, info 300, fetch 200-1, execute 200, report 200 SUCCESS, forget 200, fetch 100-1, fetch 100-2, execute 100, report 100 SUCCESS, forget 100
-    t+5000  execute 300, report 300 SUCCESS, forget 300
-    end     nothing left
-    ");
-}
-
-#[test]
-fn fragments_that_are_lost_are_fetched_again_and_do_not_spin() {
-    let scenario = "settings frag=0 cycle=0 period=0
-                    package 100 pri=1 frags=2
-                    lose 100 2 times=5";
-    insta::assert_snapshot!(traced(scenario, DAY), @r"
-    t+0   info 100, fetch 100-1, fetch 100-2, execute 100 (lost)
-    t+1   fetch 100-2, execute 100 (lost)
-    t+3   fetch 100-2, execute 100 (lost)
-    t+7   fetch 100-2, execute 100 (lost)
-    t+15  fetch 100-2, execute 100 (lost)
-    t+31  fetch 100-2, execute 100, report 100 SUCCESS, forget 100
-    end   nothing left
-    ");
-}
-
-#[test]
-fn a_period_in_which_more_than_two_thirds_failed_is_followed_by_a_recess() {
-    let scenario = "settings frag=1 cycle=1 period=2 length=3
-                    package 100 pri=1 frags=8
-                    fail 100 1 missing times=3
-                    fail 100 2 missing times=2
-                    fail 100 3 wrong times=3";
-    insta::assert_snapshot!(traced(scenario, DAY), @r"
-    t+0    info 100, fetch 100-1 (missing)
-    t+2    fetch 100-1 (missing)
-    t+5    fetch 100-1 (missing)
-    t+66   fetch 100-1
-    t+68   fetch 100-2 (missing)
-    t+70   fetch 100-2 (missing)
-    t+74   fetch 100-2
-    t+76   fetch 100-3 (wrong)
-    t+78   fetch 100-3 (wrong)
-    t+82   fetch 100-3 (wrong)
-    t+87   fetch 100-3
-    t+89   fetch 100-4
-    t+93   fetch 100-5
-    t+95   fetch 100-6
-    t+97   fetch 100-7
-    t+101  fetch 100-8
-    t+103  execute 100, report 100 SUCCESS, forget 100
-    end    nothing left
-    ");
-}
-
 // ---- Info files (0103)
 
 #[test]
@@ -455,6 +329,27 @@ fn a_package_that_is_not_executed_in_time_is_given_up() {
     t+86400.001  keep 100 ERR_TIMEOUT, report 100 ERR_TIMEOUT, forget 100, keep 200 ERR_TIMEOUT, report 200 ERR_TIMEOUT, forget 200
     end          nothing left
     ");
+}
+
+/// What is told is what it lacked: fragments that do not come, or time.
+#[test]
+fn a_package_whose_fragments_do_not_come_is_given_up_with_that_word() {
+    let common = "settings timeout=1 frag=10 cycle=60 length=10
+                  package 100 pri=1 frags=2
+                  contact every=3600";
+    let told = |faults: &str| {
+        let world = world(&format!("{common}\n{faults}"), 3 * DAY);
+        assert!(world.is_over(), "{}", world.trace());
+        world.taken()[&package(100)].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(told("fail 100 2 missing"), "ERR_DOWNLOAD_PACK");
+    assert_eq!(told("fail 100 2 wrong"), "ERR_DOWNLOAD_PACK");
+    assert_eq!(told("down 0 90000"), "ERR_TIMEOUT", "there is no info file yet");
+    assert_eq!(told("down 65 90000"), "ERR_DOWNLOAD_PACK", "no network is a reason like any other");
+    assert_eq!(told("fail 100 2 missing\nat 80000 restart"), "ERR_DOWNLOAD_PACK", "the disk remembers it");
+    assert_eq!(told("fail 100 2 times=3"), "SUCCESS");
+    assert_eq!(told("delay 100"), "ERR_TIMEOUT", "nothing lacks but the person's consent");
+    assert_eq!(told("lose 100 2"), "ERR_TIMEOUT", "every try to fetch it worked");
 }
 
 #[test]
@@ -620,7 +515,7 @@ fn a_restart_at_every_step_ends_the_same() {
     200 1 "ERR_EXIT_CODE_7"
     300 1 "SUCCESS"
     400 1 "ERR_BAD_ID"
-    500 1 "ERR_TIMEOUT"
+    500 1 "ERR_DOWNLOAD_PACK"
     600 1 "ERR_DOWNLOAD_INFO"
     "#);
 

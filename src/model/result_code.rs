@@ -119,12 +119,12 @@ impl ResultCode {
             "ERR_BAD_ID" => "the info file names another package",
             "ERR_BAD_PARAM" => "the package has no command or path, or an action that the agent does not know",
             "ERR_BUILD" => "the archive could not be put together or unpacked",
-            "ERR_CLEAN" => "the agent could not remove its working directory",
+            "ERR_CLEAN" => "the agent could not remove its working directory, or what an earlier try had left in it",
             "ERR_DONE_FAILED" => "it was executed, but the agent could not keep the result, or read it back",
             "ERR_DOWNLOAD_INFO" => {
                 "the info file could not be fetched: check the info location and the agent's CA file"
             }
-            "ERR_DOWNLOAD_PACK" => "a fragment could not be fetched",
+            "ERR_DOWNLOAD_PACK" => "fragments could not be fetched within TIMEOUT days",
             "ERR_EXECUTE" => "the command failed or could not be started",
             "ERR_EXECUTE_INTERRUPTED" => {
                 "the computer or the agent stopped while the command was running; it was not repeated"
@@ -133,12 +133,12 @@ impl ResultCode {
             "ERR_EXECUTE_TOO_MANY_TRY" | "ERR_EXECUTE_TOO_MANY_ERRORS" => {
                 "the agent crashed while the command ran, again and again, and gave up"
             }
-            "ERR_EXECUTE_PACK" => "the command could not be started",
+            "ERR_EXECUTE_PACK" => "an agent before 2013 found no command, or could not start it",
             "ERR_NO_LAUNCHER" | "ERR_NO_INST32_CODE" => "the agent's own launcher is missing or did not answer",
             "ERR_NO_PARAM" => "the package has no command or path",
             "ERR_ALREADY_SETUP" | "ERR_ALREADY_IN_HISTORY" => "an agent before 2013 had done this package before",
             "ERR_EXECUTE_TIMEOUT" => "the command ran longer than EXECUTION_TIMEOUT minutes and was ended",
-            "ERR_OUT_OF_SPACE" => "the computer's disk is too full to unpack the package",
+            "ERR_OUT_OF_SPACE" => "the computer's disk is too full for the package",
             "ERR_TIMEOUT" => "the package was not complete within TIMEOUT days",
             "ERR_UNZIP" => "the archive could not be unpacked",
             "UNKNOWN_CODE" => "the agent sent a result without a code",
@@ -169,11 +169,15 @@ impl ResultCode {
             "ERR_BUILD" | "ERR_UNZIP" => {
                 "look at the free space and the permissions of the agent's directory there, then retry"
             }
-            "ERR_CLEAN" => "something there holds the agent's files open: restart the agent, then retry",
+            "ERR_CLEAN" => {
+                "something there holds the agent's files open, or they are write-protected: its log names them; then retry"
+            }
             "ERR_DOWNLOAD_INFO" => {
                 "open the info location from that computer; it must be https and the agent must have this server's ca.pem"
             }
-            "ERR_DOWNLOAD_PACK" => "open the fragment location from that computer, then retry",
+            "ERR_DOWNLOAD_PACK" => {
+                "open the fragment location from that computer, and look into the agent's log there; then retry"
+            }
             "ERR_EXECUTE" | "ERR_EXECUTE_PACK" => "run the command by hand there to see what it says",
             "ERR_EXECUTE_INTERRUPTED" => "look whether it was done, then retry",
             "ERR_EXECUTE_NO_EXIT_CODE" => "look whether it was done there: the command ended in an unusual way",

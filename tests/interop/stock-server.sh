@@ -542,17 +542,22 @@ once || say "the agent ended with an error"
 expect deaf ERR_EXIT_CODE_9 "... is delivered at the next contact, exit code and all"
 check "... and nothing was run again" equal "$(runs deaf)" 1
 
-# A package that was first offered eight days ago.
-publish old 1 LAUNCH NAME setup.sh 2 "$(archive_of old 0)"
-mv "$tree/${package[old]}/${package[old]}-2" "$work/fragment"
+# Packages that were first offered eight days ago: one lacks a fragment, the other never has a turn (DOWNLOAD_PERIOD_LENGTH).
+publish lacking 1 LAUNCH NAME setup.sh 2 "$(archive_of lacking 0)"
+mv "$tree/${package[lacking]}/${package[lacking]}-2" "$work/fragment"
+publish old 99 LAUNCH NAME setup.sh 2 "$(archive_of old 0)"
+affect lacking
 affect old
 once_in_background
-first_is_there() { [ "$({ wc -l <"$state/download/${package[old]}/task"; } 2>/dev/null)" = 1 ]; }
-wait_until 30 first_is_there || die "the first fragment did not come"
+wait_until 30 test -e "$state/download/${package[lacking]}/fetch_failed" || die "the second fragment was not asked for in vain"
+wait_until 30 test -e "$state/download/${package[old]}/task" || die "the other info file did not come"
 kill_agent
-echo $(($(date +%s) - 8 * 86400)) >"$state/download/${package[old]}/since"
+check "the agent says why a package does not come" grep -qF "${package[lacking]}-2 was answered 404" \
+  <("$dripfeed_agent" status --data-dir "$vardir" --server "$server_url" --ca "$ca")
+for name in lacking old; do echo $(($(date +%s) - 8 * 86400)) >"$state/download/${package[$name]}/since"; done
 once || say "the agent ended with an error"
-expect old ERR_TIMEOUT "a package that was not complete within DOWNLOAD_TIMEOUT days"
+expect lacking ERR_DOWNLOAD_PACK "a package whose fragments did not come within DOWNLOAD_TIMEOUT days"
+expect old ERR_TIMEOUT "a package that was not complete within them for another reason"
 
 # ------------------------------------------------------------------------------------------------------- other ways
 

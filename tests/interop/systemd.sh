@@ -304,6 +304,16 @@ expect "fills, without" "a result that no disk takes is told as that" "failed ER
 check "nothing is left of either, and the disk is free again" equal "$(inside find /mnt/small -name zero)" ""
 small || true
 check "each was executed once" equal "$(inside cat /opt/filled | tr '\n' ' ')" "done done "
+inside sh -c 'cat /dev/zero >/mnt/small/zero 2>/dev/null; true'
+make "waits for room" --action execute --command 'echo done >>/opt/waited'
+check "an agent starts on a full disk" inside systemd-run --quiet --unit=small dripfeed-agent run --data-dir /mnt/small
+check "and says what it cannot keep" wait_until 60 says small "what the server said cannot be kept"
+check "which does not end it" is_active small
+inside rm -f /mnt/small/zero
+check "when there is room it goes on by itself" wait_until 150 is_told "waits for room"
+expect "waits for room" "is a success" "succeeded SUCCESS"
+check "and is the same process" equal "$(state_of small NRestarts)" 0
+inside systemctl stop small
 
 # -------------------------------------------------------------------------------------------------------- the mirror
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::super::MILESTONE;
+use super::super::beneath::is_out_of_space;
 use super::super::execute::{self, ExecuteRequest};
 use super::super::people::{self, Answer, Question};
 use super::super::unpack::unpack;
@@ -23,12 +24,14 @@ const ROOM_PER_ARCHIVE: u64 = 3;
 impl Agent<'_> {
     pub(super) fn execute(&self, package: PackageId) -> Result<Event, AgentError> {
         let directory = self.work.package(package);
+        // The next start would come to the same one.
         let done = |code: &ResultCode| -> Result<Event, AgentError> {
-            let code = directory.keep(code, self.now())?;
-            tracing::info!(target: MILESTONE, { package.id = %package }, "package {package}: {code}");
-            Ok(Event::Executed { package, code })
+            Ok(executed(package, self.settle(&directory, code, code)?))
         };
         // Decided before, whatever the engine thinks: nothing is run twice.
+        if let Some(code) = self.unkept.borrow().get(&package).cloned() {
+            return Ok(Event::Executed { package, code });
+        }
         if let Some(code) = directory.result() {
             return done(&code);
         }
@@ -61,12 +64,20 @@ impl Agent<'_> {
             Answer::Abort => return done(&ResultCode::error("ABORTED")),
             Answer::Delay => {
                 // Built again when it is asked for again; until then the room is somebody else's.
-                directory.clear()?;
+                if let Err(error) = directory.clear() {
+                    tracing::warn!(package.id = %package, "package {package} keeps its room: {}", chain(&error));
+                }
                 return Ok(Event::Delayed(package));
             }
             Answer::Nobody | Answer::GoOn | Answer::CountedDown => {}
         }
-        directory.journal_start(self.now())?;
+        if let Err(error) = directory.journal_start(self.now()) {
+            let (code, why) = told_of(&error, "EXECUTE");
+            tracing::error!(package.id = %package, "package {package} is not executed, for that cannot be written down: {why}");
+            // The room that this takes is what the result may need.
+            let _ = directory.clear();
+            return done(&code);
+        }
         let code = execute::run(
             &ExecuteRequest {
                 action: &info.action,
@@ -81,34 +92,12 @@ impl Agent<'_> {
         // A store has no exit code.
         let code = if matches!(info.action, PackageAction::Store { .. }) { code } else { info.exit_codes.judge(code) };
         disk::checkpoint("agent.execute.ran");
-        let event = self.executed(&directory, &code)?;
+        // Without a result on the disk the next start could only tell that it was cut: the server hears now what is wrong.
+        let code = self.settle(&directory, &code, &ResultCode::error("DONE_FAILED"))?;
+        let event = executed(package, code);
         // Whatever becomes of the message changes nothing.
         self.tell_people(&info);
         Ok(event)
-    }
-
-    /// Keeps the result of an action that ran to its end. A disk that the action has filled gets the fragments' room back.
-    /// Where the result still cannot be kept, nobody could tell it after a restart: the server hears that now.
-    fn executed(&self, directory: &PackageDir<'_>, code: &ResultCode) -> Result<Event, AgentError> {
-        let package = directory.id();
-        let kept = directory.keep(code, self.now()).or_else(|error| {
-            tracing::warn!(package.id = %package, "the result of package {package} is not kept yet: {}", chain(&error));
-            directory.drop_fragments();
-            directory.keep(code, self.now())
-        });
-        let code = match kept {
-            Ok(code) => code,
-            // It is kept, and only the history has no room: the next start enters it there, before anything is reported.
-            Err(error) if directory.result().is_some() => return Err(error.into()),
-            Err(error) => {
-                let (why, failed) = (chain(&error), ResultCode::error("DONE_FAILED"));
-                tracing::error!(package.id = %package, "package {package} was executed, {code}; that cannot be kept: {why}");
-                self.unkept.borrow_mut().insert(package, failed.clone());
-                failed
-            }
-        };
-        tracing::info!(target: MILESTONE, { package.id = %package }, "package {package}: {code}");
-        Ok(Event::Executed { package, code })
     }
 
     /// Asks whoever is there, if the package wants that. People take their time, and the watchdog is told how long.
@@ -135,23 +124,22 @@ impl Agent<'_> {
     /// Fragments → archive → proof → files. Nothing has been run when it fails.
     fn prepare(&self, directory: &PackageDir<'_>, info: &Info) -> Result<(), NotReady> {
         let unpacked = directory.unpacked();
-        if info.fragments == FragmentCount::NONE {
-            disk::atomic::remove_tree(&unpacked).map_err(NotReady::of_disk)?;
-            return disk::atomic::create_dir_private(&unpacked).map_err(NotReady::of_disk);
-        }
         let missing = directory.missing(info.fragments);
         if !missing.is_empty() {
             return Err(NotReady::Lost(missing));
         }
-        // What an attempt before this one left takes room, too.
-        directory.clear().map_err(|error| NotReady::of_work(&error))?;
+        // What an attempt before this one left takes room, and may be anything.
+        directory.clear().map_err(|error| NotReady::of_work(&error, "CLEAN"))?;
+        if info.fragments == FragmentCount::NONE {
+            return disk::atomic::create_dir_private(&unpacked).map_err(NotReady::of_disk);
+        }
         let size = directory.archive_size(info.fragments).map_err(NotReady::of_disk)?;
         let need = size.saturating_mul(ROOM_PER_ARCHIVE);
         if self.machine.free_space(directory.path()).is_ok_and(|room| room < need) {
             let why = format!("less than {} are free", ByteSize(need));
             return Err(NotReady::Failed(ResultCode::error("OUT_OF_SPACE"), why));
         }
-        let build = directory.fresh_build().map_err(|error| NotReady::of_work(&error))?;
+        let build = directory.make_build().map_err(|error| NotReady::of_work(&error, "BUILD"))?;
         let archive = open_private(&build.join("archive"), true).map_err(NotReady::of_disk)?;
         let digests: Vec<_> = [info.digest, info.sha256].into_iter().flatten().collect();
         let open = |number| {
@@ -180,25 +168,11 @@ impl Agent<'_> {
         disk::checkpoint("agent.execute.unpacked");
         Ok(())
     }
+}
 
-    /// After the first attempt to report, whatever came of it: a restart must not wait for a server that is away, and
-    /// the result is on the disk. Only after an action that ran to its end.
-    pub(super) fn post_command(&self, directory: &PackageDir<'_>, code: &ResultCode) -> Result<(), AgentError> {
-        let Some(post) = directory.offered().and_then(|offer| offer.post_command) else { return Ok(()) };
-        let interrupted = *code == ResultCode::error("EXECUTE_INTERRUPTED");
-        // Where no result can be written down, neither can that it ran: it might restart the computer for ever.
-        let is_unkept = self.unkept.borrow().contains_key(&directory.id());
-        if !directory.was_started() || interrupted || is_unkept || !directory.journal_post(self.now())? {
-            return Ok(());
-        }
-        let timeout = self.work.settings().execution_timeout.span();
-        tracing::info!("post-command: {}", post.as_str());
-        if let Err(error) = execute::run_post_command(&post, &directory.unpacked(), timeout) {
-            tracing::warn!("the post-command failed: {}", chain(&error));
-        }
-        disk::checkpoint("agent.post.ran");
-        Ok(())
-    }
+fn executed(package: PackageId, code: ResultCode) -> Event {
+    tracing::info!(target: MILESTONE, { package.id = %package }, "package {package}: {code}");
+    Event::Executed { package, code }
 }
 
 /// The fragments on the disk that are not what was built, as far as that can be told.
@@ -220,16 +194,16 @@ impl NotReady {
         Self::Failed(ResultCode::error(if full { "OUT_OF_SPACE" } else { "BUILD" }), chain(&error))
     }
 
-    fn of_work(error: &WorkDirError) -> Self {
-        match error {
-            WorkDirError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Self::Failed(ResultCode::error("OUT_OF_SPACE"), chain(error))
-            }
-            WorkDirError::Io { .. } | WorkDirError::Locked { .. } => {
-                Self::Failed(ResultCode::error("BUILD"), chain(error))
-            }
-        }
+    fn of_work(error: &WorkDirError, otherwise: &'static str) -> Self {
+        let (code, why) = told_of(error, otherwise);
+        Self::Failed(code, why)
     }
+}
+
+/// What the server is told where the package's directory fails, and the log.
+fn told_of(error: &WorkDirError, otherwise: &'static str) -> (ResultCode, String) {
+    let is_full = matches!(error, WorkDirError::Io { source, .. } if is_out_of_space(source));
+    (ResultCode::error(if is_full { "OUT_OF_SPACE" } else { otherwise }), chain(error))
 }
 
 fn this_system() -> OsFamily {

@@ -64,7 +64,7 @@ impl Agent<'_> {
     }
 
     fn give_up(&self, package: PackageId, code: &ResultCode) -> Result<Event, AgentError> {
-        let code = self.work.package(package).keep(code, self.now())?;
+        let code = self.settle(&self.work.package(package), code, code)?;
         Ok(Event::GaveUp { package, code, priority: Priority::DEFAULT })
     }
 
@@ -78,7 +78,7 @@ impl Agent<'_> {
         };
         // Left by a stock agent, and the server has not named it since.
         let Some(offer) = directory.offered() else {
-            did_not_come(package, number, "its source is not known until the server names it again");
+            self.did_not_come(&directory, number, "its source is not known until the server names it again");
             return Ok(Event::FragmentFailed { package, number, failure: Failure::Missing });
         };
         let source =
@@ -91,7 +91,7 @@ impl Agent<'_> {
             }
             Err(error) => {
                 let (failure, why) = (error.failure(), chain(&error));
-                did_not_come(package, number, &why);
+                self.did_not_come(&directory, number, &why);
                 if error.is_sources_fault() && !self.stop.is_asked() {
                     let random = |span| self.machine.random(span);
                     let (state, now) = (self.work.state(), self.now());
@@ -99,6 +99,21 @@ impl Agent<'_> {
                 }
                 Ok(Event::FragmentFailed { package, number, failure })
             }
+        }
+    }
+
+    fn did_not_come(&self, directory: &PackageDir<'_>, number: FragmentNumber, why: &str) {
+        let package = directory.id();
+        tracing::warn!(
+            package.id = %package,
+            fragment.number = %number,
+            "fragment {number} of package {package} did not come: {why}"
+        );
+        // Whoever stops the agent proves nothing about the source.
+        if !self.stop.is_asked()
+            && let Err(error) = directory.fragment_failed(why)
+        {
+            tracing::warn!(package.id = %package, "that is forgotten at the next start: {}", chain(&error));
         }
     }
 
@@ -193,14 +208,6 @@ impl CollectError {
     }
 }
 
-fn did_not_come(package: PackageId, number: FragmentNumber, why: &str) {
-    tracing::warn!(
-        package.id = %package,
-        fragment.number = %number,
-        "fragment {number} of package {package} did not come: {why}"
-    );
-}
-
 /// Are these the bytes that were built, as far as the info file says? (Only our server's says it of each fragment.)
 pub(super) fn is_as_built(path: &Path, info: &Info, number: FragmentNumber) -> Result<bool, WorkDirError> {
     let Some(expected) = info.fragment_sha256.get(number.number() as usize - 1) else { return Ok(true) };
@@ -229,6 +236,7 @@ impl Write for Part<'_> {
         if self.agent.stop.is_asked() {
             return Err(io::Error::other("the agent was told to stop"));
         }
+        disk::claim_room()?;
         let written = self.file.write(bytes)?;
         disk::checkpoint("agent.fragment.written");
         self.agent.progress.received(self.package, written);

@@ -34,6 +34,7 @@ impl Capture {
 
     /// Writes what was kept, with a line where something was left out.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        disk::claim_room()?;
         let mut file = File::create(path)?;
         disk::checkpoint("agent.output.created");
         self.write_to(&mut file)?;

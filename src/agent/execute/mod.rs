@@ -104,6 +104,14 @@ pub(crate) enum ExecuteError {
         /// Why.
         source: io::Error,
     },
+    /// It was started, and how it ended is not known.
+    #[error("the system does not tell how \"{command}\" ended")]
+    NoExitCode {
+        /// What was run.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
     /// It ran too long and was ended with all that it had started.
     #[error("\"{command}\" ran longer than {} s and was ended", timeout.as_secs())]
     TimedOut {
@@ -137,6 +145,7 @@ impl ExecuteError {
             }
             Self::Store { source, .. } if is_out_of_space(source) => ResultCode::error("OUT_OF_SPACE"),
             Self::NotInPackage { .. } | Self::Start { .. } | Self::Store { .. } => ResultCode::error("EXECUTE"),
+            Self::NoExitCode { .. } => ResultCode::error("EXECUTE_NO_EXIT_CODE"),
             Self::TimedOut { .. } => ResultCode::error("EXECUTE_TIMEOUT"),
             Self::Stopped { .. } => ResultCode::error("EXECUTE_INTERRUPTED"),
             Self::Failed { code, .. } => code.clone(),
@@ -153,6 +162,37 @@ enum Ending {
     TimedOut,
     /// It was ended because the agent stops.
     Stopped,
+    /// It was started, and the system does not tell what became of it.
+    Untold(io::Error),
+}
+
+/// Runs commands: the system, or a test's.
+trait Supervisor {
+    /// Runs a command to its end, or ends it. An error means that nothing was started.
+    fn supervise(
+        &self,
+        command: Command,
+        until: Until,
+        patience: Patience,
+        stop: &dyn Fn() -> bool,
+        capture: &mut Capture,
+    ) -> io::Result<Ending>;
+}
+
+/// This computer.
+struct ThisSystem;
+
+impl Supervisor for ThisSystem {
+    fn supervise(
+        &self,
+        command: Command,
+        until: Until,
+        patience: Patience,
+        stop: &dyn Fn() -> bool,
+        capture: &mut Capture,
+    ) -> io::Result<Ending> {
+        system::supervise(command, until, patience, stop, capture)
+    }
 }
 
 /// Whose end is the command's end. Unix has daemons, which outlive it in either case.
@@ -175,12 +215,17 @@ struct Patience {
 /// Does the action and says how it went. Never panics; at the time-out, or when `stop` says so, everything that the
 /// command started is ended.
 pub(crate) fn run(request: &ExecuteRequest<'_>, stop: &dyn Fn() -> bool) -> ResultCode {
-    run_with_grace(request, GRACE, stop)
+    run_by(&ThisSystem, request, GRACE, stop)
 }
 
-fn run_with_grace(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> bool) -> ResultCode {
+fn run_by(
+    supervisor: &dyn Supervisor,
+    request: &ExecuteRequest<'_>,
+    grace: Duration,
+    stop: &dyn Fn() -> bool,
+) -> ResultCode {
     let package = request.package;
-    match perform(request, grace, stop) {
+    match perform(supervisor, request, grace, stop) {
         Ok(code) => code,
         Err(error) => {
             let code = error.result_code();
@@ -191,7 +236,12 @@ fn run_with_grace(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn()
     }
 }
 
-fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> bool) -> Result<ResultCode, ExecuteError> {
+fn perform(
+    supervisor: &dyn Supervisor,
+    request: &ExecuteRequest<'_>,
+    grace: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<ResultCode, ExecuteError> {
     let text = substitute(request.action.text(), request.install_path)?;
     let command = match request.action {
         Action::Store { .. } => {
@@ -211,7 +261,7 @@ fn perform(request: &ExecuteRequest<'_>, grace: Duration, stop: &dyn Fn() -> boo
     command.command.env("DRIPFEED_PACKAGE_ID", request.package.to_string());
     command.command.env("DRIPFEED_ACTION", request.action.wire_name());
     let mut capture = Capture::default();
-    let result = command.run(request.directory, patience, stop, &mut capture);
+    let result = command.run(supervisor, request.directory, patience, stop, &mut capture);
     // Above all what ran too long is asked what it was doing.
     if let Err(error) = capture.write(request.output) {
         warn!(package.id = %request.package, %error, "failed to keep the output of package {}", request.package);
@@ -229,6 +279,7 @@ struct Prepared {
 impl Prepared {
     fn run(
         mut self,
+        supervisor: &dyn Supervisor,
         directory: &Path,
         patience: Patience,
         stop: &dyn Fn() -> bool,
@@ -238,10 +289,11 @@ impl Prepared {
         self.command.current_dir(directory).stdin(Stdio::null());
         let command = words::shorten(&self.text);
         debug!("running \"{command}\"");
-        match system::supervise(self.command, self.until, patience, stop, capture) {
+        match supervisor.supervise(self.command, self.until, patience, stop, capture) {
             Ok(Ending::Exited(status)) => Ok(system::result_code(status)),
             Ok(Ending::TimedOut) => Err(ExecuteError::TimedOut { command, timeout: patience.timeout }),
             Ok(Ending::Stopped) => Err(ExecuteError::Stopped { command }),
+            Ok(Ending::Untold(source)) => Err(ExecuteError::NoExitCode { command, source }),
             Err(source) => Err(ExecuteError::Start { command, source }),
         }
     }

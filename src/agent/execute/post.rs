@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Capture, ExecuteError, GRACE, Patience, Prepared, Until, system, words};
+use super::{Capture, ExecuteError, GRACE, Patience, Prepared, ThisSystem, Until, system, words};
 use crate::model::{PostCommand, ResultCode};
 
 /// How a system is restarted and switched off: the first command that can be started and ends well counts.
@@ -75,7 +75,7 @@ fn run_with(
 fn run_one(command: Prepared, directory: &Path, patience: Patience) -> Result<(), ExecuteError> {
     let text = words::shorten(&command.text);
     let mut capture = Capture::default();
-    let code = command.run(directory, patience, &|| false, &mut capture)?;
+    let code = command.run(&ThisSystem, directory, patience, &|| false, &mut capture)?;
     if code == ResultCode::success() { Ok(()) } else { Err(ExecuteError::Failed { command: text, code }) }
 }
 

@@ -110,6 +110,7 @@ impl Copy<'_> {
         name: &OsStr,
         make: impl Fn(&Directory, &OsStr) -> io::Result<()>,
     ) -> io::Result<()> {
+        disk::claim_room()?;
         let temporary = self.temporary.as_os_str();
         let written = match make(to, temporary) {
             // Left by a run that was killed.

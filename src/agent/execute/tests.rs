@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
 use super::*;
@@ -43,6 +44,10 @@ impl Case {
     }
 
     fn run_for(&self, action: &Action, timeout: Duration, stop: &dyn Fn() -> bool) -> String {
+        self.run_on(&ThisSystem, action, timeout, stop)
+    }
+
+    fn run_on(&self, system: &dyn Supervisor, action: &Action, timeout: Duration, stop: &dyn Fn() -> bool) -> String {
         let (install_path, output) = (self.root.path().join("agent home"), self.root.path().join("output"));
         let request = ExecuteRequest {
             action,
@@ -52,7 +57,7 @@ impl Case {
             timeout,
             output: &output,
         };
-        run_with_grace(&request, Duration::from_millis(50), stop).to_string()
+        run_by(system, &request, Duration::from_millis(50), stop).to_string()
     }
 
     fn launch(&self, command: &str) -> String {
@@ -94,6 +99,35 @@ fn a_signal_is_never_a_success() {
     let case = Case::new().with("setup.sh", "#!/bin/sh\nkill -9 $$\n");
     assert_eq!(case.launch("setup.sh"), "ERR_EXIT_CODE_137");
     assert_eq!(case.execute("kill -TERM $$"), "ERR_EXIT_CODE_143");
+}
+
+/// A system that does not tell how a command ended.
+struct Mute(fn() -> Ending);
+
+impl Supervisor for Mute {
+    fn supervise(
+        &self,
+        _: Command,
+        _: Until,
+        _: Patience,
+        _: &dyn Fn() -> bool,
+        _: &mut Capture,
+    ) -> io::Result<Ending> {
+        Ok((self.0)())
+    }
+}
+
+#[test]
+fn a_system_that_tells_no_exit_code_is_told_as_that() {
+    let case = Case::new().with("setup.sh", "#!/bin/sh\n");
+    // "Stopped by signal 19" is neither an exit code nor a signal that ended it.
+    let neither = Mute(|| Ending::Exited(ExitStatusExt::from_raw(0x137f)));
+    let refused = Mute(|| Ending::Untold(io::Error::other("no such child")));
+    for system in [neither, refused] {
+        for action in [Action::Execute { command: "true".into() }, Action::Launch { command: "setup.sh".into() }] {
+            assert_eq!(case.run_on(&system, &action, LONG, &|| false), "ERR_EXECUTE_NO_EXIT_CODE");
+        }
+    }
 }
 
 #[test]
@@ -289,7 +323,7 @@ fn a_command_that_closes_its_files_in_the_grace_is_let() {
         timeout: LONG,
         output: &output,
     };
-    assert_eq!(run_with_grace(&request, LONG, &request_stop).as_str(), "ERR_EXECUTE_INTERRUPTED");
+    assert_eq!(run_by(&ThisSystem, &request, LONG, &request_stop).as_str(), "ERR_EXECUTE_INTERRUPTED");
     assert_eq!(case.read("said"), "closed\n");
 }
 

@@ -75,22 +75,25 @@ pub(super) fn supervise(
 ) -> io::Result<Ending> {
     let mark = mark()?;
     let (output, writer) = io::pipe()?;
+    let mut output = Output { pipe: Some(output) };
+    output.prepare()?;
     let mut child = spawn(command, &writer, &mark)?;
     disk::checkpoint("agent.execute.spawned");
     // From here on only the command and what it starts hold the writing end.
     drop(writer);
-    let mut output = Output { pipe: Some(output) };
-    output.prepare()?;
     let tree = Tree::new(&child, mark);
     let started = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
+        let ended = child.try_wait();
+        if let Ok(Some(status)) = ended {
             output.take(capture);
             output.let_go();
             return Ok(Ending::Exited(status));
         }
         let left = patience.timeout.saturating_sub(started.elapsed());
-        let ending = if stop() {
+        let ending = if let Err(error) = ended {
+            Ending::Untold(error)
+        } else if stop() {
             Ending::Stopped
         } else if left.is_zero() {
             Ending::TimedOut

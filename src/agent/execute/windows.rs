@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
 use std::os::windows::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -58,10 +58,29 @@ pub(super) fn supervise(
     let job = Job::new()?;
     let (output, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
+    let output = read_along(output)?;
     let mut child = job.spawn(&mut command)?;
     // The command holds our ends of the pipe.
     drop(command);
-    let output = read_along(output)?;
+    let followed = follow(&job, &mut child, &output, until, patience, stop, capture);
+    match &followed {
+        Ok(Ending::Exited(_)) => job.let_go(),
+        Ok(_) => {}
+        // What cannot be followed shall not go on, either.
+        Err(_) => drop(job.end()),
+    }
+    Ok(followed.unwrap_or_else(Ending::Untold))
+}
+
+fn follow(
+    job: &Job,
+    child: &mut Child,
+    output: &Receiver<Vec<u8>>,
+    until: Until,
+    patience: Patience,
+    stop: &dyn Fn() -> bool,
+    capture: &mut Capture,
+) -> io::Result<Ending> {
     let started = Instant::now();
     let mut ended = None;
     loop {
@@ -77,8 +96,7 @@ pub(super) fn supervise(
         if let Some(status) = ended
             && (until == Until::Leader || !job.is_alive()?)
         {
-            take_late(&output, capture);
-            job.let_go();
+            take_late(output, capture);
             return Ok(Ending::Exited(status));
         }
         let ending = if stop() {
@@ -94,7 +112,7 @@ pub(super) fn supervise(
             std::thread::sleep(LOOK);
         }
         let _ = child.try_wait();
-        take_late(&output, capture);
+        take_late(output, capture);
         return Ok(ending);
     }
 }

@@ -8,8 +8,12 @@
 mod accepted;
 #[cfg(any(target_os = "linux", windows))]
 mod board;
+#[cfg(any(target_os = "linux", windows))]
+mod edid;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(any(windows, all(test, target_os = "linux")))]
+mod plugged;
 #[cfg(any(target_os = "linux", windows))]
 mod smbios;
 #[cfg(windows)]
@@ -44,7 +48,7 @@ pub(crate) fn collect(device_id: &DeviceId, account: &[AccountField], history: &
 pub(crate) fn as_text() -> String {
     let mut text = String::new();
     for section in platform::sections() {
-        let _ = writeln!(text, "{}", section.name);
+        let _ = writeln!(text, "{}{}", section.name, if section.fields.is_empty() { " (nothing known)" } else { "" });
         for (leaf, value) in &section.fields {
             let _ = writeln!(text, "  {leaf:<16} {value}");
         }

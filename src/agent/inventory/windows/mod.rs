@@ -2,8 +2,10 @@
 //!
 //! No WMI: it is slow to start, it breaks, and asking it for `Win32_Product` makes installers repair themselves.
 
+mod accounts;
 mod devices;
 mod network;
+mod plugged;
 mod software;
 mod system;
 
@@ -11,9 +13,9 @@ use windows_registry::{Key, LOCAL_MACHINE};
 
 use super::{Leaves, Section, architecture, board, smbios};
 
-/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, SLOTS, PORTS, DRIVES, NETWORKS, PRINTERS,
-/// VIDEOS, SOFTWARES, CPUS (ocs-protocol 2.4).
-const CHECKSUM: u64 = 1 | 2 | 4 | 8 | 128 | 512 | 4096 | 8192 | 32768 | 65536 | 262_144;
+/// Bits of the sections that this collector fills: HARDWARE, BIOS, MEMORIES, SLOTS, MONITORS, PORTS, STORAGES, DRIVES,
+/// NETWORKS, PRINTERS, VIDEOS, SOFTWARES, CPUS, USBDEVICES (ocs-protocol 2.4).
+const CHECKSUM: u64 = 1 | 2 | 4 | 8 | 64 | 128 | 256 | 512 | 4096 | 8192 | 32768 | 65536 | 262_144 | 2_097_152;
 
 /// Processors that are looked for.
 const PROCESSORS: u32 = 4096;
@@ -30,6 +32,8 @@ pub(super) fn sections() -> Vec<Section> {
     sections.extend(cards.iter().flat_map(network::Card::sections));
     sections.extend(system::drives().iter().map(system::Drive::section));
     sections.extend(devices::sections());
+    sections.extend(plugged::sections());
+    sections.extend(accounts::sections());
     sections.extend(software::sections());
     // BIOS stays, also empty: stock agents send exactly one.
     sections.retain(|section| section.name == "BIOS" || !section.fields.is_empty());
@@ -86,6 +90,11 @@ fn os_version(version: Option<&Key>, build: &str) -> String {
 
 fn or(first: String, second: String) -> String {
     if first.is_empty() { second } else { first }
+}
+
+/// Text of the system, which ends in a NUL.
+fn until_nul(text: &[u16]) -> String {
+    String::from_utf16_lossy(text.split(|unit| *unit == 0).next().unwrap_or_default())
 }
 
 /// A value as text; nothing if there is none.

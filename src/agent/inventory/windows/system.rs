@@ -11,7 +11,7 @@ use windows_sys::Win32::System::SystemInformation::{
     GetSystemFirmwareTable, GlobalMemoryStatusEx, MEMORYSTATUSEX, RSMB,
 };
 
-use super::{Leaves, Section};
+use super::{Leaves, Section, until_nul};
 
 /// More than any firmware has.
 const TABLE: u32 = 1 << 20;
@@ -98,10 +98,6 @@ fn drive(letter: char) -> Option<Drive> {
     let asked = unsafe { GetDiskFreeSpaceExW(root.as_ptr(), ptr::null_mut(), &raw mut total, &raw mut free) };
     drive.space = (asked != 0 && total > 0).then_some((total >> 20, free >> 20));
     Some(drive)
-}
-
-fn until_nul(text: &[u16]) -> String {
-    String::from_utf16_lossy(text.split(|unit| *unit == 0).next().unwrap_or_default())
 }
 
 impl Drive {

@@ -15,20 +15,8 @@ enum Story {
     Launch,
     /// Files that are stored.
     Store,
-}
-
-/// One run of the program, which may end at a checkpoint.
-fn crashing(bench: &Bench, data: &Path, checkpoint: &str, log: &Path) -> Output {
-    let ca = bench.config.ca.as_ref().expect("a CA").display().to_string();
-    // Without the core file that an abort may leave.
-    Command::new("/bin/sh")
-        .args(["-c", "ulimit -c 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_dripfeed-agent")])
-        .args(["-q", "once", "--server", &bench.config.server, "--ca", &ca, "--data-dir"])
-        .arg(data)
-        .env("DRIPFEED_CHECKPOINT", checkpoint)
-        .env("DRIPFEED_CHECKPOINT_LOG", log)
-        .output()
-        .expect("the program")
+    /// The launch again, and something holds the package's directory until the agent is started once more.
+    Stuck,
 }
 
 /// A server, a package on it, and a mark that the package leaves.
@@ -56,7 +44,7 @@ impl Crash {
         self.bench.server.world().offers.clear();
         let data = DATA.repeat(20_000);
         match self.story {
-            Story::Launch => {
+            Story::Launch | Story::Stuck => {
                 let mark = self.mark.display();
                 let script = format!("#!/bin/sh\necho run \"$(wc -c < data)\" >> {mark}\n");
                 let archive = tar_gz(&[("setup.sh", 0o755, &script), ("data", 0o644, &data)]);
@@ -77,12 +65,29 @@ impl Crash {
         drop(world);
         put(&self.mark, b"");
         put(&self.log, b"");
+        let mut failed = false;
+        self.bench.server.fault(move |asked| {
+            (asked.path.ends_with("/7-1") && !std::mem::replace(&mut failed, true)).then(|| status(503))
+        });
+    }
+
+    /// One run of the program, which may end at a checkpoint.
+    fn run(&self, data: &Path, checkpoint: &str) -> Output {
+        let log = self.log.to_str().expect("a path of the test's own");
+        let mut switches = vec![("DRIPFEED_CHECKPOINT", checkpoint), ("DRIPFEED_CHECKPOINT_LOG", log)];
+        if matches!(self.story, Story::Stuck) {
+            // Its new name is taken, and stays so.
+            let state = data.join(self.bench.config.state_dir.file_name().expect("a name"));
+            fs::create_dir_all(state.join("download/.gone-7")).expect("a directory");
+            switches.push(("DRIPFEED_DISK_STUCK", "/.gone-7"));
+        }
+        self.bench.program_once(data, &switches)
     }
 
     /// Every checkpoint that an undisturbed run passes, in order, each with how often it was passed before.
     fn enumerate(&self) -> Vec<String> {
         self.prepare();
-        let ran = crashing(&self.bench, &self.bench.home.path().join("whole"), "", &self.log);
+        let ran = self.run(&self.bench.home.path().join("whole"), "");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         let passed = fs::read_to_string(&self.log).expect("a log");
         let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
@@ -103,31 +108,41 @@ impl Crash {
         let key = || fs::read(state.join("identity.key")).ok();
         let mut first_key = None;
         for (at, plan) in plans.iter().enumerate() {
-            let ended = crashing(&self.bench, &data, plan, &self.log);
+            let ended = self.run(&data, plan);
             // The first one is on its list; what is left after it may not pass the second.
             assert!(at > 0 || !ended.status.success(), "{told}: it did not end there");
             assert!(first_key.is_none() || first_key == key(), "{told}: the key is another one");
             first_key = key();
         }
-        let again = crashing(&self.bench, &data, "", &self.log);
+        let again = self.bench.program_once(&data, &[]);
         assert!(again.status.success(), "{told}: {}", String::from_utf8_lossy(&again.stderr));
 
         assert!(first_key.is_none() || first_key == key(), "{told}: the key is another one");
         let keys = keys::that_signed(&self.bench.server);
         assert_eq!(keys.len(), 1, "{told}: the server met several keys");
 
-        let reports = self.bench.server.reports();
-        let first = reports.first().unwrap_or_else(|| panic!("{told}: the result is lost")).clone();
-        assert!(reports.iter().all(|report| *report == first), "{told}: {reports:?}");
+        let first = self.the_report(&told);
         let is_cut = first == "7 ERR_EXECUTE_INTERRUPTED";
         assert!(is_cut || first == "7 SUCCESS", "{told}: {first} is invented");
         assert!(was_cut.is_none_or(|was_cut| was_cut == is_cut), "{told}: {first}");
-        match self.story {
-            Story::Launch => self.launched(&told, is_cut),
-            Story::Store => self.stored(&told, is_cut),
-        }
+        self.judge(&told, &data, is_cut);
+    }
 
-        let download = state.join("download");
+    /// The one result that the server heard, once or several times.
+    fn the_report(&self, told: &str) -> String {
+        let reports = self.bench.server.reports();
+        let first = reports.first().unwrap_or_else(|| panic!("{told}: the result is lost")).clone();
+        assert!(reports.iter().all(|report| *report == first), "{told}: {reports:?}");
+        first
+    }
+
+    /// What ran or was stored fits the result, nothing is left over, and the history is right.
+    fn judge(&self, told: &str, data: &Path, is_cut: bool) {
+        match self.story {
+            Story::Launch | Story::Stuck => self.launched(told, is_cut),
+            Story::Store => self.stored(told, is_cut),
+        }
+        let download = data.join(self.bench.config.state_dir.file_name().expect("a name")).join("download");
         let left: Vec<_> = fs::read_dir(&download)
             .expect("a directory")
             .map(|entry| entry.expect("an entry").file_name())
@@ -136,7 +151,41 @@ impl Crash {
         assert!(left.is_empty(), "{told}: {left:?} is left");
         let history = fs::read_to_string(download.join("history")).unwrap_or_default();
         assert_eq!(history, if is_cut { "" } else { "7\n" }, "{told}: the history");
-        fs::remove_dir_all(&data).expect("its directory");
+        fs::remove_dir_all(data).expect("its directory");
+    }
+
+    /// How many changes an undisturbed run makes that need room.
+    fn changes(&self) -> u32 {
+        self.prepare();
+        self.bench.server.fault(|_| None);
+        let log = self.log.to_str().expect("a path of the test's own");
+        let ran = self.bench.program_once(&self.bench.home.path().join("whole"), &[("DRIPFEED_DISK_LOG", log)]);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        u32::try_from(fs::read_to_string(&self.log).expect("a log").lines().count()).expect("few")
+    }
+
+    /// Lets some changes fail as on a full disk; then there is room again, and it is started again.
+    fn fill(&self, full: &str) {
+        let told = format!("full at {full}");
+        self.prepare();
+        // Fragments that fail for both reasons would be paused for, in real time.
+        self.bench.server.fault(|_| None);
+        let data = self.bench.home.path().join(format!("full-{full}"));
+        let before = self.bench.program_once(&data, &[("DRIPFEED_DISK_FULL", full)]);
+        assert!(before.status.code().is_some(), "{told}: it was ended by a signal");
+        let again = self.bench.program_once(&data, &[]);
+        assert!(again.status.success(), "{told}: {}", String::from_utf8_lossy(&again.stderr));
+        assert_eq!(keys::that_signed(&self.bench.server).len(), 1, "{told}: the server met several keys");
+        let first = self.the_report(&told);
+        match first.as_str() {
+            "7 SUCCESS" => self.judge(&told, &data, false),
+            "7 ERR_OUT_OF_SPACE" => {
+                self.judge(&told, &data, true);
+                assert_eq!(fs::read_to_string(&self.mark).expect("the mark"), "", "{told}: it ran");
+            }
+            "7 ERR_DONE_FAILED" => self.judge(&told, &data, true),
+            _ => panic!("{told}: {first} is invented"),
+        }
     }
 
     fn launched(&self, told: &str, is_cut: bool) {
@@ -207,7 +256,13 @@ fn an_agent_that_is_killed_anywhere_launches_once_at_most_and_tells_the_truth() 
     for kind in ["atomic:written", "atomic:synced", "atomic:renamed", "rename:renamed", "agent.message.sending"] {
         assert!(kinds(kind) >= 2, "{kind}: {points:?}");
     }
-    for kind in ["agent.execute.spawned", "agent.report.sending", "agent.fragment.written", "agent.unpack.written"] {
+    for kind in [
+        "agent.execute.spawned",
+        "agent.report.sending",
+        "agent.fragment.failed",
+        "agent.fragment.written",
+        "agent.unpack.written",
+    ] {
         assert!(kinds(kind) >= 1, "{kind}: {points:?}");
     }
     assert_eq!(kinds("agent.identity.kept"), 1, "{points:?}");
@@ -223,9 +278,29 @@ fn an_agent_that_is_killed_anywhere_stores_whole_files() {
 }
 
 #[test]
+fn an_agent_that_is_killed_anywhere_while_a_directory_will_not_go_tells_one_result() {
+    let points = ended_everywhere(Story::Stuck);
+    assert!(points.iter().any(|point| point.starts_with("agent.forget.told")), "{points:?}");
+    println!("agent, a directory that will not go: killed at each of {} steps", points.len());
+}
+
+#[test]
 fn an_agent_that_is_killed_twice_in_the_same_place_still_ends_with_the_truth() {
     let points = Crash::new(Story::Launch).enumerate();
     let firsts: Vec<&String> = points.iter().filter(|point| point.ends_with(":1")).collect();
     in_shares(Story::Launch, &firsts, |crash, plan| crash.check(&[plan, plan], None));
     println!("agent: killed twice at each of {} kinds of step", firsts.len());
+}
+
+/// Once, for as long as a result is tried to be kept, and for longer.
+#[test]
+fn a_disk_that_is_full_anywhere_costs_work_and_no_truth() {
+    for story in [Story::Launch, Story::Store] {
+        let changes = Crash::new(story).changes();
+        assert!(changes >= 25, "{changes}");
+        let plans: Vec<String> =
+            (1..=changes).flat_map(|at| [1, 2, 4].map(|long| format!("{at}-{}", at + long - 1))).collect();
+        in_shares(story, &plans, |crash, full| crash.fill(full));
+        println!("agent, {story:?}: the disk full at each of {changes} changes, for 1, 2 and 4 of them");
+    }
 }
