@@ -149,6 +149,9 @@ pub(crate) enum Verb {
     /// Build, list, show, withdraw and verify packages
     #[command(subcommand)]
     Package(PackageVerb),
+    /// Kinds of packages that know their command: show them, and keep your own
+    #[command(subcommand)]
+    Template(TemplateVerb),
     /// Tell agents where to fetch a package, after fetching it from there as an agent would
     Activate(Activate),
     /// Deploy a package to computers
@@ -252,32 +255,42 @@ pub(crate) enum PackageVerb {
 }
 
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct Build {
     /// A .zip or .tar.gz that is taken as it is, a directory or a file that is packed, or - for an archive on standard
     /// input. May be left out with --action execute
     #[arg(value_name = "FILE|DIRECTORY|-")]
     pub(crate) source: Option<PathBuf>,
     /// Name of the family: packages of one name are versions of each other
-    #[arg(long)]
-    pub(crate) name: String,
+    #[arg(long, required_unless_present = "like")]
+    pub(crate) name: Option<String>,
     /// Version, as its maker writes it
     #[arg(long)]
     pub(crate) version: String,
+    /// A package that everything is taken from that is not said here, but for its file: its next version
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) like: Option<PackageId>,
     /// What it is for: linux, windows or macos
-    #[arg(long, value_name = "SYSTEM")]
-    pub(crate) os: OsFamily,
+    #[arg(long, value_name = "SYSTEM", required_unless_present = "like")]
+    pub(crate) os: Option<OsFamily>,
     /// Launch a file of the archive, execute any command, or store the files
-    #[arg(long, value_parser = ["launch", "execute", "store"])]
-    pub(crate) action: String,
+    #[arg(long, value_parser = ["launch", "execute", "store"], required_unless_present_any = ["like", "template"])]
+    pub(crate) action: Option<String>,
+    /// A kind of package that knows its command, as `dripfeed template list` shows it
+    #[arg(long, value_name = "ID", conflicts_with = "action")]
+    pub(crate) template: Option<String>,
+    /// What stands in a field of the template; may be given for each
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = field_value, conflicts_with = "action")]
+    pub(crate) set: Vec<(String, String)>,
     /// With launch a file of the archive and its arguments, with execute a command line
     #[arg(long, short, allow_hyphen_values = true, required_if_eq_any = [("action", "launch"), ("action", "execute")])]
     pub(crate) command: Option<String>,
     /// With store the directory on the computer that the files are copied to
     #[arg(long, value_name = "DIRECTORY", required_if_eq("action", "store"))]
     pub(crate) path: Option<String>,
-    /// Pace: one fragment in every n-th cycle; 0 is first and alone, 10 is slowest
-    #[arg(long, default_value = "5", value_name = "0..10")]
-    pub(crate) priority: Priority,
+    /// Pace: one fragment in every n-th cycle; 0 is first and alone, 10 is slowest [default: 5]
+    #[arg(long, value_name = "0..10")]
+    pub(crate) priority: Option<Priority>,
     /// Size of a fragment, such as 512K or 4M [default: 1M]
     #[arg(long, value_name = "SIZE")]
     pub(crate) fragment_size: Option<ByteSize>,
@@ -303,11 +316,63 @@ pub(crate) struct Build {
     #[arg(long, value_name = "CODE=MEANING …")]
     pub(crate) exit_codes: Option<ExitCodes>,
     /// Free text for administrators
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub(crate) description: String,
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// Activate it on this server when it is built; if the check fails it stays built
+    #[arg(long)]
+    pub(crate) activate: bool,
+    /// Do not activate it, whatever the server's configuration says
+    #[arg(long, conflicts_with = "activate")]
+    pub(crate) no_activate: bool,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TemplateVerb {
+    /// List kinds of packages: the program's, and your own behind them
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the document of one
+    Show {
+        /// Its id
+        id: String,
+        /// This version of one of your own, also of a deleted one
+        #[arg(long, value_name = "N")]
+        version: Option<u32>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Save a document as the next version of a template of your own; every error is told with its line
+    Save {
+        /// TOML with one [[template]], or - for standard input
+        file: PathBuf,
+        /// Only check it
+        #[arg(long)]
+        check: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete one of your own; packages that it made do not change
+    Delete {
+        /// Its id
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `FIELD=VALUE`, split at the first `=`.
+fn field_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is not FIELD=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Args, Clone, Debug)]

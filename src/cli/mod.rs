@@ -8,6 +8,7 @@ mod activate;
 mod args;
 mod assign;
 mod audit;
+mod build;
 mod check_config;
 mod computer;
 mod context;
@@ -28,6 +29,7 @@ mod serve;
 mod setting;
 mod software;
 mod status;
+mod template;
 mod terminal;
 mod token;
 mod user;
@@ -117,7 +119,8 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
     match arguments.verb {
         Verb::Serve(serve) => serve::run(&place, &serve, output),
         Verb::Package(verb) => package::run(&place, verb, output),
-        Verb::Activate(activate) => activate::run(&place, activate, output),
+        Verb::Template(verb) => template::run(&place, verb, output),
+        Verb::Activate(activate) => activate::run(&place, &activate, output),
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
         Verb::Deployment(verb) => deployment::run(&place, &verb, output),

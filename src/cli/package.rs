@@ -1,30 +1,27 @@
 //! `dripfeed package …`
 
 use std::io::Read as _;
-use std::path::Path;
 
 use serde::Serialize;
 
-use super::args::{Build, PackageVerb, Place};
+use super::args::{PackageVerb, Place};
 use super::context::{open, open_or_make};
-use super::output::{Output, count, printable, warn};
+use super::output::{Output, count, printable};
 use super::progress::Bar;
 use super::{Done, Failure};
 use crate::clock;
 use crate::engine::{TaskInfo, estimate};
 use crate::model::settings::{SettingsLayer, resolve};
-use crate::model::{Action, ByteSize, Done as DoneMessage, JobState, Notify, Package, PackageId, TreeKey};
-use crate::service::publish::{self, BuildRequest, Fragmenting, Progress, PublishError, Source};
+use crate::model::{Action, ByteSize, JobState, Package, PackageId, TreeKey};
 use crate::service::withdraw::{self, WithdrawError};
 use crate::service::{App, verify};
-use crate::store::packages::NewPackage;
 use crate::store::{StoreError, activations, jobs, packages};
 
 pub(super) fn run(place: &Place, verb: PackageVerb, output: &mut Output) -> Done {
     let making = matches!(verb, PackageVerb::Build(_));
     let app = if making { open_or_make(place)? } else { open(place)? }.app;
     match verb {
-        PackageVerb::Build(options) => build(place, &app, *options, output),
+        PackageVerb::Build(options) => super::build::run(place, &app, *options, output),
         PackageVerb::List { json } => list(&app, json, output),
         PackageVerb::Show { id, info: true, .. } => show_info(&app, id, output),
         PackageVerb::Show { id, json, .. } => show(&app, id, json, output),
@@ -80,87 +77,8 @@ impl From<&Package> for PackageView {
     }
 }
 
-fn build(place: &Place, app: &App, options: Build, output: &mut Output) -> Done {
-    let json = options.json;
-    let request = request(place, options)?;
-    let bar = Bar::new("building");
-    let built = publish::build(app, &request, &mut |progress| match progress {
-        Progress::Packing(done) => bar.bytes("packing", done),
-        Progress::Cutting { done, total } => bar.of("building", done, total),
-        Progress::Publishing => bar.say("publishing"),
-    });
-    bar.clear();
-    let built = built.map_err(|error: PublishError| {
-        if error.is_refusal() { Failure::Refused(error.into()) } else { Failure::Failed(error.into()) }
-    })?;
-    for warning in &built.warnings {
-        warn(warning);
-    }
-    let package = &built.package;
-    if json {
-        return output.json(&PackageView::from(package));
-    }
-    output.line(package.id)?;
-    output.flush()?;
-    if let Some(span) = pace(app, package)? {
-        super::output::say(format_args!(
-            "{} in {}; an agent alone needs {} from contact to execution. Next: dripfeed activate {}",
-            ByteSize(package.size),
-            count(package.fragments.0, "fragment"),
-            duration(span),
-            package.id
-        ));
-    }
-    Ok(())
-}
-
-fn request(place: &Place, options: Build) -> Result<BuildRequest, Failure> {
-    let refused = |error: crate::model::InvalidPackage| Failure::Refused(error.into());
-    let text = options.command.as_deref().or(options.path.as_deref()).unwrap_or_default();
-    if options.action == "store" && options.command.is_some() {
-        return Err(Failure::refused("--command has no meaning with --action store: give --path"));
-    }
-    if options.action != "store" && options.path.is_some() {
-        return Err(Failure::refused("--path belongs to --action store"));
-    }
-    let fragmenting = match (options.fragments, options.fragment_size) {
-        (Some(count), _) => Fragmenting::Count(count),
-        (None, Some(size)) => Fragmenting::Size(size),
-        (None, None) => Fragmenting::DEFAULT,
-    };
-    let uploaded = place.served.as_ref().map(|served| served.upload.clone());
-    let source = match (options.source, uploaded) {
-        (None, _) => Source::Nothing,
-        (Some(_), Some(Some(upload))) => upload,
-        (Some(_), Some(None)) => return Err(Failure::refused("the file was not uploaded")),
-        (Some(path), None) if path == Path::new("-") => Source::Stdin,
-        (Some(path), None) => Source::Path(path),
-    };
-    let notify = options.notify_text.map(|text| Notify {
-        text,
-        countdown_seconds: options.notify_countdown,
-        can_abort: options.can_abort,
-        can_delay: options.can_delay,
-    });
-    Ok(BuildRequest {
-        package: NewPackage {
-            name: options.name,
-            version: options.version,
-            description: options.description,
-            os: options.os,
-            action: Action::from_parts(&options.action, text).map_err(refused)?,
-            priority: options.priority,
-            notify,
-            done: options.done_text.map(|text| DoneMessage { text }),
-            exit_codes: options.exit_codes.unwrap_or_default(),
-        },
-        source,
-        fragmenting,
-    })
-}
-
 /// How long a package takes with the server's settings, if it ever ends.
-fn pace(app: &App, package: &Package) -> Result<Option<std::time::Duration>, Failure> {
+pub(super) fn pace(app: &App, package: &Package) -> Result<Option<std::time::Duration>, Failure> {
     let set = app.store.read_now(|conn| crate::store::settings::layer(conn, crate::store::settings::Scope::Global))?;
     let settings = resolve(&app.global_layer(set), &[], &SettingsLayer::default()).download();
     let info = TaskInfo { priority: package.priority, fragments: package.fragments, not_before: None };

@@ -5,8 +5,8 @@
 use super::Failure;
 use super::args::{
     Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, GroupMark, GroupVerb, MirrorVerb,
-    NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, TokenVerb, UserVerb,
-    Verb, Why,
+    NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, TemplateVerb,
+    TokenVerb, UserVerb, Verb, Why,
 };
 use crate::model::access::Right;
 use crate::service::desk::verbs::{Computers, Packages, Reach};
@@ -51,6 +51,7 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
         }
         Verb::Demo(_) => return only_here("`demo` runs on this machine: leave --server (DRIPFEED_SERVER) away"),
         Verb::Package(verb) => package(verb),
+        Verb::Template(verb) => template(verb),
         Verb::Activate(Activate { ca: Some(_), .. }) => {
             return only_here(
                 "`activate --ca` names a file of the server's machine: leave it away, or activate there (--ca before the verb \
@@ -115,9 +116,16 @@ fn package(verb: &PackageVerb) -> About {
     let see = &[Right::SeePackages];
     match verb {
         PackageVerb::Build(build) => {
-            let Build { name, version, .. } = &**build;
-            line("package build", &[Right::BuildPackages], Packages::Family(name.clone()), Computers::Nothing)
-                .on("package", format_args!("{name} {version}"))
+            let Build { name, version, like, activate, .. } = &**build;
+            let needs: &[Right] =
+                if *activate { &[Right::BuildPackages, Right::ActivatePackages] } else { &[Right::BuildPackages] };
+            let (reached, shown) = match (name, like) {
+                (Some(name), _) => (Packages::Family(name.clone()), name.clone()),
+                // The family of the one that it is like.
+                (None, Some(id)) => (Packages::One(*id), format!("like {id}")),
+                (None, None) => (Packages::All, String::new()),
+            };
+            line("package build", needs, reached, Computers::Nothing).on("package", format_args!("{shown} {version}"))
         }
         PackageVerb::List { .. } => line("package list", see, Packages::All, Computers::Nothing),
         PackageVerb::Show { id, .. } => line("package show", see, Packages::One(*id), Computers::Nothing),
@@ -128,6 +136,15 @@ fn package(verb: &PackageVerb) -> About {
         PackageVerb::Verify { id, .. } => {
             line("package verify", see, id.map_or(Packages::All, Packages::One), Computers::Nothing)
         }
+    }
+}
+
+fn template(verb: &TemplateVerb) -> About {
+    match verb {
+        TemplateVerb::List { .. } => by_desk("template list", &[Right::BuildPackages]),
+        TemplateVerb::Show { id, .. } => by_desk("template show", &[Right::BuildPackages]).on("template", id),
+        TemplateVerb::Save { file, .. } => by_desk("template save", &[Right::BuildPackages]).on("file", file.display()),
+        TemplateVerb::Delete { id, .. } => by_desk("template delete", &[Right::EditTemplates]).on("template", id),
     }
 }
 
@@ -288,6 +305,7 @@ fn role(verb: &RoleVerb) -> About {
 pub(super) fn file_of(verb: &Verb) -> Option<&std::path::Path> {
     match verb {
         Verb::Package(PackageVerb::Build(build)) => build.source.as_deref(),
+        Verb::Template(TemplateVerb::Save { file, .. }) => Some(file),
         _ => None,
     }
 }

@@ -109,6 +109,11 @@ pub const KEYS: &[Key] = &[
         meaning: "How often groups whose query depends on the time are asked again.",
     },
     Key {
+        name: "packages.activate_when_built",
+        default: "no",
+        meaning: "Whether a package is activated at once when it is built, unless whoever builds it says otherwise: yes or no.",
+    },
+    Key {
         name: "limits.free_space",
         default: "64 MiB",
         meaning: "With less space on its disks than this, /readyz says that the server is not ready.",
@@ -479,6 +484,11 @@ impl ServerOpts {
             settings: self.agent_settings()?,
             user_agents: self.value("agents.user_agents", "expected any or known")?,
             group_refresh: self.duration("groups.refresh")?,
+            activate_when_built: match self.text("packages.activate_when_built").0 {
+                "yes" => true,
+                "no" => false,
+                _ => return Err(self.wrong("packages.activate_when_built", "expected yes or no")),
+            },
             webhooks: Webhooks {
                 private: match self.text("webhooks.targets").0 {
                     "public" => false,
@@ -703,6 +713,8 @@ pub struct ServerConfig {
     pub user_agents: UserAgents,
     /// How often groups that depend on the time are asked again.
     pub group_refresh: Duration,
+    /// Is a package activated at once when it is built, unless somebody says otherwise?
+    pub activate_when_built: bool,
     /// Where webhooks may go.
     pub webhooks: Webhooks,
     /// About how often each mirror is asked whether it answers; `None` is never.

@@ -43,6 +43,8 @@ rights! {
     SeePackages = "packages.see", "look at packages";
     /// Upload and build; new versions.
     BuildPackages = "packages.build", "build packages";
+    /// Administrators' own templates of packages.
+    EditTemplates = "templates.edit", "change templates of packages";
     /// Tell agents where to fetch a package.
     ActivatePackages = "packages.activate", "activate packages";
     /// Take a package back.

@@ -54,5 +54,5 @@ pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
 pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
-pub use upload::{InvalidUploadId, Upload, UploadId};
+pub use upload::{InvalidUploadId, Upload, UploadFile, UploadId};
 pub use user_agent::UserAgents;

@@ -67,6 +67,17 @@ pub struct Upload {
     pub created_at: UnixTime,
     /// When bytes last came.
     pub changed_at: UnixTime,
+    /// The files that lie in it one behind the other; none for a file by itself.
+    pub files: Vec<UploadFile>,
+}
+
+/// One of several files of an upload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UploadFile {
+    /// Relative, `/` between components.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
 }
 
 impl Upload {

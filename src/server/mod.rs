@@ -221,6 +221,8 @@ struct Site {
     poster: Arc<Result<Arc<Poster>, String>>,
     /// May webhooks go to private addresses, too?
     private_webhooks: bool,
+    /// Is a package activated at once when it is built, unless somebody says otherwise?
+    activate_when_built: bool,
 }
 
 impl Site {
@@ -296,6 +298,7 @@ impl Server {
                 https: config.authority(addresses.https),
             }),
             works: Works::default(),
+            activate_when_built: config.activate_when_built,
             looks: Looks::default(),
             growing: Growing::default(),
             audience: events::Audience::default(),

@@ -4,16 +4,17 @@
 //! their time, and a page asks often.
 
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::App;
 use super::contents::{Contents, Looked, Member};
-use super::publish::{is_archive_name, summary_of_one};
+use super::publish::{is_archive_name, summary_of};
 use crate::disk::PositionedReader;
 use crate::disk::uploads::Uploads;
-use crate::model::{OsFamily, Upload, UploadId};
+use crate::model::{DigestAlgorithm, Hasher, OsFamily, Upload, UploadFile, UploadId};
 
 /// Looks that are remembered.
 const REMEMBERED: usize = 32;
@@ -91,24 +92,57 @@ impl Looks {
 
 fn look_at(app: &App, upload: &Upload, os: OsFamily, told: &(dyn Fn(u64) + Sync)) -> Seen {
     let refused = |error: &dyn std::fmt::Display| Seen::Refused(error.to_string());
-    if !is_archive_name(&upload.name) {
+    if upload.files.is_empty() && !is_archive_name(&upload.name) {
         let sha256 = upload.sha256.map(|digest| digest.to_string()).unwrap_or_default();
         let member = Member { path: upload.name.clone(), size: upload.size, sha256, link: None };
-        return match summary_of_one(os, &upload.name, app) {
-            Ok(found) => {
-                let contents = Contents { zip: os == OsFamily::Windows, members: vec![member], omitted: 0 };
-                Seen::Found(Arc::new((found, contents)))
-            }
-            Err(error) => refused(&error),
-        };
+        return found(app, os, vec![member]);
     }
     let file = match Uploads::of(&app.tree).read(&upload.id) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Seen::Refused("the upload is gone".to_owned()),
         Err(error) => return refused(&error),
     };
+    if !upload.files.is_empty() {
+        return match several(&file, &upload.files, told) {
+            Ok(members) => found(app, os, members),
+            Err(error) => refused(&error),
+        };
+    }
     match Contents::look(PositionedReader::new(&file), upload.size, os, &app.archive_limits, told) {
         Ok(looked) => Seen::Found(Arc::new(looked)),
         Err(error) => refused(&error),
     }
+}
+
+/// Files that are no archive yet, as the build will pack them.
+fn found(app: &App, os: OsFamily, members: Vec<Member>) -> Seen {
+    match summary_of(os, members.iter().map(|member| member.path.as_str()), app) {
+        Ok(found) => {
+            let contents = Contents { zip: os == OsFamily::Windows, members, omitted: 0 };
+            Seen::Found(Arc::new((found, contents)))
+        }
+        Err(error) => Seen::Refused(error.to_string()),
+    }
+}
+
+/// The files of an upload, hashed: they lie in it one behind the other.
+fn several(file: &File, files: &[UploadFile], told: &(dyn Fn(u64) + Sync)) -> io::Result<Vec<Member>> {
+    let mut reader = PositionedReader::new(file);
+    let (mut buffer, mut done) = (vec![0; 256 << 10], 0);
+    let mut members = Vec::with_capacity(files.len());
+    for UploadFile { path, size } in files {
+        let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
+        let mut rest = (&mut reader).take(*size);
+        loop {
+            let n = rest.read(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+            done += n as u64;
+            told(done);
+        }
+        members.push(Member { path: path.clone(), size: *size, sha256: hasher.finish().to_string(), link: None });
+    }
+    Ok(members)
 }

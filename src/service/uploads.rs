@@ -3,13 +3,15 @@
 //! The database says how many bytes of an upload count; they were durable before it said so. A cut connection, a restart or
 //! a kill costs what was not told yet, and the client goes on behind what was.
 
+mod several;
+
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
 use super::App;
 use crate::disk::uploads::{UploadFile, Uploads};
 use crate::disk::{PositionedReader, TreeError};
-use crate::model::{ByteSize, Digest, DigestAlgorithm, Hasher, UnixTime, Upload, UploadId};
+use crate::model::{ByteSize, Digest, DigestAlgorithm, Hasher, UnixTime, Upload, UploadFile as Announced, UploadId};
 use crate::store::{StoreError, uploads};
 
 /// How long an upload may rest until it is removed.
@@ -33,6 +35,9 @@ pub enum UploadError {
     /// Nothing in it.
     #[error("the file is empty: there is nothing to build from")]
     Empty,
+    /// Several files that cannot be one archive.
+    #[error("{0}")]
+    Files(String),
     /// The disk is too small.
     #[error("the server has {free} left for uploads, and this file needs {needed}: free some space there first")]
     NoSpace {
@@ -84,8 +89,9 @@ fn disk(app: &App, source: io::Error) -> UploadError {
     TreeError::of(app.tree.staging(), source).into()
 }
 
-/// Begins an upload. Nothing is changed unless there is room for all of it.
-pub fn begin(app: &App, owner: &str, name: &str, size: u64) -> Result<Upload, UploadError> {
+/// Begins an upload of a file, or of several that come one behind the other. Nothing is changed unless there is room for all
+/// of it.
+pub fn begin(app: &App, owner: &str, name: &str, size: u64, files: Vec<Announced>) -> Result<Upload, UploadError> {
     let bare = name.rsplit(['/', '\\']).next().unwrap_or_default();
     if bare.is_empty() || bare.len() > 200 || matches!(bare, "." | "..") || bare.contains(char::is_control) {
         return Err(UploadError::Name(name.chars().filter(|c| !c.is_control()).take(80).collect()));
@@ -93,6 +99,7 @@ pub fn begin(app: &App, owner: &str, name: &str, size: u64) -> Result<Upload, Up
     if size == 0 {
         return Err(UploadError::Empty);
     }
+    several::check(&files, size).map_err(UploadError::Files)?;
     let of = owner.to_owned();
     let (count, outstanding) = app.store.read_now(move |conn| -> Result<_, StoreError> {
         Ok((uploads::of_owner(conn, &of, MOST)?.len(), uploads::outstanding(conn)?))
@@ -119,6 +126,7 @@ pub fn begin(app: &App, owner: &str, name: &str, size: u64) -> Result<Upload, Up
         sha256: None,
         created_at: now,
         changed_at: now,
+        files,
     };
     let files = Uploads::of(&app.tree);
     files.create(&upload.id).map_err(|source| disk(app, source))?;

@@ -49,6 +49,17 @@ pub enum Kind {
     Activation,
 }
 
+/// What became of the activation that a work ends with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Activated {
+    /// Nobody asked for it.
+    NotAsked,
+    /// Agents can fetch the package.
+    Yes,
+    /// It was refused for this; the package is built all the same.
+    Refused(String),
+}
+
 /// How it ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -60,6 +71,8 @@ pub enum Outcome {
         package: PackageId,
         /// What should be known though it is no error.
         warnings: Vec<String>,
+        /// Is it activated?
+        activated: Activated,
     },
     /// It did not.
     Failed(String),
@@ -227,7 +240,7 @@ impl Teller {
 
     fn end(&self, outcome: Outcome) {
         self.works.change(self.id, |work| {
-            let failed = matches!(outcome, Outcome::Failed(_));
+            let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Done { activated: Activated::Refused(_), .. });
             for step in &mut work.steps {
                 match step.state {
                     StepState::Running(..) | StepState::Waiting if !failed => step.state = StepState::Done,

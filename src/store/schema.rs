@@ -507,6 +507,7 @@ diesel::table! {
         sha256 -> Nullable<Binary>,
         created_at -> BigInt,
         changed_at -> BigInt,
+        files -> Nullable<Text>,
     }
 }
 
@@ -514,6 +515,24 @@ diesel::table! {
     package_contents (package_id) {
         package_id -> BigInt,
         document -> Binary,
+    }
+}
+
+diesel::table! {
+    recipes (package_id) {
+        package_id -> BigInt,
+        document -> Text,
+    }
+}
+
+diesel::table! {
+    templates (id, version) {
+        id -> Text,
+        version -> BigInt,
+        document -> Text,
+        made_at -> BigInt,
+        made_by -> Text,
+        current -> Bool,
     }
 }
 

@@ -6,7 +6,7 @@ use super::connection::q;
 use super::row::{At, big, limit as rows, text};
 use super::schema::uploads;
 use super::{Conn, StoreError};
-use crate::model::{Digest, DigestAlgorithm, UnixTime, Upload, UploadId};
+use crate::model::{Digest, DigestAlgorithm, UnixTime, Upload, UploadFile, UploadId};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = uploads)]
@@ -19,6 +19,7 @@ struct UploadRow {
     sha256: Option<Vec<u8>>,
     created_at: i64,
     changed_at: i64,
+    files: Option<String>,
 }
 
 impl TryFrom<UploadRow> for Upload {
@@ -30,6 +31,10 @@ impl TryFrom<UploadRow> for Upload {
         let sha256 = row.sha256.map(|bytes| {
             Digest::from_bytes(DigestAlgorithm::Sha256, &bytes).ok_or_else(|| at.corrupt("its SHA-256 is none"))
         });
+        let files: Vec<(String, u64)> = match row.files {
+            Some(document) => at.check(serde_json::from_str(&document))?,
+            None => Vec::new(),
+        };
         Ok(Self {
             id: at.check(id)?,
             owner: row.owner,
@@ -39,12 +44,16 @@ impl TryFrom<UploadRow> for Upload {
             sha256: sha256.transpose()?,
             created_at: UnixTime::from_millis(row.created_at),
             changed_at: UnixTime::from_millis(row.changed_at),
+            files: files.into_iter().map(|(path, size)| UploadFile { path, size }).collect(),
         })
     }
 }
 
 /// A new one, with nothing received.
 pub fn create(conn: &mut Conn, upload: &Upload) -> Result<(), StoreError> {
+    let files: Vec<(&str, u64)> = upload.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
+    // Texts and numbers are always JSON.
+    let files = (!files.is_empty()).then(|| serde_json::to_string(&files).unwrap_or_default());
     q!(conn => diesel::insert_into(uploads::table)
         .values((
             uploads::id.eq(upload.id.as_str()),
@@ -55,6 +64,7 @@ pub fn create(conn: &mut Conn, upload: &Upload) -> Result<(), StoreError> {
             uploads::sha256.eq(upload.sha256.as_ref().map(Digest::as_bytes)),
             uploads::created_at.eq(upload.created_at.millis()),
             uploads::changed_at.eq(upload.changed_at.millis()),
+            uploads::files.eq(files),
         ))
         .execute(conn))?;
     Ok(())

@@ -284,6 +284,38 @@ check "and is not tried again" equal "$(sleep 3; state_of dripfeed-agent ActiveS
 agent_toml
 inside systemctl reset-failed dripfeed-agent
 
+# --------------------------------------------------------------------------------------------- an update of the agent
+
+# As fast as it can: an agent's program is larger than what is paced here.
+sed -i '/^bandwidth/d' "$layer/etc/dripfeed-agent/dripfeed-agent.toml"
+inside systemctl start dripfeed-agent
+# Another program that is the same agent, and one that says it is and does not stay.
+cp "$dripfeed_agent" "$work/new-agent" && printf '\n' >>"$work/new-agent"
+printf '#!/bin/sh\n[ "$1" = --version ] && echo "dripfeed-agent 99.0" && exit 0\nexit 1\n' >"$work/bad-agent"
+update() { # update NAME FILE: by the template that comes with the program
+  install -D -m 644 "$2" "$layer/tmp/$1/dripfeed-agent"
+  make "$1" "/tmp/$1/dripfeed-agent" --template agent-linux --set unit=dripfeed-agent.service \
+    --set program=/usr/local/bin/dripfeed-agent
+  contact
+}
+is_old() { inside test ! -e /run/systemd/transient/dripfeed-agent-update.service; }
+update "bad update" "$work/bad-agent"
+check "an agent that does not stay is told" wait_until 90 is_told "bad update"
+expect "bad update" "by the old one" "failed ERR_EXIT_CODE_70"
+check "which is there again" wait_until 30 cmp "$dripfeed_agent" "$layer/usr/local/bin/dripfeed-agent"
+check "and active" wait_until 30 is_active dripfeed-agent
+check "the second half has ended" wait_until 30 is_old
+inside systemctl reset-failed 'dripfeed-agent*' || true
+update "good update" "$work/new-agent"
+check "an agent that comes is told" wait_until 90 is_told "good update"
+expect "good update" "by itself" "succeeded SUCCESS"
+check "it is the new program" cmp "$work/new-agent" "$layer/usr/local/bin/dripfeed-agent"
+check "it runs" equal "$(inside readlink "/proc/$(state_of dripfeed-agent MainPID)/exe")" /usr/local/bin/dripfeed-agent
+is_clean() { [ -z "$(inside find /usr/local/bin -name '.dripfeed-agent.*')" ]; }
+check "nothing of the update is left" wait_until 30 is_clean
+agent_toml
+inside systemctl restart dripfeed-agent
+
 # ------------------------------------------------------------------------------------------------------- a full disk
 
 inside install -d -m 700 /mnt/small

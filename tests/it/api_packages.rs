@@ -8,6 +8,7 @@ use dripfeed::service::accounts;
 use dripfeed::service::desk::builds::{Content, Description};
 use dripfeed::service::desk::{Actor, Desk, Kind, Via};
 use dripfeed::service::looks::Looks;
+use dripfeed::service::publish::Recipe;
 use dripfeed::service::works::{Outcome, Works};
 use dripfeed::store::audit;
 use dripfeed::store::packages::{Order, Wanted};
@@ -19,12 +20,12 @@ use crate::util::{TestApp, noise, tar_gz};
 
 const PASSWORD: &str = "a good long password";
 
-fn actor(name: &str, rights: Rights, scope: Scope) -> Actor {
+pub(crate) fn actor(name: &str, rights: Rights, scope: Scope) -> Actor {
     Actor { name: name.to_owned(), token: None, via: Via::Console, peer_address: String::new(), rights, scope }
 }
 
 /// A token of a new user with that role.
-fn token(site: &Site, name: &str, role: &str, rights: Rights) -> String {
+pub(crate) fn token(site: &Site, name: &str, role: &str, rights: Rights) -> String {
     std::fs::create_dir_all(site.data()).expect("a directory");
     let app = TestApp::open(&site.data());
     accounts::add(&app, name, PASSWORD, false, role, Scope::ALL).expect("added");
@@ -32,9 +33,9 @@ fn token(site: &Site, name: &str, role: &str, rights: Rights) -> String {
 }
 
 /// A program with a token.
-struct Program<'a> {
-    served: &'a Served,
-    token: &'a str,
+pub(crate) struct Program<'a> {
+    pub(crate) served: &'a Served,
+    pub(crate) token: &'a str,
 }
 
 impl Program<'_> {
@@ -47,13 +48,13 @@ impl Program<'_> {
         self.line().request(method, &format!("/api/v1{path}"), &headers, body).expect("an answer")
     }
 
-    fn json(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.ask(method, path, "Content-Type: application/json\r\n", body.as_bytes());
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
     }
 
-    fn piece(&self, id: &str, offset: usize, bytes: &[u8], headers: &str) -> Answer {
+    pub(crate) fn piece(&self, id: &str, offset: usize, bytes: &[u8], headers: &str) -> Answer {
         let headers = format!("Upload-Offset: {offset}\r\nContent-Type: application/octet-stream\r\n{headers}");
         self.ask("PATCH", &format!("/uploads/{id}"), &headers, bytes)
     }
@@ -64,7 +65,7 @@ impl Program<'_> {
         begun["id"].as_str().expect("a number").to_owned()
     }
 
-    fn upload(&self, name: &str, bytes: &[u8]) -> String {
+    pub(crate) fn upload(&self, name: &str, bytes: &[u8]) -> String {
         let id = self.begin(name, bytes.len());
         assert_eq!(self.piece(&id, 0, bytes, "").status, 204);
         id
@@ -77,7 +78,7 @@ impl Program<'_> {
     }
 }
 
-fn header(answer: &Answer, name: &str) -> String {
+pub(crate) fn header(answer: &Answer, name: &str) -> String {
     let lower = answer.head.to_ascii_lowercase();
     let value = lower.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
     value.unwrap_or_else(|| panic!("no {name} in {}", answer.head))
@@ -277,14 +278,14 @@ fn versions_are_compared_by_definition_and_files() {
 }
 
 /// A browser that is signed in.
-struct Browser {
+pub(crate) struct Browser {
     line: Line,
     cookie: String,
     csrf: String,
 }
 
 impl Browser {
-    fn new(served: &Served, name: &str) -> Self {
+    pub(crate) fn new(served: &Served, name: &str) -> Self {
         let mut line = served.secure();
         let form = format!("name={name}&password={}&next=%2F", PASSWORD.replace(' ', "+"));
         let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -299,12 +300,12 @@ impl Browser {
         browser
     }
 
-    fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         let headers = format!("Cookie: __Host-dripfeed={}\r\n", self.cookie);
         self.line.request("GET", path, &headers, b"").expect("an answer")
     }
 
-    fn post(&mut self, path: &str, form: &str) -> Answer {
+    pub(crate) fn post(&mut self, path: &str, form: &str) -> Answer {
         let headers =
             format!("Cookie: __Host-dripfeed={}\r\nContent-Type: application/x-www-form-urlencoded\r\n", self.cookie);
         let form = format!("{form}&csrf={}", self.csrf);
@@ -393,7 +394,7 @@ fn a_package_is_built_activated_and_withdrawn_in_the_console() {
     served.stop();
 }
 
-fn description(name: &str, version: &str) -> Description {
+pub(crate) fn description(name: &str, version: &str) -> Description {
     Description {
         name: name.to_owned(),
         version: version.to_owned(),
@@ -406,6 +407,7 @@ fn description(name: &str, version: &str) -> Description {
         exit_codes: dripfeed::model::ExitCodes::default(),
         content: Content::Nothing,
         fragmenting: None,
+        recipe: Recipe::default(),
     }
 }
 
@@ -414,11 +416,11 @@ fn rights_and_scope_hold_for_builds_and_the_audit_log_tells_of_them() {
     let test = TestApp::new();
     let scope = Scope::parse(None, Some("tool*")).expect("a scope");
     let anna = Desk::new(test.app.clone(), actor("anna", Rights::deployer(), scope));
-    let built = anna.build(&description("toolbox", "1"), &mut |_| {}).expect("built").package;
-    let outside = anna.build(&description("office", "1"), &mut |_| {}).expect_err("out of scope");
+    let built = anna.build(&description("toolbox", "1"), None, &mut |_| {}).expect("built").0.package;
+    let outside = anna.build(&description("office", "1"), None, &mut |_| {}).expect_err("out of scope");
     assert_eq!((outside.kind, outside.field), (Kind::Forbidden, Some("name")));
     let vera = Desk::new(test.app.clone(), actor("vera", Rights::viewer(), Scope::ALL));
-    let refused = vera.build(&description("toolbox", "2"), &mut |_| {}).expect_err("no right");
+    let refused = vera.build(&description("toolbox", "2"), None, &mut |_| {}).expect_err("no right");
     assert_eq!(refused.kind, Kind::Forbidden);
     assert_eq!(vera.withdraw(built.id).expect_err("no right").kind, Kind::Forbidden);
     assert_eq!(vera.restore(built.id).expect_err("no right").kind, Kind::Forbidden);
@@ -460,21 +462,21 @@ fn a_build_in_the_background_says_why_it_failed() {
     // What can be told at once is refused at once.
     let store =
         Description { action: Action::from_parts("store", "/opt").expect("an action"), ..description("tool", "1") };
-    let refused = desk.start_build(&works, &looks, &store).expect_err("nothing to store");
+    let refused = desk.start_build(&works, &looks, &store, None).expect_err("nothing to store");
     insta::assert_snapshot!(refused, @"action store needs files: give an archive, a directory or a file (only execute works without)");
 
     // An upload that is no archive, though its name says so.
-    let upload = desk.begin_upload("tool.tar.gz", 4).expect("begun");
+    let upload = desk.begin_upload("tool.tar.gz", 4, Vec::new()).expect("begun");
     let mut writing = desk.open_upload(&upload.id, 0, None).expect("opened");
     writing.write(b"oops").and_then(|()| writing.save(None)).expect("written");
     let broken = Description { content: Content::Upload(upload.id.clone()), ..description("tool", "1") };
-    let refused = desk.start_build(&works, &looks, &broken).expect_err("no archive");
+    let refused = desk.start_build(&works, &looks, &broken, None).expect_err("no archive");
     insta::assert_snapshot!(refused, @"this is neither a ZIP nor a TAR.GZ archive");
-    let direct = desk.build(&broken, &mut |_| {}).expect_err("no archive");
+    let direct = desk.build(&broken, None, &mut |_| {}).expect_err("no archive");
     assert_eq!(direct.kind, Kind::Invalid);
     assert!(desk.upload(&upload.id).is_ok(), "what failed can be tried again");
 
-    let work = desk.start_build(&works, &looks, &description("tool", "1")).expect("begun");
+    let work = desk.start_build(&works, &looks, &description("tool", "1"), None).expect("begun");
     let mut outcome = Outcome::Running;
     until("the build", || {
         outcome = works.find(work).expect("known").outcome;
@@ -489,7 +491,7 @@ fn packages_are_listed_in_every_order_page_by_page() {
     let desk = Desk::new(test.app.clone(), actor("anna", Rights::deployer(), Scope::ALL));
     assert!(desk.may(Right::BuildPackages));
     for (name, version) in [("b", "1"), ("a", "2"), ("c", "3"), ("a", "4")] {
-        desk.build(&description(name, version), &mut |_| {}).expect("built");
+        desk.build(&description(name, version), None, &mut |_| {}).expect("built");
     }
     for (order, expected) in [(Order::Newest, "4 3 2 1"), (Order::Oldest, "1 2 3 4"), (Order::Name, "2 4 1 3")] {
         let (mut found, mut after) = (Vec::new(), None);

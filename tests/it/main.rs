@@ -5,6 +5,7 @@ mod agent;
 mod api_document;
 mod api_packages;
 mod backends;
+mod builds;
 mod cli;
 mod console_computers;
 mod console_deployments;
@@ -30,6 +31,8 @@ mod mirror;
 mod publish;
 mod remote;
 mod settings;
+#[cfg(unix)]
+mod template_scripts;
 mod util;
 mod webhooks;
 mod windows_wire;

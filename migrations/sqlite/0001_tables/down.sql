@@ -3,6 +3,8 @@ DROP TABLE recovery_codes;
 DROP TABLE webhook_deliveries;
 DROP TABLE webhook_progress;
 DROP TABLE withdrawals;
+DROP TABLE templates;
+DROP TABLE recipes;
 DROP TABLE package_contents;
 DROP TABLE uploads;
 DROP TABLE computer_values;

@@ -570,6 +570,7 @@ CREATE TABLE computer_values (
 CREATE INDEX computer_values_by_value ON computer_values (value_id, computer_id);
 
 -- Files on their way to the server. received: how many bytes are durable in the file of that name below staging/uploads.
+-- files: paths and sizes, as JSON, of those that lie in it one behind the other; NULL for a file by itself.
 CREATE TABLE uploads (
     id TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
@@ -578,7 +579,8 @@ CREATE TABLE uploads (
     received INTEGER NOT NULL CHECK (received BETWEEN 0 AND size),
     sha256 BLOB CHECK (length(sha256) = 32),
     created_at INTEGER NOT NULL,
-    changed_at INTEGER NOT NULL
+    changed_at INTEGER NOT NULL,
+    files TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX uploads_by_owner ON uploads (owner, changed_at);
@@ -589,6 +591,25 @@ CREATE TABLE package_contents (
     package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
     document BLOB NOT NULL
 ) STRICT;
+
+-- What a package was made by, as JSON: its template, what was typed, the script. A new version begins with it.
+CREATE TABLE recipes (
+    package_id INTEGER NOT NULL PRIMARY KEY REFERENCES packages (id) ON DELETE CASCADE,
+    document TEXT NOT NULL
+) STRICT;
+
+-- Administrators' own templates, every version that ever was; an empty document ends one. current: the one to choose.
+CREATE TABLE templates (
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    document TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    made_by TEXT NOT NULL,
+    current INTEGER NOT NULL CHECK (current IN (0, 1)),
+    PRIMARY KEY (id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX templates_current ON templates (id) WHERE current;
 
 -- Packages that were taken back, and the activation that they had: what an undo needs besides the files.
 CREATE TABLE withdrawals (

@@ -15,6 +15,7 @@
 )]
 
 mod audit;
+mod builds;
 mod computers;
 mod deployments;
 mod groups;
@@ -30,6 +31,7 @@ mod serve;
 mod settings;
 mod software;
 mod status;
+mod templates;
 mod uploads;
 mod verbs;
 mod views;
@@ -54,10 +56,12 @@ pub(super) fn operations() -> Vec<Operation> {
         mirrors::operations(),
         networks::operations(),
         packages::operations(),
+        builds::operations(),
         people::operations(),
         settings::operations(),
         software::operations(),
         status::operations(),
+        templates::operations(),
         uploads::operations(),
         verbs::operations(),
         views::operations(),

@@ -90,7 +90,9 @@ fn meaning(tag: &str) -> &'static str {
         "mirrors" => "Servers that keep a copy of the download tree.",
         "networks" => "Networks, and who was seen in them.",
         "notes" => "Notes of administrators.",
-        "package-templates" | "templates" => "Kinds of packages, for which the command is known.",
+        "package-templates" | "templates" => {
+            "Kinds of packages, for which the command is known: the program's, and your own."
+        }
         "overview" => "What wants attention, at a glance.",
         "packages" => "Packages, from build to withdrawal.",
         "registry-questions" => "What Windows computers are asked of their registry, and what they found.",

@@ -1,4 +1,4 @@
-//! `/packages`, `/templates`: look, build, activate, take back, download.
+//! `/packages`: look, activate, take back, download; `builds` makes them.
 
 #![expect(clippy::needless_pass_by_value, reason = "an operation owns what it is asked")]
 
@@ -22,40 +22,19 @@ use crate::archive::SplitFragment;
 use crate::clock::utc_text;
 use crate::fetch::{Client, ClientOptions};
 use crate::model::access::Right;
-use crate::model::{Action, ByteSize, Done, Location, Notify, OsFamily, PackageId, PackageState, Priority, TreeKey};
+use crate::model::{Location, OsFamily, PackageId, PackageState, TreeKey};
 use crate::service::contents::{FileChange, compare as compare_contents};
-use crate::service::desk::builds::{Content, Description};
-use crate::service::desk::packages::PackageLine;
-use crate::service::desk::{Desk, Refusal};
-use crate::service::publish::Fragmenting;
-use crate::service::templates;
+use crate::service::desk::Refusal;
+use crate::service::desk::packages::{Activating, PackageLine};
 use crate::store::packages::{Order, Wanted};
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn operations() -> Vec<Operation> {
-    use Right::{ActivatePackages, BuildPackages, SeePackages, WithdrawPackages};
+    use Right::{ActivatePackages, SeePackages, WithdrawPackages};
     let stream = |path, id, summary, answers, handler| {
         Operation::stream(Method::GET, path, id, summary, SeePackages, answers, handler).path_of::<ById>()
     };
     vec![
         operation(Method::GET, "/packages", "list_packages", "Packages, newest first", SeePackages, list),
-        operation(
-            Method::POST,
-            "/packages",
-            "build_package",
-            "Builds a package from an upload, a text or nothing, and waits for it",
-            BuildPackages,
-            build,
-        )
-        .creates(),
-        operation(
-            Method::POST,
-            "/packages/preview",
-            "preview_package",
-            "What would come of a build: the info file, warnings, the time that computers need. Nothing is changed",
-            BuildPackages,
-            preview,
-        ),
         operation(Method::GET, "/packages/{id}", "get_package", "One package", SeePackages, get),
         operation(
             Method::DELETE,
@@ -135,14 +114,6 @@ pub(super) fn operations() -> Vec<Operation> {
             "Info file and fragments as a tar, as they lie in the tree",
             "application/x-tar",
             get_route(tree),
-        ),
-        operation(
-            Method::GET,
-            "/templates",
-            "list_templates",
-            "Kinds of packages that know their command",
-            BuildPackages,
-            list_templates,
         ),
     ]
 }
@@ -362,6 +333,15 @@ pub(in crate::server) fn own_location(authority: &str) -> Result<Location, Refus
     format!("{authority}/download").parse().map_err(Refusal::failed)
 }
 
+/// An activation on this server, checked.
+pub(in crate::server) fn activating_here(site: &Site) -> Result<Activating, Refusal> {
+    Ok(Activating {
+        info_location: own_location(&site.authorities.https)?,
+        fragment_location: own_location(&site.authorities.http)?,
+        check_with: Some(check_options(site)),
+    })
+}
+
 /// As agents of this server fetch.
 pub(in crate::server) fn check_options(site: &Site) -> ClientOptions {
     let user_agent = format!("dripfeed/{} activation-check", env!("CARGO_PKG_VERSION"));
@@ -371,186 +351,6 @@ pub(in crate::server) fn check_options(site: &Site) -> ClientOptions {
 fn deactivate(asked: Asked<ById, Nothing, Nothing>) -> Result<Nothing, Refusal> {
     asked.desk().deactivate(asked.path.id()?)?;
     Ok(Nothing {})
-}
-
-/// A package to be built.
-#[derive(Deserialize, JsonSchema)]
-struct BuildBody {
-    /// The family.
-    name: String,
-    /// The version.
-    version: String,
-    /// Free text.
-    description: Option<String>,
-    /// `linux`, `windows` or `macos`.
-    os: String,
-    /// The number of a complete upload.
-    upload: Option<String>,
-    /// A typed file instead of an upload.
-    script: Option<ScriptBody>,
-    /// A kind of `list_templates` that fills in the action; needs `values`.
-    template: Option<String>,
-    /// The kind's fields.
-    values: Option<std::collections::BTreeMap<String, String>>,
-    /// `launch`, `execute` or `store`; without a template.
-    action: Option<String>,
-    /// The command, or the directory for `store`; without a template.
-    command: Option<String>,
-    /// The pace: 0 is at once, 10 the slowest; 5 if it is not said.
-    priority: Option<u32>,
-    /// Bytes of a fragment; what fits the size if it is not said.
-    fragment_bytes: Option<u64>,
-    /// How many fragments at most, instead.
-    fragments: Option<u32>,
-    /// A question to whoever sits there before anything runs.
-    notify: Option<NotifyBody>,
-    /// A sentence afterwards that somebody must confirm.
-    done_text: Option<String>,
-    /// What unusual exit codes mean to our own agent: `3=success 194=reboot`.
-    exit_codes: Option<String>,
-}
-
-/// A typed file.
-#[derive(Deserialize, JsonSchema)]
-struct ScriptBody {
-    /// What it is called.
-    name: String,
-    /// What is in it.
-    text: String,
-}
-
-/// A question before.
-#[derive(Deserialize, JsonSchema)]
-struct NotifyBody {
-    /// What the person reads.
-    text: String,
-    /// Seconds until silence means yes; 0 waits for ever.
-    countdown_seconds: Option<u32>,
-    /// May the person refuse for good?
-    #[serde(default)]
-    can_abort: bool,
-    /// May the person put it off?
-    #[serde(default)]
-    can_delay: bool,
-}
-
-impl BuildBody {
-    fn description(&self, desk: &Desk) -> Result<Description, Refusal> {
-        let invalid = |error: crate::model::InvalidPackage, field| Refusal::invalid(error.to_string()).about(field);
-        let os: OsFamily = self.os.parse().map_err(|error| invalid(error, "os"))?;
-        let (content, file) = match (&self.upload, &self.script) {
-            (Some(_), Some(_)) => {
-                return Err(Refusal::invalid("either an upload or a script, not both").about("script"));
-            }
-            (Some(id), None) => {
-                let id = id.parse().map_err(|error: crate::model::InvalidUploadId| {
-                    Refusal::invalid(error.to_string()).about("upload")
-                })?;
-                let upload = desk.upload(&id)?;
-                (Content::Upload(id), Some(upload.name))
-            }
-            (None, Some(script)) => {
-                (Content::Text { name: script.name.clone(), text: script.text.clone() }, Some(script.name.clone()))
-            }
-            (None, None) => (Content::Nothing, None),
-        };
-        let action = match (&self.template, &self.action) {
-            (Some(id), None) => {
-                let template = templates::find(id, os)
-                    .ok_or_else(|| Refusal::invalid(format!("there is no kind \"{id}\" for {os}")).about("template"))?;
-                let none = std::collections::BTreeMap::new();
-                let values = self.values.as_ref().unwrap_or(&none);
-                let value = |name: &str| values.get(name).map_or("", String::as_str);
-                template.fill(os, file.as_deref(), value).map_err(|error| Refusal::from(error).about("values"))?
-            }
-            (None, Some(action)) => Action::from_parts(action, self.command.as_deref().unwrap_or_default())
-                .map_err(|error| invalid(error, "command"))?,
-            _ => return Err(Refusal::invalid("say either a template or an action").about("action")),
-        };
-        let fragmenting = match (self.fragment_bytes, self.fragments) {
-            (Some(_), Some(_)) => {
-                return Err(Refusal::invalid("either the size of fragments or their number").about("fragments"));
-            }
-            (Some(bytes), None) => Some(Fragmenting::Size(ByteSize(bytes))),
-            (None, Some(count)) => Some(Fragmenting::Count(count)),
-            (None, None) => None,
-        };
-        Ok(Description {
-            name: self.name.clone(),
-            version: self.version.clone(),
-            description: self.description.clone().unwrap_or_default(),
-            os,
-            action,
-            priority: Priority::from_number(self.priority.unwrap_or(5)),
-            notify: self.notify.as_ref().map(|notify| Notify {
-                text: notify.text.clone(),
-                countdown_seconds: notify.countdown_seconds,
-                can_abort: notify.can_abort,
-                can_delay: notify.can_delay,
-            }),
-            done: self.done_text.clone().map(|text| Done { text }),
-            exit_codes: self.exit_codes.as_deref().unwrap_or_default().parse().map_err(
-                |error: crate::model::InvalidExitCodes| Refusal::invalid(error.to_string()).about("exit_codes"),
-            )?,
-            content,
-            fragmenting,
-        })
-    }
-}
-
-/// A package that was built.
-#[derive(JsonSchema, Serialize)]
-struct BuiltView {
-    /// It.
-    package: PackageView,
-    /// What should be known though it is no error.
-    warnings: Vec<String>,
-}
-
-fn build(asked: Asked<Nothing, Nothing, BuildBody>) -> Result<BuiltView, Refusal> {
-    let description = asked.body.description(asked.desk())?;
-    let built = asked.desk().build(&description, &mut |_| {})?;
-    let line = PackageLine { package: built.package, activation: None, counts: Vec::new() };
-    Ok(BuiltView { package: line.into(), warnings: built.warnings })
-}
-
-/// What would come of a build.
-#[derive(JsonSchema, Serialize)]
-struct PreviewView {
-    /// The info file; number and digests are filled in by the build.
-    info: String,
-    /// The command or the directory, exactly as agents get it.
-    command: String,
-    /// Why the build would be refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
-    /// What should be known though it is no error.
-    warnings: Vec<String>,
-    /// How many fragments.
-    fragments: u32,
-    /// Bytes of each but the last.
-    fragment_bytes: u64,
-    /// Seconds from contact to execution at the server's settings; absent if it never ends, see `never`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seconds: Option<u64>,
-    /// Why it never ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    never: Option<String>,
-}
-
-fn preview(asked: Asked<Nothing, Nothing, BuildBody>) -> Result<PreviewView, Refusal> {
-    let description = asked.body.description(asked.desk())?;
-    let preview = asked.desk().preview(&description, &asked.site.looks, std::time::Duration::from_secs(10))?;
-    Ok(PreviewView {
-        info: preview.info,
-        command: description.action.text().to_owned(),
-        refusal: preview.refusal,
-        warnings: preview.warnings,
-        fragments: preview.fragments.0,
-        fragment_bytes: preview.fragment_size,
-        seconds: preview.pace.as_ref().ok().map(std::time::Duration::as_secs),
-        never: preview.pace.err(),
-    })
 }
 
 /// The fragments of a package.
@@ -669,68 +469,6 @@ fn comparison(asked: Asked<ByTwo, Nothing, Nothing>) -> Result<ComparisonView, R
         removed,
         changed,
     })
-}
-
-/// The kinds of packages.
-#[derive(JsonSchema, Serialize)]
-struct TemplateList {
-    /// In the order of the console.
-    items: Vec<TemplateView>,
-}
-
-/// A kind of package.
-#[derive(JsonSchema, Serialize)]
-struct TemplateView {
-    /// Its word.
-    id: &'static str,
-    /// What people read.
-    title: &'static str,
-    /// One sentence.
-    meaning: &'static str,
-    /// For which systems.
-    os: Vec<&'static str>,
-    /// `nothing`, `file`, `script` or `anything`.
-    needs: &'static str,
-    /// What to know about it.
-    notes: &'static str,
-    /// Its fields.
-    fields: Vec<TemplateField>,
-}
-
-/// A field of a kind.
-#[derive(JsonSchema, Serialize)]
-struct TemplateField {
-    /// Its name in `values`.
-    name: &'static str,
-    /// What people read.
-    label: &'static str,
-    /// One sentence.
-    help: &'static str,
-    /// `words`, `name`, `names`, `code` or `path`.
-    kind: &'static str,
-    /// Must it be given?
-    required: bool,
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "as every operation")]
-fn list_templates(_: Asked<Nothing, Nothing, Nothing>) -> Result<TemplateList, Refusal> {
-    let field = |field: &'static templates::Field| TemplateField {
-        name: &field.name,
-        label: &field.label,
-        help: &field.help,
-        kind: field.kind.as_str(),
-        required: field.required,
-    };
-    let items = templates::all().iter().map(|template| TemplateView {
-        id: &template.id,
-        title: &template.title,
-        meaning: &template.meaning,
-        os: template.systems().map(OsFamily::as_str).collect(),
-        needs: template.needs.as_str(),
-        notes: &template.notes,
-        fields: template.fields.iter().map(field).collect(),
-    });
-    Ok(TemplateList { items: items.collect() })
 }
 
 /// The number in an address.

@@ -27,7 +27,7 @@ use super::operation::{Asked, Nothing, Operation, operation};
 use super::problem::{problem, refused};
 use crate::clock::utc_text;
 use crate::model::access::Right;
-use crate::model::{Digest, DigestAlgorithm, DigestEncoding, Upload, UploadId};
+use crate::model::{Digest, DigestAlgorithm, DigestEncoding, Upload, UploadFile, UploadId};
 use crate::service::desk::Refusal;
 use crate::service::desk::uploads::UploadRefusal;
 use crate::service::uploads::{Running, UploadError, Writing};
@@ -99,6 +99,18 @@ struct BeginBody {
     /// Its bytes.
     #[schemars(range(min = 1))]
     size: u64,
+    /// Several files that become one archive: their bytes come one behind the other in this order, and `size` is their sum.
+    files: Option<Vec<FileBody>>,
+}
+
+/// One of several files.
+#[derive(Clone, Deserialize, JsonSchema, Serialize)]
+struct FileBody {
+    /// Its path in the archive: relative, `/` between its parts.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Its bytes.
+    size: u64,
 }
 
 /// An upload.
@@ -117,6 +129,9 @@ struct UploadView {
     /// SHA-256 of the whole file in hexadecimal, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+    /// The files that it holds one behind the other, if it is of several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileBody>,
     /// How much to send at once.
     chunk_bytes: u64,
     /// When it was begun.
@@ -134,6 +149,7 @@ impl From<Upload> for UploadView {
             size: upload.size,
             offset: upload.received,
             sha256: upload.sha256.map(|digest| digest.to_string()),
+            files: upload.files.into_iter().map(|UploadFile { path, size }| FileBody { path, size }).collect(),
             chunk_bytes: CHUNK,
             created_at: utc_text(upload.created_at),
             changed_at: utc_text(upload.changed_at),
@@ -153,7 +169,9 @@ fn list(asked: Asked<Nothing, Nothing, Nothing>) -> Result<UploadList, Refusal> 
 }
 
 fn begin(asked: Asked<Nothing, Nothing, BeginBody>) -> Result<UploadView, Refusal> {
-    Ok(asked.desk().begin_upload(&asked.body.name, asked.body.size)?.into())
+    let files = asked.body.files.unwrap_or_default();
+    let files = files.into_iter().map(|FileBody { path, size }| UploadFile { path, size }).collect();
+    Ok(asked.visit.desk.begin_upload(&asked.body.name, asked.body.size, files)?.into())
 }
 
 fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<UploadView, Refusal> {

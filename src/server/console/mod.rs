@@ -38,9 +38,11 @@ mod show;
 mod signin;
 mod sites;
 mod software;
+mod templates;
 mod toast;
 mod users;
 mod webhooks;
+mod work;
 
 use axum::Router;
 
@@ -67,8 +69,10 @@ pub(super) fn pages() -> Vec<Page> {
         settings::pages(),
         sites::pages(),
         software::pages(),
+        templates::pages(),
         users::pages(),
         webhooks::pages(),
+        work::pages(),
     ]
     .into_iter()
     .flatten()

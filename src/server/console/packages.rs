@@ -11,7 +11,7 @@ use crate::archive::SplitFragment;
 use crate::model::access::Right;
 use crate::model::{InvalidPackage, JobState, Location, OsFamily, Package, PackageId, PackageState, UnixTime};
 use crate::service::contents::{Contents, FileChange, compare as compare_contents};
-use crate::service::desk::packages::PackageLine;
+use crate::service::desk::packages::{Activating, PackageLine};
 use crate::service::desk::{Kind, Refusal};
 use crate::store::audit;
 use crate::store::deployments::DeploymentLine;
@@ -302,8 +302,9 @@ fn activate(call: &Call) -> Result<View, Refusal> {
     let begun = (|| {
         let (info, fragments) =
             (form.parse::<Location>("info_location")?, form.parse::<Location>("fragment_location")?);
-        let options = check.then(|| check_options(&call.site));
-        call.desk().start_activation(&call.site.works, id, info, fragments, options)
+        let check_with = check.then(|| check_options(&call.site));
+        let wanted = Activating { info_location: info, fragment_location: fragments, check_with };
+        call.desk().start_activation(&call.site.works, id, wanted)
     })();
     match begun {
         Ok(work) => View::to(format!("/packages/work/{work}")),

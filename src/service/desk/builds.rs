@@ -6,25 +6,31 @@ use serde_json::json;
 
 use super::super::contents::Contents;
 use super::super::looks::{Looks, Seen};
-use super::super::publish::{self, BuildRequest, Built, Fragmenting, Progress, Source};
+use super::super::publish::{self, BuildRequest, Built, Fragmenting, Part, PartBytes, Progress, Recipe, Source};
+use super::super::templates::{Script, Template, Values};
 use super::super::uploads::{self, UploadError};
-use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
+use super::super::works::{Activated, Kind as WorkKind, Outcome, Teller, Works};
+use super::packages::{Activating, STEPS as ACTIVATION};
 use super::{App, Desk, Refusal};
 use crate::disk::uploads::Uploads;
 use crate::engine::check_pace;
+use crate::fetch::Client;
 use crate::model::access::Right;
 use crate::model::settings::{DownloadSettings, SettingsLayer, resolve};
 use crate::model::{
-    Action, ByteSize, Done, ExitCodes, FragmentCount, Notify, OsFamily, Package, PackageId, Priority, Upload, UploadId,
+    Action, ByteSize, Done, ExitCodes, FragmentCount, Notify, OsFamily, Package, PackageId, Priority, Upload,
+    UploadFile, UploadId,
 };
 use crate::store::audit::{self, Entry};
 use crate::store::packages::{BuiltContent, NewPackage};
-use crate::store::settings;
+use crate::store::{recipes, settings};
 
 /// The steps of a build, as they are watched.
 const STEPS: [&str; 3] = ["Pack", "Cut into fragments and read every file", "Make durable and publish"];
 /// Bytes of a typed script.
 const TEXT: usize = 512 << 10;
+/// How long an archive is waited for when a template looks for its file.
+const LOOK: Duration = Duration::from_millis(800);
 
 /// What a package is built from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +46,20 @@ pub enum Content {
         /// What is in it.
         text: String,
     },
+    /// An upload of the actor's, and the script that its template adds.
+    With(UploadId, Script),
+}
+
+impl Content {
+    /// The same with the script that a template adds.
+    #[must_use]
+    pub fn and(self, script: Option<Script>) -> Self {
+        match (self, script) {
+            (Self::Upload(id) | Self::With(id, _), Some(script)) => Self::With(id, script),
+            (Self::Nothing, Some(Script { name, text })) => Self::Text { name, text },
+            (content, _) => content,
+        }
+    }
 }
 
 /// A package as a form or a document describes it.
@@ -67,6 +87,8 @@ pub struct Description {
     pub content: Content,
     /// How it is cut; `None` for what fits its size.
     pub fragmenting: Option<Fragmenting>,
+    /// What it is made by, for the next version.
+    pub recipe: Recipe,
 }
 
 /// What will come of a description.
@@ -120,14 +142,15 @@ impl Desk {
         let size = match (&description.content, &upload) {
             (Content::Nothing, _) => 0,
             (Content::Text { text, .. }, _) => text.len().max(1) as u64,
-            (Content::Upload(_), upload) => upload.as_ref().map_or(0, |upload| upload.size),
+            (Content::Upload(_) | Content::With(..), upload) => upload.as_ref().map_or(0, |upload| upload.size),
         };
         let (fragments, fragment_size, cut) = match request.fragmenting.plan(size) {
             _ if size == 0 => (FragmentCount(0), 0, None),
             Ok(plan) => (plan.count(), plan.fragment_size(), None),
             Err(error) => (FragmentCount(0), 0, Some(error.to_string())),
         };
-        let sha256 = upload.as_ref().filter(|upload| publish::is_archive_name(&upload.name)).and_then(|it| it.sha256);
+        let as_it_is = |upload: &&Upload| upload.files.is_empty() && publish::is_archive_name(&upload.name);
+        let sha256 = upload.as_ref().filter(as_it_is).and_then(|upload| upload.sha256);
         let built = BuiltContent { size, md5: None, sha256, fragments: Vec::new() };
         let settings = download_settings(app)?;
         let id = PackageId::try_from(app.clock.now().seconds()).ok().or(PackageId::new(1));
@@ -144,36 +167,108 @@ impl Desk {
         })
     }
 
-    /// Builds a package and waits for it.
-    pub fn build(&self, description: &Description, progress: &mut dyn FnMut(Progress)) -> Result<Built, Refusal> {
+    /// Fills in a template for a content: what agents do, the content with the script that the template adds, and the recipe.
+    pub fn fill(
+        &self,
+        looks: &Looks,
+        template: &Template,
+        os: OsFamily,
+        content: Content,
+        values: &Values,
+    ) -> Result<(Action, Content, Recipe), Refusal> {
+        let (file, script) = match &content {
+            Content::Nothing => (None, None),
+            Content::Text { name, text } => {
+                (Some(name.clone()), Some(Script { name: name.clone(), text: text.clone() }))
+            }
+            Content::Upload(id) | Content::With(id, _) => (Some(self.file_for(looks, template, id, os)?), None),
+        };
+        let filled = template.fill(os, file.as_deref(), values)?;
+        let (template, version) = (template.id.clone(), template.version);
+        let recipe = Recipe { template, version, values: values.clone(), script, ..Recipe::default() };
+        Ok((filled.action, content.and(filled.script), recipe))
+    }
+
+    /// The file of an upload that a template's command is about.
+    fn file_for(&self, looks: &Looks, template: &Template, id: &UploadId, os: OsFamily) -> Result<String, Refusal> {
+        let upload = self.complete(id)?;
+        if !upload.files.is_empty() {
+            return Ok(template.file_among(upload.files.iter().map(|file| file.path.as_str()))?);
+        }
+        let looked = publish::is_archive_name(&upload.name).then(|| looks.at(&self.app, &upload, os, LOOK));
+        let names: Vec<&str> = match &looked {
+            Some(Seen::Found(looked)) => looked.1.members.iter().map(|member| member.path.as_str()).collect(),
+            _ => Vec::new(),
+        };
+        Ok(template.file_of(&upload.name, names)?)
+    }
+
+    /// Builds a package and waits for it; with `activating` it is activated then. The package stays if that is refused.
+    pub fn build(
+        &self,
+        description: &Description,
+        activating: Option<&Activating>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Built, Activated), Refusal> {
         self.allow(Right::BuildPackages)?;
+        self.allow_activating(activating)?;
         let (request, upload) = self.request(description)?;
-        self.build_now(&request, upload.as_ref(), progress)
+        let built = self.build_now(&request, &description.recipe, upload.as_ref(), progress)?;
+        let id = built.package.id;
+        let activated = activating.map_or(Activated::NotAsked, |wanted| {
+            let client = wanted.check_with.as_ref().map(Client::new).transpose();
+            let done = client.map_err(|error| Refusal::conflict(error.to_string())).and_then(|client| {
+                let (info, fragments) = (wanted.info_location.clone(), wanted.fragment_location.clone());
+                self.activate(id, info, fragments, client.as_ref(), &mut |_, _| {})
+            });
+            match done {
+                Ok(_) => Activated::Yes,
+                Err(refusal) => Activated::Refused(refusal.for_people().to_owned()),
+            }
+        });
+        Ok((built, activated))
+    }
+
+    fn allow_activating(&self, activating: Option<&Activating>) -> Result<(), Refusal> {
+        activating.map_or(Ok(()), |_| self.allow(Right::ActivatePackages))
     }
 
     /// Builds a package in the background; gives the number of the work. What can be refused at once is.
-    pub fn start_build(&self, works: &Works, looks: &Looks, description: &Description) -> Result<u64, Refusal> {
+    pub fn start_build(
+        &self,
+        works: &Works,
+        looks: &Looks,
+        description: &Description,
+        activating: Option<Activating>,
+    ) -> Result<u64, Refusal> {
+        self.allow_activating(activating.as_ref())?;
         let preview = self.preview(description, looks, Duration::from_millis(500))?;
         if let Some(refusal) = preview.refusal {
             return Err(Refusal::invalid(refusal));
         }
         let (request, upload) = self.request(description)?;
-        let desk = self.clone();
+        let (desk, recipe) = (self.clone(), description.recipe.clone());
         let title = format!("{} {}", request.package.name, request.package.version);
+        let after: &[&str] = if activating.is_some() { &ACTIVATION } else { &[] };
         let begun = works.start(
             &self.actor.name,
             WorkKind::Build,
             title,
             self.app.clock.now(),
-            &STEPS,
+            &[&STEPS, after].concat(),
             move |teller: &Teller| {
-                let built = desk.build_now(&request, upload.as_ref(), &mut |progress| match progress {
+                let built = desk.build_now(&request, &recipe, upload.as_ref(), &mut |progress| match progress {
                     Progress::Packing(done) => teller.step(0, done, 0),
                     Progress::Cutting { done, total } => teller.step(1, done, total),
                     Progress::Publishing => teller.step(2, 0, 0),
                 });
                 match built {
-                    Ok(built) => Outcome::Done { package: built.package.id, warnings: built.warnings },
+                    Ok(Built { package, warnings }) => {
+                        let activated = activating
+                            .as_ref()
+                            .map_or(Activated::NotAsked, |wanted| desk.activated_after(teller, package.id, wanted));
+                        Outcome::Done { package: package.id, warnings, activated }
+                    }
                     Err(refusal) => Outcome::Failed(refusal.for_people().to_owned()),
                 }
             },
@@ -183,17 +278,30 @@ impl Desk {
         })
     }
 
-    /// Builds, and writes the audit line with the package's number in the transaction that takes the number.
+    fn activated_after(&self, teller: &Teller, id: PackageId, wanted: &Activating) -> Activated {
+        teller.step(STEPS.len(), 0, 0);
+        let done = self.package(id).and_then(|line| self.activation_work(teller, STEPS.len(), &line, wanted));
+        match done {
+            Ok(()) => Activated::Yes,
+            Err(refusal) => Activated::Refused(refusal.for_people().to_owned()),
+        }
+    }
+
+    /// Builds, and writes the recipe and the audit line with the package's number in the transaction that takes the number.
     fn build_now(
         &self,
         request: &BuildRequest,
+        recipe: &Recipe,
         upload: Option<&Upload>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built, Refusal> {
         let entry = self.entry("package build", request, upload);
         let built = publish::build_noted(&self.app, request, progress, {
-            let entry = entry.clone();
-            move |conn, id| audit::add(conn, &Entry { subject: format!("package {id}"), ..entry.clone() })
+            let (entry, document) = (entry.clone(), recipe.to_document());
+            move |conn, id| {
+                recipes::set(conn, id, &document)?;
+                audit::add(conn, &Entry { subject: format!("package {id}"), ..entry.clone() })
+            }
         });
         match built {
             Ok(built) => {
@@ -278,6 +386,12 @@ impl Desk {
                 let (upload, source) = self.uploaded(id)?;
                 (source, Some(upload))
             }
+            Content::With(id, script) => {
+                let upload = self.complete(id)?;
+                let (name, mut parts) = (upload.name.clone(), self.parts(&upload));
+                parts.push(Part { path: script.name.clone(), bytes: PartBytes::Text(script.text.clone()) });
+                (Source::Several { name, parts }, Some(upload))
+            }
         };
         let size = upload.as_ref().map_or(0, |upload| upload.size);
         let request = BuildRequest {
@@ -301,9 +415,35 @@ impl Desk {
     /// One of the actor's uploads, complete, and how a build takes it.
     pub fn uploaded(&self, id: &UploadId) -> Result<(Upload, Source), Refusal> {
         let upload = self.complete(id)?;
-        let path = Uploads::of(&self.app.tree).path(id);
         let name = upload.name.clone();
-        Ok((upload, Source::Named { path, name }))
+        let source = if upload.files.is_empty() {
+            Source::Named { path: Uploads::of(&self.app.tree).path(id), name }
+        } else {
+            Source::Several { name, parts: self.parts(&upload) }
+        };
+        Ok((upload, source))
+    }
+
+    /// The files of an upload: they lie in it one behind the other.
+    fn parts(&self, upload: &Upload) -> Vec<Part> {
+        let file = Uploads::of(&self.app.tree).path(&upload.id);
+        if upload.files.is_empty() {
+            let bytes = PartBytes::Piece { file, from: 0, size: upload.size };
+            return vec![Part { path: upload.name.clone(), bytes }];
+        }
+        let mut from = 0;
+        let part = |one: &UploadFile| {
+            let bytes = PartBytes::Piece { file: file.clone(), from, size: one.size };
+            from += one.size;
+            Part { path: one.path.clone(), bytes }
+        };
+        upload.files.iter().map(part).collect()
+    }
+
+    /// What a package was made by, if that was kept.
+    pub fn recipe(&self, id: PackageId) -> Result<Option<Recipe>, Refusal> {
+        self.package(id)?;
+        Ok(publish::recipe_of(&self.app, id)?)
     }
 
     fn complete(&self, id: &UploadId) -> Result<Upload, Refusal> {

@@ -26,6 +26,7 @@ pub mod search;
 pub mod settings;
 pub mod software;
 pub mod status;
+pub mod templates;
 pub mod uploads;
 pub mod verbs;
 pub mod views;

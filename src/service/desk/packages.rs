@@ -9,7 +9,7 @@ use super::super::activate::{self, Checking, activate, activate_step_by_step};
 use super::super::contents::{self, Contents};
 use super::super::deployments as rollouts;
 use super::super::withdraw::{self, Withdrawn};
-use super::super::works::{Kind as WorkKind, Outcome, Teller, Works};
+use super::super::works::{Activated, Kind as WorkKind, Outcome, Teller, Works};
 use super::builds::Comparison;
 use super::{Change, Desk, Refusal};
 use crate::archive::SplitFragment;
@@ -24,10 +24,21 @@ use crate::store::withdrawals::Withdrawal;
 use crate::store::{Conn, StoreError, activations, jobs, packages, withdrawals};
 
 /// The steps of an activation, as they are watched.
-const STEPS: [&str; 3] =
+pub(super) const STEPS: [&str; 3] =
     ["Fetch the info file as an agent does", "Fetch and compare every fragment", "Put it in force"];
 /// Rows of the lists beside a package.
 const BESIDE: usize = 100;
+
+/// Where a package shall be fetched from.
+#[derive(Clone, Debug)]
+pub struct Activating {
+    /// The info file, over HTTPS.
+    pub info_location: Location,
+    /// The fragments.
+    pub fragment_location: Location,
+    /// How everything is fetched and compared first, if it is.
+    pub check_with: Option<ClientOptions>,
+}
 
 /// A package with what became of it.
 #[derive(Clone, Debug)]
@@ -100,14 +111,7 @@ impl Desk {
     }
 
     /// The same in the background, every step told; gives the number of the work.
-    pub fn start_activation(
-        &self,
-        works: &Works,
-        id: PackageId,
-        info_location: Location,
-        fragment_location: Location,
-        check_with: Option<ClientOptions>,
-    ) -> Result<u64, Refusal> {
+    pub fn start_activation(&self, works: &Works, id: PackageId, wanted: Activating) -> Result<u64, Refusal> {
         self.allow(Right::ActivatePackages)?;
         let before = self.package(id)?;
         if before.package.state != PackageState::Available {
@@ -120,8 +124,8 @@ impl Desk {
         let title = format!("{} {}", before.package.name, before.package.version);
         let begun =
             works.start(&self.actor.name, WorkKind::Activation, title, self.app.clock.now(), &STEPS, move |teller| {
-                match desk.activation_work(teller, &before, info_location, fragment_location, check_with.as_ref()) {
-                    Ok(()) => Outcome::Done { package: id, warnings: Vec::new() },
+                match desk.activation_work(teller, 0, &before, &wanted) {
+                    Ok(()) => Outcome::Done { package: id, warnings: Vec::new(), activated: Activated::Yes },
                     Err(refusal) => Outcome::Failed(refusal.for_people().to_owned()),
                 }
             });
@@ -130,33 +134,35 @@ impl Desk {
         })
     }
 
-    fn activation_work(
+    /// Activates, and tells every step; `first` is the number of the first one.
+    pub(super) fn activation_work(
         &self,
         teller: &Teller,
+        first: usize,
         before: &PackageLine,
-        info_location: Location,
-        fragment_location: Location,
-        check_with: Option<&ClientOptions>,
+        wanted: &Activating,
     ) -> Result<(), Refusal> {
         let id = before.package.id;
-        let client = check_with.map(Client::new).transpose().map_err(|error| Refusal::conflict(error.to_string()))?;
+        let client = wanted.check_with.as_ref().map(Client::new).transpose();
+        let client = client.map_err(|error| Refusal::conflict(error.to_string()))?;
+        let (info_location, fragment_location) = (wanted.info_location.clone(), wanted.fragment_location.clone());
         let app = self.activating(before, &info_location, &fragment_location, client.is_some())?;
         if client.is_none() {
-            teller.note(0, "not asked for");
-            teller.note(1, "not asked for");
-            teller.step(2, 0, 0);
+            teller.note(first, "not asked for");
+            teller.note(first + 1, "not asked for");
+            teller.step(first + 2, 0, 0);
         }
         activate_step_by_step(&app, id, info_location, fragment_location, client.as_ref(), &mut |step| match step {
             Checking::Info(url) => {
-                teller.step(0, 0, 0);
-                teller.note(0, url);
+                teller.step(first, 0, 0);
+                teller.note(first, url);
             }
-            Checking::InfoFits => teller.step(1, 0, before.package.size),
+            Checking::InfoFits => teller.step(first + 1, 0, before.package.size),
             Checking::Fragment { url, number, done, total } => {
-                teller.step(1, done, total);
-                teller.note(1, format!("{number} of {}: {url}", before.package.fragments));
+                teller.step(first + 1, done, total);
+                teller.note(first + 1, format!("{number} of {}: {url}", before.package.fragments));
             }
-            Checking::Fits => teller.step(2, 0, 0),
+            Checking::Fits => teller.step(first + 2, 0, 0),
         })?;
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::super::query::AskError;
 use super::super::settings::SettingError;
 use super::super::signin::SignInError;
 use super::super::templates::FillError;
+use super::super::templates::own::OwnError;
 use super::super::uploads::UploadError;
 use super::super::why::WhyError;
 use super::super::withdraw::{RestoreError, WithdrawError};
@@ -207,6 +208,12 @@ refusals! {
         DeactivateError::Store(_) => Kind::Failed,
     };
     FillError => |_| Kind::Invalid;
+    OwnError => |error| match error {
+        OwnError::Document(_) => Kind::Invalid,
+        OwnError::Unknown(_) => Kind::NotFound,
+        OwnError::BuiltIn(_) | OwnError::TooMany | OwnError::Changed { .. } => Kind::Conflict,
+        OwnError::Store(_) => Kind::Failed,
+    };
     UploadError => |error| match error {
         UploadError::Unknown => Kind::NotFound,
         UploadError::Offset { .. } | UploadError::TooMany | UploadError::Incomplete(_) => Kind::Conflict,

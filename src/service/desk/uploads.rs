@@ -5,18 +5,19 @@ use serde_json::json;
 use super::super::uploads::{self, Running, UploadError, Writing};
 use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
-use crate::model::{Upload, UploadId};
+use crate::model::{Upload, UploadFile, UploadId};
 
 impl Desk {
-    /// Begins an upload of a file with that name and size.
-    pub fn begin_upload(&self, name: &str, size: u64) -> Result<Upload, Refusal> {
+    /// Begins an upload of a file with that name and size; of several files if they are named.
+    pub fn begin_upload(&self, name: &str, size: u64, files: Vec<UploadFile>) -> Result<Upload, Refusal> {
         let shown: String = name.chars().take(200).collect();
-        let change =
-            Change::new("upload begin", format!("upload {shown}")).after(json!({ "name": shown, "size": size }));
+        let change = Change::new("upload begin", format!("upload {shown}"))
+            .after(json!({ "name": shown, "size": size, "files": files.len().max(1) }));
         let app = self.changing(Right::BuildPackages, change)?;
-        uploads::begin(&app, &self.actor.name, name, size).map_err(|error| {
+        uploads::begin(&app, &self.actor.name, name, size, files).map_err(|error| {
             let field = match error {
                 UploadError::Name(_) => Some("name"),
+                UploadError::Files(_) => Some("files"),
                 UploadError::NoSpace { .. } | UploadError::Empty => Some("size"),
                 _ => None,
             };

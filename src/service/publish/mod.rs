@@ -4,6 +4,8 @@
 //! tree, size and digests into the row, one rename, the row becomes `available`. [`super::reconcile`] ends what a crash
 //! left between any two of them.
 
+mod recipe;
+mod script;
 mod source;
 
 use std::io::{self, Read};
@@ -23,8 +25,9 @@ use crate::protocol::{Info, Scheme};
 use crate::store::packages::{BuiltContent, NewPackage};
 use crate::store::{StoreError, contents, packages};
 
+pub use recipe::{Recipe, of_package as recipe_of};
 use source::{Content, open};
-pub use source::{Source, is_archive_name};
+pub use source::{Part, PartBytes, Source, is_archive_name};
 
 /// How the archive is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -207,7 +210,10 @@ fn check(request: &BuildRequest) -> Result<(), PublishError> {
         (Action::Launch { command }, _) => check_launch_name(command, package.os)?,
         _ => {}
     }
-    Ok(())
+    match script::of_request(request).refusal {
+        Some(sentence) => refuse(sentence),
+        None => Ok(()),
+    }
 }
 
 fn is_absolute(path: &str, os: OsFamily) -> bool {
@@ -257,10 +263,14 @@ pub fn lint(
     (refusal, warnings)
 }
 
-/// What an archive of this one file is, without its bytes.
-pub fn summary_of_one(os: OsFamily, name: &str, app: &App) -> Result<(ArchiveFormat, Summary), PublishError> {
-    let entry = PackEntry::File { path: name.to_owned(), executable: true, size: 0, content: io::empty() };
-    let archive = pack(ArchiveFormat::for_os(os), [Ok(entry)], Vec::new())?;
+/// What an archive of these files is, without their bytes.
+pub fn summary_of<'a>(
+    os: OsFamily,
+    paths: impl IntoIterator<Item = &'a str>,
+    app: &App,
+) -> Result<(ArchiveFormat, Summary), PublishError> {
+    let entry = |path: &str| PackEntry::File { path: path.to_owned(), executable: true, size: 0, content: io::empty() };
+    let archive = pack(ArchiveFormat::for_os(os), paths.into_iter().map(|path| Ok(entry(path))), Vec::new())?;
     let size = archive.len() as u64;
     Ok(inspect(io::Cursor::new(archive), size, os, &app.archive_limits)?)
 }
@@ -409,7 +419,7 @@ fn check_content(new: &NewPackage, (format, found): &(ArchiveFormat, Summary), n
 }
 
 fn warnings_before(request: &BuildRequest) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = script::of_request(request).warnings;
     let package = &request.package;
     if package.os != OsFamily::Windows {
         if package.notify.is_some() || package.done.is_some() {

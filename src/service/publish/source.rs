@@ -10,6 +10,10 @@ use crate::archive::{ArchiveFormat, PackEntry, pack};
 use crate::disk::{PositionedReader, Spool, TreeError};
 use crate::model::OsFamily;
 
+mod several;
+
+pub use several::{Part, PartBytes};
+
 /// Where the content comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
@@ -32,6 +36,13 @@ pub enum Source {
         name: String,
         /// What is in it.
         text: String,
+    },
+    /// Several files that become one archive.
+    Several {
+        /// What they are called together.
+        name: String,
+        /// The files.
+        parts: Vec<Part>,
     },
 }
 
@@ -99,6 +110,12 @@ pub(super) fn open(
         Source::Text { name, text } => {
             let bytes = script_bytes(os, text);
             pack_one(app, os, name, bytes.len() as u64, bytes.as_slice(), progress).map(Some)
+        }
+        Source::Several { name, parts } => {
+            let entries = several::steps(parts)?.into_iter().map(|step| step.open(os));
+            let output = Counting { inner: spool(app)?, done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+            let spool = pack(ArchiveFormat::for_os(os), entries, output)?.inner;
+            Content::new(Bytes::Spooled(spool), name.clone()).map(Some)
         }
         Source::Path(path) => {
             let input = |source| PublishError::Input { path: path.display().to_string(), source };

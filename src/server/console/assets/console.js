@@ -392,7 +392,7 @@ class Upload {
     this.zone = zone;
     this.file = file;
     this.url = zone.dataset.upload || "/api/v1/uploads";
-    this.key = `upload ${file.name} ${file.size} ${file.lastModified}`;
+    this.key = `upload ${file.name} ${file.size} ${file.lastModified} ${file.files?.length ?? ""}`;
     this.offset = 0;
     this.paused = false;
     this.over = false;
@@ -466,7 +466,7 @@ class Upload {
       }
       memory.drop(this.key);
     }
-    const request = await this.send("POST", this.url, { "Content-Type": "application/json" }, JSON.stringify({ name: this.file.name, size: this.file.size }));
+    const request = await this.send("POST", this.url, { "Content-Type": "application/json" }, JSON.stringify({ name: this.file.name, size: this.file.size, files: this.file.files }));
     this.check(request);
     const told = JSON.parse(request.responseText);
     this.id = String(told.id);
@@ -575,29 +575,96 @@ class Upload {
   }
 }
 
+/** Several files as one upload: their bytes one behind the other, by reference, with their paths. The server makes the archive. */
+function together(found) {
+  const top = found[0].path.split("/")[0];
+  const folder = found.every(({ path }) => path.startsWith(`${top}/`));
+  // What lies in a folder is meant, not the folder: as the command line packs a directory.
+  const files = found.map(({ path, file }) => ({ path: folder ? path.slice(top.length + 1) : path, size: file.size }));
+  const blob = new Blob(found.map(({ file }) => file));
+  return {
+    name: folder ? top : `${files.length} files`,
+    size: blob.size,
+    lastModified: Math.max(...found.map(({ file }) => file.lastModified)),
+    slice: (from, to) => blob.slice(from, to),
+    files,
+  };
+}
+
+/** Every file below what was dropped, with its path. @param {FileSystemEntry} entry */
+async function below(entry, path, found) {
+  if (entry.isFile) {
+    found.push({ path: path + entry.name, file: await new Promise((done, fail) => entry.file(done, fail)) });
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    // A browser gives a hundred at a time.
+    const some = await new Promise((done, fail) => reader.readEntries(done, fail));
+    if (some.length === 0) return;
+    for (const one of some) await below(one, `${path}${entry.name}/`, found);
+  }
+}
+
 /** @param {HTMLElement} zone */
 function uploads(zone) {
-  const input = one("input[type=file]", zone);
+  const inputs = [...all("input[type=file]", zone)];
   let current = null;
-  const take = (file) => {
-    if (!file) return;
+  const start = (file) => {
     current?.cancel();
     current = new Upload(zone, file);
     current.run();
-    if (input) input.value = "";
+    for (const input of inputs) input.value = "";
   };
-  if (input) {
+  const take = (found) => {
+    if (found.length === 0) return;
+    const alone = found.length === 1 && !found[0].path.includes("/");
+    start(alone ? found[0].file : together(found));
+  };
+  const many = inputs.some((input) => input.multiple);
+  const listed = (files) => [...files].slice(0, many ? Infinity : 1).map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+  for (const input of inputs) {
     input.removeAttribute("name");
     input.required = false;
-    input.addEventListener("change", () => take(input.files[0]));
+    input.addEventListener("change", () => take(listed(input.files)));
+    const label = input.closest("[data-upload-folder]");
+    if (label) label.hidden = !("webkitdirectory" in input);
   }
   for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => { event.preventDefault(); zone.dataset.over = ""; });
   for (const name of ["dragleave", "drop"]) zone.addEventListener(name, (event) => { if (name === "drop" || !zone.contains(event.relatedTarget)) delete zone.dataset.over; });
-  zone.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer?.files[0]); });
+  zone.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    const entries = many ? [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean) : [];
+    if (!entries.some((entry) => entry.isDirectory)) { take(listed(event.dataTransfer?.files ?? [])); return; }
+    const found = [];
+    try {
+      for (const entry of entries) await below(entry, "", found);
+    } catch {
+      toast("This browser could not read all of it. Choose the folder with the button, or pack it yourself.", "bad");
+      return;
+    }
+    take(found);
+  });
 }
 addEventListener("beforeunload", (event) => { if (running.size > 0) event.preventDefault(); });
 // A file that misses the zone must not take the page away.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => { if (one("[data-upload]")) event.preventDefault(); });
+
+// ---- files that are text --------------------------------------------------------------------------------------------
+
+/** A file's text takes the place of what stands in a field. @param {HTMLElement} box */
+function textFile(box) {
+  const [input, field] = [one("input[type=file]", box), document.getElementById(box.dataset.textFile)];
+  if (!input || !field) return;
+  box.hidden = false;
+  input.addEventListener("change", async () => {
+    const file = input.files[0];
+    if (!file) return;
+    if (file.size > 64 << 10) { toast("This file is larger than 64 KiB, so it is no template.", "bad"); return; }
+    field.value = await file.text();
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+}
 
 // ---- times ---------------------------------------------------------------------------------------------------------
 
@@ -653,7 +720,7 @@ document.addEventListener("change", (event) => {
   }
   const field = near(event, "[data-submit]");
   const filter = near(event, "form[data-swap].filters select, form[data-swap].filters input[type=checkbox], form[data-swap].filters input[type=radio]");
-  if (field) field.form?.requestSubmit();
+  if (field) field.form?.requestSubmit(document.getElementById(field.dataset.submit) ?? undefined);
   else if (filter) swapForm(filter.form);
   const root = near(event, "[data-preview]");
   if (root) preview(root, 50);
@@ -895,6 +962,7 @@ function enhance(root) {
   each("time[data-relative]", relative);
   each("[data-live]", live);
   each("[data-upload]", uploads);
+  each("[data-text-file]", textFile);
   each("form[data-select-all]", count);
   each("[data-focus]", (element) => element.focus());
   each(".table-wrap", fit);
