@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use dripfeed::clock::Clock;
+use dripfeed::model::own_field::FieldKind;
 use dripfeed::model::{
     Action, Activation, Deployment, DeviceId, DigestAlgorithm, Hasher, JobOptions, OsFamily, PackageState, Priority,
     UnixTime,
@@ -80,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(&DatabaseUrl::Sqlite(directory.join("dripfeed.db")))?;
     let began = Instant::now();
     let now = Clock::System.now();
-    store.write_now(|conn| fields::create(conn, "Cost centre").map(drop))?;
+    store.write_now(|conn| fields::create(conn, "Cost centre", &FieldKind::Text, "").map(drop))?;
     for first in (0..count).step_by(CHUNK as usize) {
         let end = count.min(first.saturating_add(CHUNK));
         store.write_now(move |conn| (first..end).try_for_each(|n| enrol(conn, n, titles, now)))?;

@@ -178,6 +178,9 @@ pub(crate) enum Verb {
     /// List networks and who was seen in them, known computers and others
     #[command(subcommand)]
     Network(NetworkVerb),
+    /// Make and change fields of your own, which every computer has
+    #[command(subcommand)]
+    Field(FieldVerb),
     /// Ask Windows computers for values of their registry, and show what they found
     #[command(subcommand)]
     Registry(RegistryVerb),
@@ -613,6 +616,43 @@ pub(crate) enum ComputerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Write tags and fields of many computers out of a table (CSV), all in one write
+    Import {
+        /// Its first line names the columns: `name`, `device_id`, `number` or `serial`; `tag` and the names of fields
+        file: PathBuf,
+        /// Say line by line what would change and what is wrong, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Take values back where cells are empty; else they stay
+        #[arg(long)]
+        clear: bool,
+        /// Write the rest where lines are wrong; else nothing is written
+        #[arg(long)]
+        leave_out_wrong: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a change of many computers back, by the number that it told
+    Undo {
+        /// The change's number
+        change: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count computers by tag, system, or a field of your own
+    Count {
+        /// `tag`, `os`, `os_version`, `architecture`, `model`, `workgroup`, `user`, `agent`, `proven`, or a field's name
+        #[arg(long, default_value = "tag")]
+        by: String,
+        /// Only those that a query asks for
+        #[arg(long = "where", value_name = "QUERY")]
+        query: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Give NEW what is OLD's (jobs, results, tag, fields, settings) and archive OLD
     Merge {
         /// Who is put away, by name or device id
@@ -799,6 +839,77 @@ pub(crate) enum NetworkVerb {
         /// Only addresses that no known computer has
         #[arg(long)]
         unknown: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FieldVerb {
+    /// List the fields in their order, with how many computers have a value
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a field, behind the others
+    Add {
+        /// What it is called
+        name: String,
+        /// What may stand in it: text, number, date, yes-no or list
+        #[arg(long, default_value = "text")]
+        kind: String,
+        /// A choice of a list; once for each
+        #[arg(long)]
+        choice: Vec<String>,
+        /// What new computers have
+        #[arg(long, default_value = "")]
+        initial: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change what a field is; refused where computers hold what it then may not
+    Edit {
+        /// Its name, or its name on the wire
+        field: String,
+        /// Another name; queries that ask for it are changed with it
+        #[arg(long)]
+        name: Option<String>,
+        /// Another kind: text, number, date, yes-no or list
+        #[arg(long)]
+        kind: Option<String>,
+        /// A choice of a list; once for each
+        #[arg(long)]
+        choice: Vec<String>,
+        /// What new computers have
+        #[arg(long)]
+        initial: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the fields into an order: every one is named once
+    Arrange {
+        #[arg(required = true)]
+        fields: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a field; what it said can be taken back for a week
+    Delete {
+        /// Its name, or its name on the wire
+        field: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a field back that was deleted
+    Restore {
+        /// Its name, or its name on the wire
+        field: String,
         /// As JSON
         #[arg(long)]
         json: bool,

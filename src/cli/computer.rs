@@ -10,7 +10,7 @@ use super::context::{administrator, open};
 use super::identity::{self, IdentityView};
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure, software};
+use super::{Done, Failure, import, software};
 use crate::clock;
 use crate::model::{Computer, ComputerId, UnixTime};
 use crate::service::App;
@@ -27,6 +27,12 @@ use crate::store::{Conn, StoreError, computers, events, fields, installations, j
 pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
     match verb {
+        ComputerVerb::Import { file, dry_run, clear, leave_out_wrong, json } => {
+            let how = import::How { dry_run, clear, leave_out_wrong, json };
+            import::import(place, app, &file, &how, output)
+        }
+        ComputerVerb::Undo { change, json } => import::undo(place, app, change, json, output),
+        ComputerVerb::Count { by, query, json } => import::count(place, app, &by, query.as_deref(), json, output),
         ComputerVerb::List { query, archived, json } => list(&app, query.as_deref(), archived, json, output),
         ComputerVerb::Show { computer, inventory: true, .. } => inventory(&app, &computer, output),
         ComputerVerb::Show { computer, software: true, json, .. } => {

@@ -15,8 +15,10 @@ mod context;
 mod demo;
 mod deployment;
 mod door;
+mod field;
 mod group;
 mod identity;
+mod import;
 mod mirror;
 mod network;
 mod output;
@@ -130,6 +132,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Group(verb) => group::run(&place, verb, output),
         Verb::Software(verb) => software::run(&place, verb, output),
         Verb::Network(verb) => network::run(&place, verb, output),
+        Verb::Field(verb) => field::run(&place, verb, output),
         Verb::Registry(verb) => registry::run(&place, verb, output),
         Verb::Mirror(verb) => mirror::run(&place, verb, output),
         Verb::Site(verb) => mirror::run_site(&place, verb, output),

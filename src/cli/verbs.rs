@@ -4,9 +4,9 @@
 
 use super::Failure;
 use super::args::{
-    Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, GroupMark, GroupVerb, MirrorVerb,
-    NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, TemplateVerb,
-    TokenVerb, UserVerb, Verb, Why,
+    Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, FieldVerb, GroupMark, GroupVerb,
+    MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status,
+    TemplateVerb, TokenVerb, UserVerb, Verb, Why,
 };
 use crate::model::access::Right;
 use crate::service::desk::verbs::{Computers, Packages, Reach};
@@ -78,6 +78,7 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
         Verb::Software(SoftwareVerb::Show { .. }) => seen("software show", Right::SeeComputers),
         Verb::Network(NetworkVerb::List { .. }) => seen("network list", Right::SeeComputers),
         Verb::Network(NetworkVerb::Show { .. }) => seen("network show", Right::SeeComputers),
+        Verb::Field(verb) => field(verb),
         Verb::Registry(verb) => registry(verb),
         Verb::Mirror(verb) => mirror(verb),
         Verb::Site(verb) => site(verb),
@@ -200,6 +201,12 @@ fn computer(verb: &ComputerVerb) -> About {
         }
         ComputerVerb::Tag { computer, .. } => edit("computer tag", computer),
         ComputerVerb::Field { computer, .. } => edit("computer field", computer),
+        // The same as in the console: the desk knows whose computers they are.
+        ComputerVerb::Import { file, .. } => {
+            by_desk("computer import", &[Right::EditComputers]).on("table", file.display())
+        }
+        ComputerVerb::Undo { change, .. } => by_desk("computer undo", &[Right::SeeComputers]).on("change", change),
+        ComputerVerb::Count { .. } => by_desk("computer count", &[Right::SeeComputers]),
         ComputerVerb::Merge { old, new, .. } => {
             let both = Computers::Named(vec![old.clone(), new.clone()]);
             line("computer merge", &[Right::RemoveComputers], Packages::Nothing, both).on("computer", old)
@@ -235,6 +242,18 @@ fn group(verb: &GroupVerb) -> About {
             let rights = &[Right::EditGroups, Right::StopDeployments];
             line("group delete", rights, Packages::All, Computers::All).on("group", group)
         }
+    }
+}
+
+fn field(verb: &FieldVerb) -> About {
+    let edit = |words, name: &dyn std::fmt::Display| by_desk(words, &[Right::EditComputers]).on("field", name);
+    match verb {
+        FieldVerb::List { .. } => by_desk("field list", &[Right::SeeComputers]),
+        FieldVerb::Add { name, .. } => edit("field add", name),
+        FieldVerb::Edit { field, .. } => edit("field edit", field),
+        FieldVerb::Arrange { .. } => by_desk("field arrange", &[Right::EditComputers]),
+        FieldVerb::Delete { field, .. } => edit("field delete", field),
+        FieldVerb::Restore { field, .. } => edit("field restore", field),
     }
 }
 
@@ -306,6 +325,7 @@ pub(super) fn file_of(verb: &Verb) -> Option<&std::path::Path> {
     match verb {
         Verb::Package(PackageVerb::Build(build)) => build.source.as_deref(),
         Verb::Template(TemplateVerb::Save { file, .. }) => Some(file),
+        Verb::Computer(ComputerVerb::Import { file, .. }) => Some(file),
         _ => None,
     }
 }

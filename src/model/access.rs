@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::query::{Query, QueryError, fold};
+use super::query::{Expr, Query, QueryError, fold};
 
 macro_rules! rights {
     ($($(#[$doc:meta])* $variant:ident = $word:literal, $does:literal;)*) => {
@@ -232,6 +232,18 @@ impl Scope {
         })
     }
 
+    /// The same for those of its computers alone that a query asks for, too. A text that is none, or that is too long for
+    /// both, leaves it as it is.
+    #[must_use]
+    pub fn narrowed(&self, query: &str) -> Self {
+        let both = |query: Query| match self.computers.clone() {
+            Some(own) => Query::try_from(Expr::All(vec![own.into(), query.into()])).ok(),
+            None => Some(query),
+        };
+        let computers = query.parse().ok().and_then(both).or_else(|| self.computers.clone());
+        Self { computers, families: self.families.clone() }
+    }
+
     /// Is a package of this family in it?
     pub fn has_family(&self, family: &str) -> bool {
         self.families.is_empty() || self.families.iter().any(|pattern| pattern.matches(family))
@@ -326,5 +338,12 @@ mod tests {
         assert!(scope.is_limited());
         assert!(Scope::parse(Some("tag ="), None).is_err());
         assert_eq!(Scope::parse(Some("  "), Some("\n")), Ok(Scope::ALL));
+        let narrow = scope.narrowed("os contains debian").computers.map(|query| query.to_string());
+        assert_eq!(narrow.as_deref(), Some("tag = 'Paris' and os contains 'debian'"));
+        assert_eq!(
+            Scope::ALL.narrowed("tag = x").computers.map(|query| query.to_string()).as_deref(),
+            Some("tag = 'x'")
+        );
+        assert_eq!(scope.narrowed("tag ="), scope);
     }
 }

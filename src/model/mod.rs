@@ -19,11 +19,13 @@
 pub mod access;
 mod activation;
 mod computer;
+pub mod csv;
 mod deployment;
 mod digest;
 mod exit_codes;
 mod fragment;
 pub mod limits;
+pub mod own_field;
 mod package;
 mod priority;
 pub mod query;

@@ -71,7 +71,7 @@ use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
 use crate::service::webhooks;
 use crate::service::works::Works;
-use crate::service::{App, groups};
+use crate::service::{App, fields as own_fields, groups, mass};
 use crate::service::{uploads, withdraw};
 use crate::tls::registration::RegistrationKey;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
@@ -561,6 +561,13 @@ fn expire(app: &App) {
         Ok(0) => {}
         Ok(count) => tracing::info!("the files of {count} withdrawn packages were removed: their time was over"),
         Err(error) => tracing::error!("failed to remove withdrawn packages: {:#}", anyhow::Error::from(error)),
+    }
+    match own_fields::forget_old(app).and_then(|fields| Ok((fields, mass::forget_old(app)?))) {
+        Ok((0, 0)) => {}
+        Ok((fields, changes)) => {
+            tracing::info!("{fields} deleted fields and {changes} changes of many computers cannot be undone any more");
+        }
+        Err(error) => tracing::error!("failed to forget what cannot be undone: {:#}", anyhow::Error::from(error)),
     }
 }
 

@@ -5,7 +5,9 @@
 
 use super::App;
 use super::assign::{AssignError, named};
+use super::fields as own;
 use super::inventory::NO_TAG;
+use crate::model::own_field::{FieldKind, WrongValue};
 use crate::model::{Computer, ComputerId, DeviceId};
 use crate::protocol::{AccountField, InventoryReply};
 use crate::store::fields::{self, Field};
@@ -13,8 +15,6 @@ use crate::store::{Conn, StoreError};
 
 /// Fields that a server may have: all of them are told to agents at once.
 pub const MOST_FIELDS: usize = 200;
-/// Characters of a value; what the stock server's columns hold.
-const LONGEST: usize = 255;
 
 /// What the server says of a computer.
 #[derive(Clone, Debug, Default)]
@@ -63,14 +63,15 @@ impl Account {
     }
 }
 
-/// Takes what an agent says in its first inventory; only fields that there are.
+/// Takes what an agent says in its first inventory; only fields that there are, and what may stand in them. A field of
+/// which it says nothing has what new computers have in it.
 pub(super) fn take_first(conn: &mut Conn, computer: ComputerId, sent: &[AccountField]) -> Result<(), StoreError> {
-    if sent.iter().all(|field| field_number(&field.key).is_none()) {
-        return Ok(());
-    }
     for field in fields::list(conn)? {
-        if let Some(said) = sent.iter().rev().find(|said| said.key == field.wire_name()) {
-            fields::set(conn, computer, field.id, said.value.trim())?;
+        let said = sent.iter().rev().find(|said| said.key == field.wire_name());
+        let said = said.and_then(|said| field.kind.read(&said.value).ok()).filter(|said| !said.is_empty());
+        let value = said.unwrap_or(field.initial);
+        if !value.is_empty() {
+            fields::set(conn, computer, field.id, &value)?;
         }
     }
     Ok(())
@@ -87,37 +88,26 @@ pub enum AccountError {
     /// Not one computer of that name.
     #[error(transparent)]
     Named(#[from] AssignError),
-    /// A value that agents cannot carry.
-    #[error("the value is wrong: expected at most 255 characters on one line, not \"{0}\"")]
-    Value(String),
-    /// A name that is none.
-    #[error("\"{0}\" is no name of a field: expected 1 to 60 characters on one line")]
-    Name(String),
+    /// A value that may not stand there.
+    #[error(transparent)]
+    Value(#[from] WrongValue),
+    /// A field that cannot be made.
+    #[error(transparent)]
+    Field(#[from] own::OwnFieldError),
     /// TAG has a verb of its own.
     #[error("TAG is no field: `dripfeed computer tag COMPUTER TAG` sets it")]
     Tag,
     /// It cannot be unset: there is none.
     #[error("{0} has no field \"{1}\"")]
     NotSet(DeviceId, String),
-    /// There are enough.
-    #[error("there are {MOST_FIELDS} fields already, and all are told to agents at once: use one of those")]
-    TooMany,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-fn check(value: &str) -> Result<String, AccountError> {
-    let value = value.trim();
-    if value.chars().count() > LONGEST || value.chars().any(char::is_control) {
-        return Err(AccountError::Value(value.chars().filter(|c| !c.is_control()).take(60).collect()));
-    }
-    Ok(value.to_owned())
-}
-
 /// A tag as it is written down; blank is that of a computer without one.
 pub(super) fn checked_tag(tag: &str) -> Result<String, AccountError> {
-    let tag = check(tag)?;
+    let tag = FieldKind::Text.read(tag)?;
     Ok(if tag.is_empty() { NO_TAG.to_owned() } else { tag })
 }
 
@@ -141,29 +131,20 @@ pub fn set_field(
     field: &str,
     value: Option<&str>,
 ) -> Result<(Computer, Field), AccountError> {
-    let field = field.trim().to_owned();
-    if field.is_empty() || field.chars().count() > 60 || field.chars().any(char::is_control) {
-        return Err(AccountError::Name(field.chars().filter(|c| !c.is_control()).take(60).collect()));
-    }
+    let (name, field) = (computer.to_owned(), field.trim().to_owned());
     if field.eq_ignore_ascii_case("TAG") {
         return Err(AccountError::Tag);
     }
-    let value = value.map(check).transpose()?.unwrap_or_default();
-    let name = computer.to_owned();
+    let (value, now) = (value.unwrap_or_default().to_owned(), app.clock.now());
     app.store.write_now(move |conn| {
         let computer = named(conn, &name)?;
-        let known = match field_number(&field) {
-            Some(number) => fields::list(conn)?.into_iter().find(|known| known.id == number),
-            None => fields::named(conn, &field)?,
-        };
-        let known = match known {
+        let known = match own::meant(conn, &field)? {
             Some(known) => known,
-            None if value.is_empty() => return Err(AccountError::NotSet(computer.device_id, field)),
-            None if field_number(&field).is_some() => return Err(AccountError::Name(field)),
-            None if fields::list(conn)?.len() >= MOST_FIELDS => return Err(AccountError::TooMany),
-            None => fields::create(conn, &field)?,
+            None if value.trim().is_empty() => return Err(AccountError::NotSet(computer.device_id, field)),
+            None => own::make(conn, &field, &FieldKind::Text, "")?,
         };
-        fields::set(conn, computer.id, known.id, &value)?;
+        fields::set(conn, computer.id, known.id, &known.kind.read(&value)?)?;
+        super::groups::evaluate(conn, computer.id, now)?;
         Ok((computer, known))
     })
 }

@@ -120,14 +120,8 @@ pub struct Summary {
 
 /// Makes a group, with its members if it has a query.
 pub fn create(app: &App, name: &str, query: Option<&str>, by: &str) -> Result<Refreshed, GroupError> {
-    let usable = !name.is_empty()
-        && name.trim() == name
-        && name.chars().count() <= NAME_LENGTH
-        && !name.chars().any(char::is_control);
-    if !usable {
-        return Err(GroupError::Name(name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH + 20).collect()));
-    }
-    let (name, query, by, now) = (name.to_owned(), query.map(str::to_owned), by.to_owned(), app.clock.now());
+    let name = checked_name(name)?;
+    let (query, by, now) = (query.map(str::to_owned), by.to_owned(), app.clock.now());
     app.store.write_now(move |conn| {
         let query = query.map(|text| read(conn, &text)).transpose()?;
         let text = query.as_ref().map(Query::to_string);
@@ -139,6 +133,31 @@ pub fn create(app: &App, name: &str, query: Option<&str>, by: &str) -> Result<Re
             None => Ok(Refreshed { name, members: 0, joined: 0, left: 0, planned: 0 }),
         }
     })
+}
+
+/// Makes a group by hand, of these computers.
+pub fn create_of(app: &App, name: &str, computers: Vec<ComputerId>, by: &str) -> Result<Refreshed, GroupError> {
+    let name = checked_name(name)?;
+    let (by, now) = (by.to_owned(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let Some(id) = groups::create(conn, &name, None, &by, now)? else {
+            return Err(GroupError::Exists(name));
+        };
+        // It is new, so nothing stands for it and no query asks for it.
+        groups::set(conn, id, &computers, Reason::Included, now)?;
+        Ok(Refreshed { name, members: computers.len(), joined: computers.len(), left: 0, planned: 0 })
+    })
+}
+
+fn checked_name(name: &str) -> Result<String, GroupError> {
+    let usable = !name.is_empty()
+        && name.trim() == name
+        && name.chars().count() <= NAME_LENGTH
+        && !name.chars().any(char::is_control);
+    if usable {
+        return Ok(name.to_owned());
+    }
+    Err(GroupError::Name(name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH + 20).collect()))
 }
 
 /// Gives a group another query.
@@ -369,6 +388,22 @@ pub fn find(conn: &mut Conn, name: &str) -> Result<Group, GroupError> {
 /// Asks every dynamic group whether the computer is a member, and plans what follows.
 pub fn evaluate(conn: &mut Conn, computer: ComputerId, now: UnixTime) -> Result<(), StoreError> {
     settle(conn, computer, now).map(|_| ())
+}
+
+/// The same of many computers: of more than some it is quicker to ask each group for all of its members.
+pub(super) fn evaluate_many(
+    conn: &mut Conn,
+    computers: &BTreeSet<ComputerId>,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    const SOME: usize = 20;
+    if computers.len() <= SOME {
+        return computers.iter().try_for_each(|computer| evaluate(conn, *computer, now));
+    }
+    for one in Dynamic::load(conn)?.0 {
+        sync(conn, one.group.id, &one.group.name, &one.query, now)?;
+    }
+    Ok(())
 }
 
 fn settle(conn: &mut Conn, computer: ComputerId, now: UnixTime) -> Result<usize, StoreError> {

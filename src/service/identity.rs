@@ -305,6 +305,8 @@ pub fn forget(app: &App, computer: &str, by: &str) -> Result<Computer, IdentityE
         computers::set_agent_key(conn, computer.id, None)?;
         let text = format!("its key was forgotten by {by}");
         events::append(conn, &[event(computer.id, &computer.device_id, EventKind::Key, text, now)])?;
+        // Queries may ask for what proves it.
+        super::groups::evaluate(conn, computer.id, now)?;
         Ok(computer)
     })
 }

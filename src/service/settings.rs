@@ -355,6 +355,20 @@ pub fn set(app: &App, key: SettingKey, value: &str, whose: Whose) -> Result<Chan
     change(app, key, whose, move |conn, scope| Ok(settings::set(conn, scope, key, value)?))
 }
 
+/// A key as computers have it, and a value that they may have of their own; `None` takes theirs back.
+pub fn for_computers(key: SettingKey, value: Option<&str>) -> Result<(SettingKey, Option<i64>), SettingError> {
+    let key = meant(key, &Whose::Computer(String::new()));
+    if rule(key) == Rule::ServerAlone {
+        return Err(SettingError::ServerAlone(key));
+    }
+    Ok((key, value.map(|value| key.parse_value(value)).transpose()?))
+}
+
+/// The keys that a computer can have a value of its own of.
+pub fn of_computers() -> impl Iterator<Item = SettingKey> {
+    SettingKey::ALL.into_iter().filter(|key| rule(*key) != Rule::ServerAlone)
+}
+
 /// The stock server has one name for two things: how many computers of a network look round, and whether this one does.
 fn meant(key: SettingKey, whose: &Whose) -> SettingKey {
     match (key, whose) {

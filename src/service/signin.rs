@@ -134,6 +134,7 @@ pub fn sign_in(
         expires_at: UnixTime::from_millis(now.millis().saturating_add(millis(SESSION_LIFE))),
         peer_address,
         user_agent: place.user_agent.chars().filter(|c| !c.is_control()).take(200).collect(),
+        locked_to: None,
     };
     let (row, owner, mut line) = (session.clone(), user.name.clone(), entry.clone());
     let spent = code.clone();
@@ -319,7 +320,10 @@ fn visitor_of(
             via,
             peer_address: session.as_ref().map(|session| session.peer_address.clone()).unwrap_or_default(),
             rights: if user.must_change_password { Rights::default() } else { rights },
-            scope: user.scope,
+            scope: match session.as_ref().and_then(|session| session.locked_to.as_deref()) {
+                Some(locked) => user.scope.narrowed(locked),
+                None => user.scope,
+            },
         },
         session,
         must_change_password: user.must_change_password,

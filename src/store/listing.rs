@@ -124,8 +124,22 @@ pub fn page_and_count(
     Ok((page_of(conn, wanted, &set, limit)?, set.count(all) as u64))
 }
 
+/// The numbers of all of them, on all pages.
+pub fn ids(conn: &mut Conn, wanted: &Wanted, now: UnixTime) -> Result<Vec<ComputerId>, StoreError> {
+    let set = limited_to(conn, wanted, now)?;
+    let numbers = match set {
+        Some(Set::Only(numbers)) => numbers,
+        set => {
+            let present = computers::table.filter(computers::archived_at.is_null()).order(computers::id);
+            let present: Vec<i64> = q!(conn => present.select(computers::id).load(conn))?;
+            present.into_iter().filter(|number| set.as_ref().is_none_or(|set| set.contains(*number))).collect()
+        }
+    };
+    Ok(numbers.into_iter().map(ComputerId).collect())
+}
+
 /// Which computers a list is limited to; `None` for all that are not put away.
-fn limited_to(conn: &mut Conn, wanted: &Wanted, now: UnixTime) -> Result<Option<Set>, StoreError> {
+pub(super) fn limited_to(conn: &mut Conn, wanted: &Wanted, now: UnixTime) -> Result<Option<Set>, StoreError> {
     if wanted.queries.is_empty() && !wanted.archived {
         return Ok(None);
     }

@@ -11,8 +11,8 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, discovery, events, fields, groups, installations, jobs, listing, merges,
-    mirrors, packages, progress, registry, search, sections, settings, software, users, values,
+    activations, computers, deployments, details, discovery, events, fields, groups, installations, jobs, known,
+    listing, mass, merges, mirrors, packages, progress, registry, search, sections, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -152,6 +152,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH installations USING PRIMARY KEY (computer_id=?)
       SEARCH merges USING COVERING INDEX merges_by_new (new_id=?)
       SEARCH merges USING COVERING INDEX merges_by_old (old_id=?)
+      SEARCH mass_values USING INDEX mass_values_by_computer (computer_id=?)
       SEARCH computer_fields USING PRIMARY KEY (computer_id=?)
       SEARCH inventory_changes USING COVERING INDEX inventory_changes_by_computer (computer_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
@@ -313,6 +314,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH installations USING PRIMARY KEY (computer_id=?)
       SEARCH merges USING COVERING INDEX merges_by_new (new_id=?)
       SEARCH merges USING COVERING INDEX merges_by_old (old_id=?)
+      SEARCH mass_values USING INDEX mass_values_by_computer (computer_id=?)
       SEARCH computer_fields USING PRIMARY KEY (computer_id=?)
       SEARCH inventory_changes USING COVERING INDEX inventory_changes_by_computer (computer_id=?)
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
@@ -463,6 +465,26 @@ fn what_an_inventory_compares_is_found_by_an_index() {
     ] {
         plans.of("merges::candidates", |conn| merges::candidates(conn, by));
     }
+    assert!(plans.text.lines().count() > 20, "{}", plans.text);
+    assert!(!plans.text.contains("SCAN"), "{}", plans.text);
+}
+
+#[test]
+fn what_lists_show_beside_and_what_tables_name_is_found_by_an_index() {
+    let mut plans = Plans::new();
+    let (some, key) = ([COMPUTER, ComputerId(2)], SettingKey::PrologFrequency);
+    plans.of("fields::of_computers", |conn| fields::of_computers(conn, &some, &[1, 2]));
+    plans.of("fields::values", |conn| fields::values(conn, 1));
+    plans.of("fields::set_many", |conn| fields::set_many(conn, 1, &[(COMPUTER, String::new())]));
+    plans.of("fields::tags", |conn| fields::tags(conn, &some));
+    plans.of("details::said", |conn| details::said(conn, &some, &[("BIOS", "BVERSION")]));
+    plans.of("details::macs", |conn| details::macs(conn, &some));
+    for known_as in [known::KnownAs::DeviceId, known::KnownAs::Number, known::KnownAs::Name, known::KnownAs::Serial] {
+        plans.of("known::find", |conn| known::find(conn, known_as, &["1".to_owned()]));
+    }
+    plans.of("settings::of_computers", |conn| settings::of_computers(conn, key, &some));
+    plans.of("settings::set_many", |conn| settings::set_many(conn, key, &[(COMPUTER, None)]));
+    plans.of("mass::steps", |conn| mass::steps(conn, 1));
     assert!(plans.text.lines().count() > 20, "{}", plans.text);
     assert!(!plans.text.contains("SCAN"), "{}", plans.text);
 }

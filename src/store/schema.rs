@@ -144,6 +144,31 @@ diesel::table! {
         id -> BigInt,
         name -> Text,
         name_key -> Text,
+        kind -> Text,
+        choices -> Text,
+        initial -> Text,
+        position -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    mass_changes (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        words -> Text,
+        undone_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    mass_values (change_id, computer_id, what) {
+        change_id -> BigInt,
+        computer_id -> BigInt,
+        what -> Text,
+        before -> Text,
+        after -> Text,
     }
 }
 
@@ -297,6 +322,7 @@ diesel::table! {
         expires_at -> BigInt,
         peer_address -> Text,
         user_agent -> Text,
+        locked_to -> Nullable<Text>,
     }
 }
 
@@ -596,6 +622,7 @@ diesel::allow_tables_to_appear_in_same_query!(mirror_packages, mirrors, site_mir
 diesel::allow_tables_to_appear_in_same_query!(mirror_packages, packages);
 
 diesel::allow_tables_to_appear_in_same_query!(job_counts, packages);
+diesel::allow_tables_to_appear_in_same_query!(mass_changes, mass_values);
 
 diesel::allow_tables_to_appear_in_same_query!(
     activations,

@@ -102,6 +102,7 @@ fn fields_of(conn: &mut Conn, id: ComputerId) -> Result<BTreeMap<String, String>
     let query = computer_fields::table
         .inner_join(fields::table.on(fields::id.eq(computer_fields::field_id)))
         .filter(computer_fields::computer_id.eq(id.0))
+        .filter(fields::deleted_at.is_null())
         .select((fields::name_key, computer_fields::value));
     let found: Vec<(String, String)> = q!(conn => query.load(conn))?;
     Ok(found.into_iter().collect())
@@ -297,6 +298,7 @@ impl Search<'_> {
         let query = fields::table
             .inner_join(computer_fields::table.on(computer_fields::field_id.eq(fields::id)))
             .filter(fields::name_key.eq(text(&fold(name)).into_owned()))
+            .filter(fields::deleted_at.is_null())
             .select((computer_fields::computer_id, computer_fields::value));
         let pairs: Vec<(i64, String)> = q!(conn => query.load(conn))?;
         let empty_passes = passes("");
@@ -364,7 +366,7 @@ fn looks_at_all(expr: &Expr) -> bool {
 }
 
 /// Where a fact stands; not in `computers` if there may be several. Names in lower case are compared as names are.
-fn column(field: Field) -> Option<&'static str> {
+pub(super) fn column(field: Field) -> Option<&'static str> {
     Some(match field {
         Field::Name => "computers.name_key",
         Field::DeviceId => "computers.device_id",
@@ -380,6 +382,7 @@ fn column(field: Field) -> Option<&'static str> {
         Field::Workgroup => "computers.workgroup",
         Field::Tag => "computers.tag",
         Field::Agent => "computers.user_agent",
+        Field::Proven => "CASE WHEN computers.agent_key IS NULL THEN 'name' ELSE 'key' END",
         Field::Mac => return None,
     })
 }

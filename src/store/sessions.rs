@@ -29,6 +29,8 @@ pub struct Session {
     pub peer_address: String,
     /// With what.
     pub user_agent: String,
+    /// A query: only the computers that it asks for are shown.
+    pub locked_to: Option<String>,
 }
 
 /// What a program signs in with.
@@ -62,6 +64,7 @@ struct SessionRow {
     expires_at: i64,
     peer_address: String,
     user_agent: String,
+    locked_to: Option<String>,
 }
 
 impl TryFrom<SessionRow> for Session {
@@ -78,6 +81,7 @@ impl TryFrom<SessionRow> for Session {
             expires_at: UnixTime::from_millis(row.expires_at),
             peer_address: row.peer_address,
             user_agent: row.user_agent,
+            locked_to: row.locked_to,
         })
     }
 }
@@ -122,6 +126,7 @@ pub fn open(conn: &mut Conn, session: &Session) -> Result<(), StoreError> {
         expires_at: session.expires_at.millis(),
         peer_address: text(&session.peer_address).into_owned(),
         user_agent: text(&session.user_agent).into_owned(),
+        locked_to: session.locked_to.clone(),
     };
     q!(conn => diesel::insert_into(sessions::table).values(&row).execute(conn))?;
     Ok(())
@@ -145,6 +150,13 @@ pub fn touch(conn: &mut Conn, digest: &SecretDigest, at: UnixTime) -> Result<(),
     q!(conn => diesel::update(sessions::table.find(digest.as_slice()))
         .set(sessions::seen_at.eq(at.millis()))
         .execute(conn))?;
+    Ok(())
+}
+
+/// Locks a session to what a query asks for, or ends that.
+pub fn set_lock(conn: &mut Conn, digest: &SecretDigest, query: Option<&str>) -> Result<(), StoreError> {
+    let row = sessions::table.find(digest.as_slice());
+    q!(conn => diesel::update(row).set(sessions::locked_to.eq(query.map(text))).execute(conn))?;
     Ok(())
 }
 

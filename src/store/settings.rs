@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::connection::q;
 use super::error::corrupt;
-use super::row::limit as rows;
+use super::row::{limit as rows, rows_of};
 use super::schema::settings;
 use super::{Conn, StoreError};
 use crate::model::settings::{SettingKey, SettingsLayer};
@@ -92,6 +92,54 @@ pub fn computer_values(conn: &mut Conn, key: SettingKey, limit: usize) -> Result
         .select((settings::scope_id, settings::value));
     let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
     Ok(found.into_iter().map(|(id, value)| (ComputerId(id), value)).collect())
+}
+
+/// What some computers have of their own.
+pub fn of_computers(
+    conn: &mut Conn,
+    key: SettingKey,
+    of: &[ComputerId],
+) -> Result<BTreeMap<ComputerId, i64>, StoreError> {
+    let numbers: Vec<i64> = of.iter().map(|id| id.0).collect();
+    let mut own = BTreeMap::new();
+    for chunk in numbers.chunks(rows_of(1) - 2) {
+        let query = settings::table
+            .filter(settings::scope.eq(COMPUTER))
+            .filter(settings::scope_id.eq_any(chunk))
+            .filter(settings::key.eq(key.info().name))
+            .select((settings::scope_id, settings::value));
+        let found: Vec<(i64, i64)> = q!(conn => query.load(conn))?;
+        own.extend(found.into_iter().map(|(id, value)| (ComputerId(id), value)));
+    }
+    Ok(own)
+}
+
+/// Sets a value of many computers, each named once; `None` takes theirs back.
+pub fn set_many(conn: &mut Conn, key: SettingKey, values: &[(ComputerId, Option<i64>)]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = values.iter().map(|(id, _)| id.0).collect();
+    for chunk in ids.chunks(rows_of(1) - 2) {
+        let own = settings::table
+            .filter(settings::scope.eq(COMPUTER))
+            .filter(settings::scope_id.eq_any(chunk))
+            .filter(settings::key.eq(key.info().name));
+        q!(conn => diesel::delete(own).execute(conn))?;
+    }
+    let set: Vec<(i64, i64)> = values.iter().filter_map(|(id, value)| Some((id.0, (*value)?))).collect();
+    for chunk in set.chunks(rows_of(4)) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|(id, value)| {
+                (
+                    settings::scope.eq(COMPUTER),
+                    settings::scope_id.eq(*id),
+                    settings::key.eq(key.info().name),
+                    settings::value.eq(*value),
+                )
+            })
+            .collect();
+        q!(conn => diesel::insert_into(settings::table).values(&rows).execute(conn))?;
+    }
+    Ok(())
 }
 
 /// Sets a value.

@@ -1,5 +1,7 @@
 //! The console's and the API's computers, asked of a running server.
 
+mod fields;
+
 use dripfeed::model::{DeviceId, UnixTime};
 use dripfeed::protocol::ComputerFacts;
 use dripfeed::store::computers::{self, Contact};
@@ -13,7 +15,7 @@ const MARKUP: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 /// A server with these computers, each by host name and user, and an administrator who is signed in.
 struct Room {
-    _site: Site,
+    site: Site,
     served: Served,
     line: Line,
     cookie: String,
@@ -46,7 +48,7 @@ impl Room {
             line.to_ascii_lowercase().starts_with("set-cookie: ").then(|| line["set-cookie: ".len()..].to_owned())
         });
         let cookie = cookie.expect("a cookie").split(';').next().unwrap_or_default().to_owned();
-        let mut room = Self { _site: site, served, line, cookie, csrf: String::new() };
+        let mut room = Self { site, served, line, cookie, csrf: String::new() };
         let page = room.get("/computers").text();
         between(&page, "name=\"csrf\" content=\"", "\"").clone_into(&mut room.csrf);
         room

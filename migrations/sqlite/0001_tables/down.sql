@@ -37,6 +37,8 @@ DROP TABLE deployments;
 DROP TABLE groups;
 DROP TABLE installations;
 DROP TABLE merges;
+DROP TABLE mass_values;
+DROP TABLE mass_changes;
 DROP TABLE computer_fields;
 DROP TABLE fields;
 DROP TABLE inventory_changes;

@@ -159,12 +159,20 @@ CREATE TABLE inventory_changes (
 
 CREATE INDEX inventory_changes_by_computer ON inventory_changes (computer_id, id);
 
--- The administrators' own fields; on the wire fields_<id>.
+-- The administrators' own fields; on the wire fields_<id>. choices: those of a list, one a line. initial: what new computers
+-- have. deleted_at: the values are kept for some days, so that it can be taken back.
 CREATE TABLE fields (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
-    name_key TEXT NOT NULL UNIQUE
+    name_key TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('text', 'number', 'date', 'yes-no', 'list')),
+    choices TEXT NOT NULL,
+    initial TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    deleted_at INTEGER
 ) STRICT;
+
+CREATE UNIQUE INDEX fields_by_name ON fields (name_key) WHERE deleted_at IS NULL;
 
 CREATE TABLE computer_fields (
     computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
@@ -174,6 +182,27 @@ CREATE TABLE computer_fields (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX computer_fields_by_field ON computer_fields (field_id, computer_id);
+
+-- What many computers were given at once, with what each had before, so that it can be taken back for some days. what: tag,
+-- field <id> or setting <key>; an empty text is none.
+CREATE TABLE mass_changes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    words TEXT NOT NULL,
+    undone_at INTEGER
+) STRICT;
+
+CREATE TABLE mass_values (
+    change_id INTEGER NOT NULL REFERENCES mass_changes (id) ON DELETE CASCADE,
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    what TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    PRIMARY KEY (change_id, computer_id, what)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX mass_values_by_computer ON mass_values (computer_id);
 
 -- Who became whom; moved is what an undo needs, as JSON.
 CREATE TABLE merges (
@@ -366,7 +395,8 @@ CREATE TABLE sessions (
     seen_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     peer_address TEXT NOT NULL,
-    user_agent TEXT NOT NULL
+    user_agent TEXT NOT NULL,
+    locked_to TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_by_user ON sessions (user_name);

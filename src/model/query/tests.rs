@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::ComputerId;
+use crate::model::{Computer, ComputerId};
 
 const NOW: UnixTime = UnixTime::from_seconds(1_795_170_000);
 
@@ -61,6 +63,8 @@ fn what_holds_holds_and_its_opposite_does_not() {
         "name != ws043",
         "name starts with ws and name ends with '042'",
         "field \"Cost centre\" = 4711",
+        "field 'cost centre' > 900 and field 'cost centre' <= 4711.0 and not field room < 5 and not field 'cost centre' < 99",
+        "proven = name and proven != KEY",
         "field 'COST CENTRE' != 4712 and field 'cost centre' starts with 47",
         "field room = '' and not field room contains a and field room != x",
         "device_id contains 2024",
@@ -194,7 +198,7 @@ fn a_mistake_is_shown_at_its_place() {
     expected a value, such as 'ws042'
       name =
             ^
-    "nmae" is no field: there are name, device_id, os, os_version, architecture, ip, peer, user, serial, model, uuid, workgroup, tag, agent, mac, first_contact, last_contact, last_inventory
+    "nmae" is no field: there are name, device_id, os, os_version, architecture, ip, peer, user, serial, model, uuid, workgroup, tag, agent, mac, proven, first_contact, last_contact, last_inventory
       nmae = x
       ^
     this ' is never closed

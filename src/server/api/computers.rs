@@ -2,6 +2,9 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "what an operation is given is its own")]
 
+mod list;
+mod many;
+
 use axum::extract::{Extension, Path};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -9,21 +12,19 @@ use http::{HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::console::computers::{place_text, read_place};
 use super::super::visit::{Visit, blocking};
 use super::identity::IdentityView;
-use super::operation::{Asked, Nothing, Operation, Page, limit, operation};
+use super::operation::{Asked, Nothing, Operation, operation};
 use super::problem::refused;
 use crate::clock::utc_text;
 use crate::model::access::Right;
 use crate::model::settings::SettingKey;
 use crate::model::{Computer, PackageId};
 use crate::service::desk::Refusal;
-use crate::service::desk::computers::{self as desk, Bulk, Chosen};
+use crate::service::desk::computers as desk;
 use crate::service::settings::Explanation;
 use crate::service::why::Why;
 use crate::store::installations::Via;
-use crate::store::listing::{Place, Sort};
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn operations() -> Vec<Operation> {
@@ -33,14 +34,14 @@ pub(super) fn operations() -> Vec<Operation> {
     const PUT: Method = Method::PUT;
     const DELETE: Method = Method::DELETE;
     vec![
-        operation(GET, "/computers", "list_computers", "Computers that a query asks for", See, list),
+        operation(GET, "/computers", "list_computers", "Computers that a query asks for", See, list::list),
         operation(
             POST,
             "/computers/selected",
             "change_computers",
             "Does the same to many computers: those that are named, or every one that a query asks for",
             See,
-            change_many,
+            many::change_many,
         ),
         operation(GET, "/computers/{computer}", "get_computer", "One computer", See, get),
         operation(
@@ -248,56 +249,6 @@ impl From<Computer> for ComputerView {
             archived_at: computer.archived_at.map(utc_text),
         }
     }
-}
-
-/// What decides about the list.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-struct ListQuery {
-    /// In the query language: `os contains debian and not tag = lab`. All without.
-    #[serde(default, rename = "where")]
-    query: Option<String>,
-    /// Those that were put away.
-    #[serde(default)]
-    archived: bool,
-    /// `name`, `-name`, `last_contact` or `-last_contact`; a minus is the other way round.
-    sort: Option<SortWord>,
-    /// `next` of the page before.
-    after: Option<String>,
-    /// Entries of a page, from 1 to 1000; 100 if it is not said.
-    limit: Option<u32>,
-}
-
-/// An order.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-enum SortWord {
-    #[default]
-    #[serde(rename = "name")]
-    Name,
-    #[serde(rename = "-name")]
-    NameDown,
-    #[serde(rename = "last_contact")]
-    Contact,
-    #[serde(rename = "-last_contact")]
-    ContactDown,
-}
-
-fn list(asked: Asked<Nothing, ListQuery, Nothing>) -> Result<Page<ComputerView>, Refusal> {
-    let (sort, descending) = match asked.query.sort.unwrap_or_default() {
-        SortWord::Name => (Sort::Name, false),
-        SortWord::NameDown => (Sort::Name, true),
-        SortWord::Contact => (Sort::LastContact, false),
-        SortWord::ContactDown => (Sort::LastContact, true),
-    };
-    let limit = limit(asked.query.limit)?;
-    let wanted = desk::Asked {
-        query: asked.query.query.clone().unwrap_or_default(),
-        archived: asked.query.archived,
-        sort,
-        descending,
-        after: asked.query.after.as_deref().map(|after| read_place(after, sort)).transpose()?,
-    };
-    let rows = asked.desk().computers_after(&wanted, limit + 1)?;
-    Ok(Page::cut(rows, limit, |last| place_text(&Place::of(last, sort)), ComputerView::from))
 }
 
 /// A computer with what administrators say of it.
@@ -792,68 +743,4 @@ fn merge(asked: Asked<ByName, Nothing, IntoBody>) -> Result<Nothing, Refusal> {
 fn unmerge(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {
     asked.desk().unmerge_computer(&asked.path.computer)?;
     Ok(Nothing {})
-}
-
-/// What to do to which computers. Either `computers` or `where`.
-#[derive(Deserialize, JsonSchema)]
-struct ManyBody {
-    /// By device id or name.
-    #[serde(default)]
-    computers: Vec<String>,
-    /// Every one that this query asks for; empty is all of them.
-    #[serde(rename = "where")]
-    query: Option<String>,
-    /// With `where`: those that are archived.
-    #[serde(default)]
-    archived: bool,
-    /// What.
-    action: ActionWord,
-    /// The tag, or the group's name.
-    #[serde(default)]
-    value: String,
-}
-
-/// What is done.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum ActionWord {
-    /// `value` becomes the tag; empty takes it back.
-    Tag,
-    /// Put away.
-    Archive,
-    /// Taken back.
-    Restore,
-    /// Erased, those that are archived.
-    Delete,
-    /// Made members of the group `value`.
-    AddToGroup,
-}
-
-/// What was done.
-#[derive(JsonSchema, Serialize)]
-struct ManyView {
-    /// Computers that were changed.
-    changed: usize,
-    /// Computers that were so already, or may not be changed so.
-    left: usize,
-}
-
-fn change_many(asked: Asked<Nothing, Nothing, ManyBody>) -> Result<ManyView, Refusal> {
-    let body = &asked.body;
-    let chosen = match (&body.query, body.computers.is_empty()) {
-        (Some(query), true) => {
-            Chosen::All(desk::Asked { query: query.clone(), archived: body.archived, ..desk::Asked::default() })
-        }
-        (None, false) => Chosen::Named(body.computers.clone()),
-        _ => return Err(Refusal::invalid("name computers or give a query (where), not both and not neither")),
-    };
-    let bulk = match body.action {
-        ActionWord::Tag => Bulk::Tag(body.value.clone()),
-        ActionWord::Archive => Bulk::Archive,
-        ActionWord::Restore => Bulk::Restore,
-        ActionWord::Delete => Bulk::Delete,
-        ActionWord::AddToGroup => Bulk::Include(body.value.clone()),
-    };
-    let done = asked.desk().change_many(&chosen, &bulk)?;
-    Ok(ManyView { changed: done.changed, left: done.left })
 }

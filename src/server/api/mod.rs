@@ -18,6 +18,7 @@ mod audit;
 mod builds;
 mod computers;
 mod deployments;
+mod fields;
 mod groups;
 mod identity;
 mod mirrors;
@@ -52,6 +53,7 @@ pub(super) fn operations() -> Vec<Operation> {
         computers::operations(),
         identity::operations(),
         deployments::operations(),
+        fields::operations(),
         groups::operations(),
         mirrors::operations(),
         networks::operations(),

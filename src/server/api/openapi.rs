@@ -82,6 +82,8 @@ fn meaning(tag: &str) -> &'static str {
         "computers" => "Computers, their inventories, and what became of packages there.",
         "deployments" => "Packages for computers, and how far they are.",
         "expected-computers" => "Names whose first agent with a key may register it.",
+        "changes" => "Changes of many computers, which can be taken back.",
+        "field-order" => "The order of the administrators' own fields.",
         "fields" => "The administrators' own fields of computers.",
         "groups" => "Groups, by hand or by a query.",
         "jobs" => "One package on one computer.",

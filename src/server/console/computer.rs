@@ -23,6 +23,7 @@ use crate::service::desk::{Kind, Refusal};
 use crate::service::settings::{Explanation, Layer};
 use crate::service::why::{Stage, Why};
 use crate::store::events::{Event, EventKind};
+use crate::store::fields::Field;
 use crate::store::groups::Reason;
 use crate::store::installations::Via;
 use crate::store::registry::RegistryValue;
@@ -230,6 +231,13 @@ struct OverviewPage {
     own_address: bool,
     may_edit: bool,
     error: Option<Refusal>,
+}
+
+impl OverviewPage {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn input(&self, field: &Field, value: &str) -> Html {
+        super::fields::input(&field.kind, "value", &format!("field-{}", field.id), value)
+    }
 }
 
 fn overview(call: &Call) -> Result<View, Refusal> {
@@ -556,10 +564,14 @@ fn set_tag(call: &Call) -> Result<View, Refusal> {
 }
 
 fn set_field(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
     let field = call.form.get("field");
+    let one = call.desk().computer_overview(device_id(call))?;
+    let said = one.fields.into_iter().find(|(known, _)| fold(&known.name) == fold(field));
+    let before = said.map(|(_, value)| value).unwrap_or_default();
+    let computer = one.computer;
+    let undo = Undo::new(format!("{}/fields", address(&computer))).with("field", field).with("value", before);
     match call.desk().set_field(device_id(call), field, call.form.get("value")) {
-        Ok(()) => View::done(address(&computer), format!("{field} was saved.")),
+        Ok(()) => View::undoable(address(&computer), format!("{field} was saved."), undo),
         Err(refusal) => overview_again(call, refusal),
     }
 }

@@ -1,21 +1,24 @@
 //! `/computers`: the list, what is done to many, saved views, exports. One computer is in `computer.rs`.
 
+mod columns;
+mod counts;
 mod export;
 mod form;
-
-use std::fmt::Write as _;
+mod selected;
 
 use askama::Template;
 
-use self::form::Row;
+use self::columns::{Column, USUAL};
+use self::form::Builder;
 use super::super::visit::escaped;
 use super::call::{Call, Fields, Page, View, get, post};
 use super::shell::Shell;
-use super::show::{self, Html, escape};
+use super::show::{self, Html};
 use super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::{Computer, UnixTime};
-use crate::service::desk::computers::{Asked, Bulk, Chosen, Listed};
+use crate::service::desk::computers::details::Details;
+use crate::service::desk::computers::{Asked, Listed};
 use crate::service::desk::{Kind, Refusal};
 use crate::store::listing::{Place, Sort};
 use crate::store::views;
@@ -31,90 +34,24 @@ pub(super) fn pages() -> Vec<Page> {
         post("/computers/columns", Right::SeeComputers, columns),
         post("/computers/views", Right::SeeComputers, save_view),
         post("/computers/views/delete", Right::SeeComputers, delete_view),
+        get("/computers/counts", Right::SeeComputers, counts::counts),
         get("/computers/export.csv", Right::SeeComputers, export::csv),
         get("/computers/export.json", Right::SeeComputers, export::json),
-        post("/computers/selected/{action}", Right::SeeComputers, selected),
+        post("/computers/selected/{action}", Right::SeeComputers, selected::selected),
+        post("/changes/{id}/undo", Right::SeeComputers, selected::undo),
+        post("/unlock", None, selected::unlock),
     ]
-}
-
-/// A column that may be shown: its word, its title.
-pub(super) const COLUMNS: [(&str, &str); 16] = [
-    ("os", "System"),
-    ("os_version", "Version"),
-    ("architecture", "Architecture"),
-    ("ip", "Address"),
-    ("peer", "Heard from"),
-    ("user", "User"),
-    ("tag", "Tag"),
-    ("serial", "Serial number"),
-    ("model", "Model"),
-    ("uuid", "UUID"),
-    ("workgroup", "Workgroup"),
-    ("agent", "Agent"),
-    ("device_id", "Device id"),
-    ("first_contact", "First contact"),
-    ("last_inventory", "Last inventory"),
-    ("last_contact", "Last contact"),
-];
-/// Those that are shown unless somebody chose.
-const USUAL: &str = "os,ip,user,tag,last_contact";
-
-/// What a column says of a computer, if it is text.
-pub(super) fn text<'a>(computer: &'a Computer, column: &str) -> &'a str {
-    match column {
-        "os" => &computer.os_name,
-        "os_version" => &computer.os_version,
-        "architecture" => &computer.architecture,
-        "ip" => &computer.ip_address,
-        "peer" => &computer.peer_address,
-        "user" => &computer.user_name,
-        "tag" => &computer.tag,
-        "serial" => &computer.serial,
-        "model" => &computer.model,
-        "uuid" => &computer.uuid,
-        "workgroup" => &computer.workgroup,
-        "agent" => &computer.user_agent,
-        "device_id" => computer.device_id.as_str(),
-        _ => "",
-    }
-}
-
-/// What a column says of a computer, if it is a moment.
-pub(super) fn moment(computer: &Computer, column: &str) -> Option<UnixTime> {
-    match column {
-        "first_contact" => Some(computer.first_contact),
-        "last_contact" => Some(computer.last_contact),
-        "last_inventory" => computer.last_inventory,
-        _ => None,
-    }
-}
-
-/// A column as a cell.
-fn cell(computer: &Computer, column: &str) -> Html {
-    if column.ends_with("_contact") || column == "last_inventory" {
-        return show::time_or(moment(computer, column), "never");
-    }
-    let text = text(computer, column);
-    match column {
-        _ if text.is_empty() => Html("<span class=\"faint\">–</span>".to_owned()),
-        "tag" => Html(format!("<span class=\"tag\">{}</span>", escape(text))),
-        "os" => {
-            let icon = computer.os_family().map_or("computer", crate::model::OsFamily::as_str);
-            Html(format!("<span class=\"row nowrap\">{}{}</span>", show::icon(icon), escape(text)))
-        }
-        "serial" | "uuid" | "device_id" | "ip" | "peer" => {
-            Html(format!("<span class=\"mono\">{}</span>", escape(text)))
-        }
-        _ => Html(escape(text)),
-    }
 }
 
 /// What the address says of a list.
 #[derive(Clone)]
-pub(super) struct State {
-    pub(super) asked: Asked,
+struct State {
+    asked: Asked,
     sort: &'static str,
-    pub(super) columns: Vec<&'static str>,
+    /// Every column that there is.
+    every: Vec<Column>,
+    /// Those that are shown.
+    columns: Vec<Column>,
     view: Option<i64>,
     /// Columns as the address has them, if it has.
     own_columns: bool,
@@ -138,8 +75,9 @@ impl State {
             descending: sort.starts_with('-'),
             after,
         };
-        let columns = COLUMNS.iter().map(|(word, _)| *word).filter(|word| wanted.split(',').any(|one| one == *word));
-        Ok(Self { asked, sort, columns: columns.collect(), view: fields.parse_some("view")?, own_columns })
+        let every = columns::every(call)?;
+        let columns = every.iter().filter(|column| wanted.split(',').any(|one| one == column.word)).cloned().collect();
+        Ok(Self { asked, sort, every, columns, view: fields.parse_some("view")?, own_columns })
     }
 
     /// The list's address with another sort or place.
@@ -155,7 +93,8 @@ impl State {
             parts.push(format!("sort={sort}"));
         }
         if self.own_columns {
-            parts.push(format!("columns={}", self.columns.join("%2C")));
+            let words: Vec<&str> = self.columns.iter().map(|column| column.word.as_str()).collect();
+            parts.push(format!("columns={}", words.join("%2C")));
         }
         parts.extend(self.view.map(|view| format!("view={view}")));
         parts.extend(after.map(|after| format!("after={}", escaped(after))));
@@ -210,7 +149,7 @@ struct Tab {
 }
 
 struct Head {
-    title: &'static str,
+    title: String,
     sort: Option<&'static str>,
     address: String,
 }
@@ -222,6 +161,7 @@ struct List {
     shell: Shell,
     state: State,
     rows: Vec<Computer>,
+    details: Details,
     heads: Vec<Head>,
     tabs: Vec<Tab>,
     own_view: Option<i64>,
@@ -229,27 +169,26 @@ struct List {
     total: String,
     total_number: u64,
     error: Option<(String, Option<String>)>,
-    builder: Vec<Row>,
-    simple: bool,
+    builder: Builder,
     may_edit: bool,
+    may_set: bool,
     may_remove: bool,
     may_group: bool,
     may_deploy: bool,
 }
 
 impl List {
-    #[expect(clippy::unused_self, reason = "templates call methods")]
-    fn cell(&self, computer: &Computer, column: &str) -> Html {
-        cell(computer, column)
+    fn cell(&self, computer: &Computer, column: &Column) -> Html {
+        column.cell(computer, &self.details)
     }
 
-    fn shows(&self, column: &str) -> bool {
-        self.state.columns.contains(&column)
+    fn shows(&self, column: &Column) -> bool {
+        self.state.columns.contains(column)
     }
 
-    #[expect(clippy::unused_self, reason = "templates call methods")]
-    fn title_of(&self, column: &str) -> &'static str {
-        COLUMNS.iter().find(|(word, _)| *word == column).map_or("", |(_, title)| title)
+    /// Is there a search that found somebody?
+    fn has_result(&self) -> bool {
+        !self.state.asked.query.trim().is_empty() && !self.state.asked.archived && self.total_number > 0
     }
 
     fn place_of(&self) -> String {
@@ -262,12 +201,13 @@ impl List {
 }
 
 fn list(call: &Call) -> Result<View, Refusal> {
-    if call.query.is_on("built") {
-        let text = form::compose(&call.query);
-        let archived = if call.query.is_on("archived") { "&archived=1" } else { "" };
-        return View::to(format!("/computers?q={}{archived}", escaped(&text)));
-    }
     let state = State::read(call, &call.query)?;
+    let names = || state.every.iter().filter(|column| column.is_own()).map(|column| column.title.clone());
+    let built = call.query.is_on("built").then(|| Builder::typed(&call.query, names()));
+    if let Some(built) = built.as_ref().filter(|built| built.is_right()) {
+        let archived = if call.query.is_on("archived") { "&archived=1" } else { "" };
+        return View::to(format!("/computers?q={}{archived}", escaped(&built.text())));
+    }
     let (listed, error) = match call.desk().computers(&state.asked, ROWS) {
         Ok(listed) => (listed, None),
         Err(refusal) if refusal.kind == Kind::Invalid && refusal.field == Some("q") => {
@@ -277,21 +217,22 @@ fn list(call: &Call) -> Result<View, Refusal> {
         Err(refusal) => return Err(refusal),
     };
     let desk = call.desk();
-    let (builder, simple) = form::rows_of(&state.asked.query);
+    let builder = built.unwrap_or_else(|| Builder::of(&state.asked.query, names()));
+    let details = desk.details(&listed.rows, &columns::shown(&state.columns))?;
     let next = listed.rows.last().filter(|_| listed.more);
     let next = next.map(|last| place_text(&Place::of(last, state.asked.sort)));
     let next = next.map(|after| format!("/computers?{}", state.query(state.sort, Some(&after))));
-    let sorted = |word: &'static str, title: &'static str| {
+    let sorted = |word: &'static str, title: &str| {
         let current = state.sort.trim_start_matches('-') == word;
         let down = state.sort.starts_with('-');
         let to = if current && !down { format!("-{word}") } else { word.to_owned() };
         let sort = current.then_some(if down { "descending" } else { "ascending" });
-        Head { title, sort, address: format!("/computers?{}", state.query(&to, None)) }
+        Head { title: title.to_owned(), sort, address: format!("/computers?{}", state.query(&to, None)) }
     };
     let mut heads = vec![sorted("name", "Computer")];
-    heads.extend(COLUMNS.iter().filter(|(word, _)| state.columns.contains(word)).map(|(word, title)| match *word {
-        "last_contact" => sorted("contact", title),
-        _ => Head { title, sort: None, address: String::new() },
+    heads.extend(state.columns.iter().map(|column| match column.word.as_str() {
+        "last_contact" => sorted("contact", &column.title),
+        _ => Head { title: column.title.clone(), sort: None, address: String::new() },
     }));
     let views = desk.views(LIST)?;
     let own_view = views.iter().find(|view| Some(view.id) == state.view && view.owner == desk.actor().name);
@@ -302,18 +243,19 @@ fn list(call: &Call) -> Result<View, Refusal> {
         total: show::count(listed.total, "computer"),
         total_number: listed.total,
         rows: listed.rows,
+        details,
         heads,
         next,
         error,
         builder,
-        simple,
         may_edit: desk.may(Right::EditComputers),
+        may_set: desk.may(Right::EditSettings),
         may_remove: desk.may(Right::RemoveComputers),
         may_group: desk.may(Right::EditGroups),
         may_deploy: desk.may(Right::Deploy),
         state,
     };
-    if page.error.is_some() { call.again(&page) } else { call.page(&page) }
+    if page.error.is_some() || !page.builder.is_right() { call.again(&page) } else { call.page(&page) }
 }
 
 /// The sentence, and the lines with the mark below the place.
@@ -356,12 +298,10 @@ fn tabs(state: &State, listed: &Listed, views: &[views::View], own: &str) -> Vec
 }
 
 fn columns(call: &Call) -> Result<View, Refusal> {
-    let chosen: Vec<&str> = COLUMNS
-        .iter()
-        .map(|(word, _)| *word)
-        .filter(|word| call.form.all("column").any(|column| column == *word))
-        .collect();
-    call.desk().set_columns(LIST, &chosen.join(","))?;
+    let every = columns::every(call)?;
+    let ticked = every.iter().map(|column| column.word.as_str());
+    let ticked: Vec<&str> = ticked.filter(|word| call.form.all("column").any(|column| column == *word)).collect();
+    call.desk().set_columns(LIST, &ticked.join(","))?;
     View::done(back(&call.form), "These columns are shown from now on, wherever you sign in.")
 }
 
@@ -385,154 +325,6 @@ fn delete_view(call: &Call) -> Result<View, Refusal> {
         undo = undo.with("shared", "1");
     }
     View::undoable("/computers", format!("The view \"{}\" was deleted.", view.name), undo)
-}
-
-#[derive(Template)]
-#[template(path = "computers-selected.html")]
-struct Selected {
-    shell: Shell,
-    action: String,
-    title: String,
-    lead: &'static str,
-    button: String,
-    count: u64,
-    names: Vec<String>,
-    ids: Vec<String>,
-    state: Option<State>,
-    groups: Vec<String>,
-    value: String,
-    word: &'static str,
-    error: Option<Refusal>,
-}
-
-/// What the ticks of a list mean.
-fn chosen(call: &Call) -> Result<(Chosen, Option<State>), Refusal> {
-    if call.form.is_on("all") {
-        let state = State::read(call, &call.form)?;
-        return Ok((Chosen::All(state.asked.clone()), Some(state)));
-    }
-    let ids: Vec<String> = call.form.all("id").map(str::to_owned).collect();
-    if ids.is_empty() {
-        return Err(Refusal::invalid("no computer is ticked: tick some in the list first"));
-    }
-    Ok((Chosen::Named(ids), None))
-}
-
-fn selected(call: &Call) -> Result<View, Refusal> {
-    let action = call.path.get("action").to_owned();
-    let (chosen, state) = chosen(call)?;
-    if action == "deploy" {
-        return to_deployment(&chosen);
-    }
-    let value = call.form.get("value").to_owned();
-    let bulk = match action.as_str() {
-        "tag" => Bulk::Tag(value.clone()),
-        "archive" => Bulk::Archive,
-        "restore" => Bulk::Restore,
-        "delete" => Bulk::Delete,
-        "group" => Bulk::Include(value.clone()),
-        _ => return Err(Refusal::not_found("there is no such change of computers")),
-    };
-    let desk = call.desk();
-    let mut error = None;
-    if call.form.is_on("sure") {
-        let typed = !matches!(bulk, Bulk::Delete) || call.form.get("typed") == "delete";
-        if typed {
-            match desk.change_many(&chosen, &bulk) {
-                Ok(done) => {
-                    let mut text = format!("{}: {}.", show::count(done.changed as u64, "computer"), past(&bulk));
-                    if done.left > 0 {
-                        let _ = write!(text, " {} left as they were.", show::number(done.left as u64));
-                    }
-                    let address = match &bulk {
-                        Bulk::Archive | Bulk::Delete => "/computers?archived=1",
-                        Bulk::Include(_) | Bulk::Tag(_) | Bulk::Restore => "/computers",
-                    };
-                    return View::done(address, text);
-                }
-                Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::NotFound) => error = Some(refusal),
-                Err(refusal) => return Err(refusal),
-            }
-        } else {
-            error = Some(Refusal::invalid("type the word delete: what is erased does not come back").about("typed"));
-        }
-    }
-    let ids = desk.chosen(&chosen)?;
-    let (title, lead, button, word) = words(&bulk, ids.len() as u64);
-    let page = Selected {
-        shell: call.shell(title.clone(), "/computers"),
-        title,
-        lead,
-        button,
-        word,
-        count: ids.len() as u64,
-        names: ids.iter().take(20).map(ToString::to_string).collect(),
-        ids: if state.is_some() { Vec::new() } else { ids.iter().map(ToString::to_string).collect() },
-        groups: if action == "group" { desk.names_of_groups()? } else { Vec::new() },
-        state,
-        value,
-        action,
-        error,
-    };
-    if page.error.is_some() { call.again(&page) } else { call.page(&page) }
-}
-
-fn words(bulk: &Bulk, count: u64) -> (String, &'static str, String, &'static str) {
-    let whom = show::count(count, "computer");
-    match bulk {
-        Bulk::Tag(_) => (
-            format!("Tag {whom}"),
-            "The server's tag goes before what agents say: they are told it with their next inventory.",
-            format!("Tag {whom}"),
-            "tag",
-        ),
-        Bulk::Archive => (
-            format!("Archive {whom}"),
-            "They are offered nothing and listed nowhere until they send an inventory or are restored. Nothing is lost.",
-            format!("Archive {whom}"),
-            "",
-        ),
-        Bulk::Restore => (
-            format!("Restore {whom}"),
-            "They are listed again and offered what waits for them.",
-            format!("Restore {whom}"),
-            "",
-        ),
-        Bulk::Delete => (
-            format!("Delete {whom}"),
-            "Their inventories, jobs, notes and settings are erased and do not come back. What was said about packages \
-             stays in the event log. One that still has an agent comes back as a new computer.",
-            format!("Delete {whom} for good"),
-            "",
-        ),
-        Bulk::Include(_) => (
-            format!("Add {whom} to a group"),
-            "They are members whatever the group's query says, and get what is deployed to it.",
-            format!("Add {whom}"),
-            "group",
-        ),
-    }
-}
-
-fn past(bulk: &Bulk) -> String {
-    match bulk {
-        Bulk::Tag(tag) if tag.is_empty() => "tag taken back".to_owned(),
-        Bulk::Tag(tag) => format!("tagged {tag}"),
-        Bulk::Archive => "archived, and to be restored from here".to_owned(),
-        Bulk::Restore => "restored".to_owned(),
-        Bulk::Delete => "deleted".to_owned(),
-        Bulk::Include(group) => format!("added to {group}"),
-    }
-}
-
-/// The page of a new deployment takes a query, so the ticked ones become one.
-fn to_deployment(chosen: &Chosen) -> Result<View, Refusal> {
-    let text = match chosen {
-        Chosen::All(asked) if asked.query.trim().is_empty() => return View::to("/deployments/new?all=1"),
-        Chosen::All(asked) => asked.query.trim().to_owned(),
-        Chosen::Named(ids) => form::any_of(ids),
-    };
-    View::to(format!("/deployments/new?where={}", escaped(&text)))
 }
 
 #[cfg(test)]

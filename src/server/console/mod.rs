@@ -24,6 +24,7 @@ mod charts;
 mod computer;
 pub(in crate::server) mod computers;
 mod deployments;
+mod fields;
 mod groups;
 mod home;
 mod mirrors;
@@ -59,6 +60,7 @@ pub(super) fn pages() -> Vec<Page> {
         computer::pages(),
         computers::pages(),
         deployments::pages(),
+        fields::pages(),
         groups::pages(),
         home::pages(),
         mirrors::pages(),

@@ -31,6 +31,8 @@ pub(super) struct Shell {
     /// The page's own address, for what comes back to it.
     pub(super) address: String,
     pub(super) theme: Option<&'static str>,
+    /// The query that the session is locked to.
+    pub(super) locked_to: Option<String>,
     pub(super) toast: Option<Toast>,
     pub(super) groups: Vec<PlaceGroup>,
     pub(super) version: &'static str,
@@ -55,6 +57,7 @@ const MENU: &[(&str, &[Entry])] = &[
         &[
             ("/computers", "Computers", "computer", "g c", Some(Right::SeeComputers)),
             ("/groups", "Groups", "group", "g g", Some(Right::SeeGroups)),
+            ("/fields", "Own fields", "tag", "g f", Some(Right::SeeComputers)),
             ("/software", "Software", "software", "g s", Some(Right::SeeComputers)),
             ("/networks", "Networks", "network", "g n", Some(Right::SeeComputers)),
             ("/registry", "Registry", "windows", "g r", Some(Right::SeeComputers)),
@@ -100,6 +103,7 @@ impl Shell {
                 query => format!("{}?{query}", call.address),
             },
             theme: call.theme,
+            locked_to: call.visit.visitor.session.as_ref().and_then(|session| session.locked_to.clone()),
             toast: call.toast.clone(),
             groups: groups.filter(|group| !group.places.is_empty()).collect(),
             version: env!("CARGO_PKG_VERSION"),

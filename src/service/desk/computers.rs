@@ -1,7 +1,9 @@
 //! Computers: look for them, look at one, say something about it, put it away.
 
+pub mod details;
+mod many;
+
 use std::io::Read as _;
-use std::sync::Arc;
 
 use flate2::read::ZlibDecoder;
 use serde_json::json;
@@ -9,7 +11,6 @@ use serde_json::json;
 use super::super::account;
 use super::super::assign::named;
 use super::super::duplicates;
-use super::super::groups::{self as group_service, Mark};
 use super::super::query;
 use super::super::settings::{self as setting_service, Changed, Explanation, Layers, Whose};
 use super::super::why::{self, Why};
@@ -18,7 +19,7 @@ use crate::model::access::Right;
 use crate::model::limits::RequestLimits;
 use crate::model::query::Query;
 use crate::model::settings::SettingKey;
-use crate::model::{Computer, ComputerId, DeviceId, Job, JobId, PackageId, UnixTime};
+use crate::model::{Computer, ComputerId, Job, JobId, PackageId, UnixTime};
 use crate::protocol::SoftwareTitle;
 use crate::protocol::xml::{self, Element};
 use crate::store::events::{Event, EventKind};
@@ -35,8 +36,8 @@ use crate::store::{
     Conn, StoreError, computers, events, fields, groups, installations, jobs, merges, packages, software,
 };
 
-/// Computers that one transaction of a bulk change holds.
-const AT_ONCE: usize = 200;
+pub use many::{Bulk, BulkDone, Chosen, ManyPreview};
+
 /// Characters of a note.
 const LONGEST_NOTE: usize = 4000;
 /// Notes that are shown.
@@ -68,49 +69,6 @@ pub struct Listed {
     pub total: u64,
     /// How many are put away; known to those who see all.
     pub archived: Option<u64>,
-}
-
-/// Computers for a change of many.
-#[derive(Clone, Debug)]
-pub enum Chosen {
-    /// These, by device id or name.
-    Named(Vec<String>),
-    /// Every one that a list shows, on all its pages.
-    All(Asked),
-}
-
-/// What is done to many.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Bulk {
-    /// Another tag; blank takes it back.
-    Tag(String),
-    /// Put away.
-    Archive,
-    /// Taken back.
-    Restore,
-    /// Erased; only what was put away.
-    Delete,
-    /// Made members of a group.
-    Include(String),
-}
-
-impl Bulk {
-    fn right(&self) -> Right {
-        match self {
-            Self::Tag(_) => Right::EditComputers,
-            Self::Archive | Self::Restore | Self::Delete => Right::RemoveComputers,
-            Self::Include(_) => Right::EditGroups,
-        }
-    }
-}
-
-/// What became of a change of many.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct BulkDone {
-    /// Changed.
-    pub changed: usize,
-    /// Left alone: they were so already, or may not be changed so.
-    pub left: usize,
 }
 
 /// Everything that an overview says of a computer.
@@ -160,7 +118,7 @@ pub struct PackageOn {
 
 impl Desk {
     /// The queries that limit a list: what was asked, and the actor's scope.
-    fn wanted(&self, asked: &Asked) -> Result<listing::Wanted, Refusal> {
+    pub(super) fn wanted(&self, asked: &Asked) -> Result<listing::Wanted, Refusal> {
         let mut queries: Vec<Query> = self.actor.scope.computers.iter().cloned().collect();
         let text = asked.query.trim().to_owned();
         if !text.is_empty() {
@@ -434,83 +392,6 @@ impl Desk {
         Ok(duplicates::unmerge(&app, computer.device_id.as_str())?)
     }
 
-    /// Every computer that is meant, asked now.
-    pub fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeviceId>, Refusal> {
-        let app = self.reading(Right::SeeComputers)?;
-        match chosen {
-            Chosen::Named(names) => {
-                let mut ids = names.iter().map(|name| self.computer(name).map(|computer| computer.device_id));
-                let mut ids = ids.by_ref().collect::<Result<Vec<_>, _>>()?;
-                ids.sort_unstable();
-                ids.dedup();
-                Ok(ids)
-            }
-            Chosen::All(asked) => {
-                let (wanted, now) = (self.wanted(&Asked { after: None, ..asked.clone() })?, app.clock.now());
-                let found = app.store.read_now(move |conn| listing::page(conn, &wanted, now, usize::MAX - 1))?;
-                Ok(found.into_iter().map(|computer| computer.device_id).collect())
-            }
-        }
-    }
-
-    /// Does the same to many computers, some hundred in each transaction: what is asked first counts, and agents come
-    /// through in between. The audit log has one line for all.
-    pub fn change_many(&self, chosen: &Chosen, bulk: &Bulk) -> Result<BulkDone, Refusal> {
-        self.allow(bulk.right())?;
-        if let Bulk::Include(_) = bulk {
-            // A group is not of some computers: who is in it decides what others get.
-            self.allow(Right::SeeGroups)?;
-        }
-        let ids = self.chosen(chosen)?;
-        if ids.is_empty() {
-            return Err(Refusal::invalid("no computer is chosen: tick some, or all of a list that is not empty"));
-        }
-        let (word, value) = match bulk {
-            Bulk::Tag(tag) => ("computer tag", json!({ "tag": tag.trim() })),
-            Bulk::Archive => ("computer archive", json!(null)),
-            Bulk::Restore => ("computer restore", json!(null)),
-            Bulk::Delete => ("computer delete", json!(null)),
-            Bulk::Include(group) => ("group include", json!({ "group": group })),
-        };
-        let whom = match chosen {
-            Chosen::Named(_) => json!(ids.iter().take(500).map(DeviceId::as_str).collect::<Vec<_>>()),
-            Chosen::All(asked) => json!({ "where": asked.query.trim(), "archived": asked.archived }),
-        };
-        let change =
-            Change::new(word, format!("{} computers", ids.len())).after(json!({ "computers": whom, "change": value }));
-        let app = self.changing(bulk.right(), change)?;
-        let mut done = BulkDone::default();
-        if let Bulk::Include(group) = bulk {
-            for chunk in ids.chunks(AT_ONCE) {
-                let names: Vec<String> = chunk.iter().map(ToString::to_string).collect();
-                group_service::mark(&app, group, &names, Mark::Include)
-                    .map_err(|error| Refusal::from(error).about("group"))?;
-                done.changed += chunk.len();
-            }
-            return Ok(done);
-        }
-        let tag = match bulk {
-            Bulk::Tag(tag) => account::checked_tag(tag).map_err(|error| Refusal::from(error).about("tag"))?,
-            _ => String::new(),
-        };
-        let (bulk, tag) = (Arc::new(bulk.clone()), Arc::new(tag));
-        for chunk in ids.chunks(AT_ONCE) {
-            let (bulk, tag, now, chunk) = (Arc::clone(&bulk), Arc::clone(&tag), app.clock.now(), chunk.to_vec());
-            let count = chunk.len();
-            let changed = app.store.write_now(move |conn| -> Result<usize, StoreError> {
-                let mut changed = 0;
-                for id in &chunk {
-                    let Some(computer) = computers::find_by_device_id(conn, id)? else { continue };
-                    changed += usize::from(apply(conn, &bulk, &tag, &computer, now)?);
-                }
-                Ok(changed)
-            })?;
-            done.changed += changed;
-            done.left += count - changed;
-        }
-        Ok(done)
-    }
-
     /// Names of all groups, for a form.
     pub fn names_of_groups(&self) -> Result<Vec<String>, Refusal> {
         let app = self.reading(Right::SeeGroups)?;
@@ -540,23 +421,6 @@ impl Desk {
             found.truncate(limit);
             Ok(found)
         })?)
-    }
-}
-
-fn apply(conn: &mut Conn, bulk: &Bulk, tag: &str, computer: &Computer, now: UnixTime) -> Result<bool, StoreError> {
-    match bulk {
-        Bulk::Tag(_) if computer.tag == tag => Ok(false),
-        Bulk::Tag(_) => {
-            fields::set_tag(conn, computer.id, tag)?;
-            group_service::evaluate(conn, computer.id, now)?;
-            Ok(true)
-        }
-        Bulk::Archive => merges::set_archived(conn, computer.id, Some(now)),
-        Bulk::Restore => merges::set_archived(conn, computer.id, None),
-        // What came back in the meantime is somebody's computer.
-        Bulk::Delete if computer.archived_at.is_none() => Ok(false),
-        Bulk::Delete => computers::delete(conn, computer.id),
-        Bulk::Include(_) => Ok(false),
     }
 }
 

@@ -241,6 +241,7 @@ fn value(computer: &Computer, field: Field) -> Option<&str> {
         Field::Workgroup => &computer.workgroup,
         Field::Tag => &computer.tag,
         Field::Agent => &computer.user_agent,
+        Field::Proven => Field::proven(computer.agent_key.is_some()),
         Field::Mac => return None,
     })
 }

@@ -15,9 +15,11 @@ mod refusal;
 pub mod builds;
 pub mod computers;
 pub mod deployments;
+pub mod fields;
 pub mod groups;
 pub mod home;
 pub mod identity;
+pub mod lock;
 pub mod mirrors;
 pub mod networks;
 pub mod packages;
@@ -222,7 +224,7 @@ impl Desk {
             return Ok(());
         }
         Err(Refusal::forbidden(format!(
-            "{} may do this only for computers of a scope, and it concerns all of them",
+            "{} may do this only for some computers (a scope's, or those that the console is locked to), and it concerns all",
             self.actor.label()
         )))
     }

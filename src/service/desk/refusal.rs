@@ -9,8 +9,11 @@ use super::super::assign::AssignError;
 use super::super::deployments::DeploymentError;
 use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
+use super::super::fields::OwnFieldError;
 use super::super::groups::GroupError;
 use super::super::identity::IdentityError;
+use super::super::import::ImportError;
+use super::super::mass::UndoError;
 use super::super::mirrors::MirrorError;
 use super::super::publish::PublishError;
 use super::super::query::AskError;
@@ -176,7 +179,18 @@ refusals! {
     FieldError => |error| match error {
         FieldError::Named(error) => assign(error),
         FieldError::Store(_) => Kind::Failed,
-        FieldError::NotSet(..) | FieldError::TooMany => Kind::Conflict,
+        FieldError::NotSet(..) => Kind::Conflict,
+        FieldError::Field(error) => own_field(error),
+        FieldError::Value(_) | FieldError::Tag => Kind::Invalid,
+    };
+    OwnFieldError => own_field;
+    UndoError => |error| match error {
+        UndoError::Gone => Kind::NotFound,
+        UndoError::Undone => Kind::Conflict,
+        UndoError::Store(_) => Kind::Failed,
+    };
+    ImportError => |error| match error {
+        ImportError::Store(_) => Kind::Failed,
         _ => Kind::Invalid,
     };
     PublishError => |error| if error.is_refusal() { Kind::Invalid } else { Kind::Failed };
@@ -253,6 +267,19 @@ fn group(error: &GroupError) -> Kind {
         GroupError::Computer(error) => assign(error),
         GroupError::Store(_) => Kind::Failed,
         _ => Kind::Conflict,
+    }
+}
+
+fn own_field(error: &OwnFieldError) -> Kind {
+    match error {
+        OwnFieldError::Unknown(_) => Kind::NotFound,
+        OwnFieldError::Store(_) => Kind::Failed,
+        OwnFieldError::Exists(_)
+        | OwnFieldError::TooMany
+        | OwnFieldError::Values { .. }
+        | OwnFieldError::Used { .. }
+        | OwnFieldError::NotDeleted => Kind::Conflict,
+        _ => Kind::Invalid,
     }
 }
 

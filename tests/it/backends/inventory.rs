@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use dripfeed::model::UnixTime;
+use dripfeed::model::own_field::FieldKind;
 use dripfeed::protocol::SoftwareTitle;
 use dripfeed::store::sections::{Change, ChangeKind, StoredSections};
 use dripfeed::store::{Conn, StoreError, computers, fields, sections, software};
@@ -48,7 +49,7 @@ fn any_text() -> impl Strategy<Value = String> {
 fn any_text_comes_back_as_it_went_in(database: &Database) {
     let store = database.open();
     let computer = write(&store, |conn| add_computer(conn, "ws042"));
-    let field = write(&store, |conn| fields::create(conn, "Room"));
+    let field = write(&store, |conn| fields::create(conn, "Room", &FieldKind::Text, ""));
     let mut runner = TestRunner::new(Config { cases: 40, ..Config::default() });
     let texts = (any_text(), any_text(), any_text());
     let check = |(name, publisher, version): (String, String, String)| {
@@ -179,7 +180,9 @@ fn changes_are_bounded_in_number_and_age(database: &Database) {
 
 fn fields_are_found_again_in_any_case(database: &Database) {
     let store = database.open();
-    let made = write(&store, |conn| Ok([fields::create(conn, "Größe")?, fields::create(conn, "Room")?]));
+    let made = write(&store, |conn| {
+        Ok([fields::create(conn, "Größe", &FieldKind::Text, "")?, fields::create(conn, "Room", &FieldKind::Text, "")?])
+    });
     let found =
         read(&store, |conn| Ok((fields::named(conn, "GRÖßE")?, fields::named(conn, "x")?, fields::list(conn)?)));
     assert_eq!(found.0.as_ref(), Some(&made[0]));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dripfeed::model::own_field::FieldKind;
 use dripfeed::model::query::{Expr, Facts, Field, Network as Addresses, Operator, Query, Side, TimeField, VersionTest};
 use dripfeed::model::settings::SettingKey;
 use dripfeed::model::{ComputerId, PackageId, UnixTime};
@@ -42,7 +43,7 @@ fn fill(conn: &mut Conn) -> Result<Vec<ComputerId>, StoreError> {
     }
     let ids: Vec<_> = groups::list(conn)?.into_iter().map(|group| (group.name, group.id)).collect();
     let id_of = |name: &str| ids.iter().find(|(known, _)| known == name).expect("a group").1;
-    let cost = fields::create(conn, "Cöst centre")?.id;
+    let cost = fields::create(conn, "Cöst centre", &FieldKind::Text, "")?.id;
     for n in 0..60_usize {
         let facts = ComputerFacts {
             name: word(n),

@@ -867,6 +867,14 @@ function everything(button) {
   count(form);
 }
 
+// A file that is text goes into the field that takes it; without the script it is pasted there.
+document.addEventListener("change", async (event) => {
+  const picked = event.target;
+  if (!(picked instanceof HTMLInputElement) || !picked.dataset.readInto || !picked.files?.[0]) return;
+  const field = document.getElementById(picked.dataset.readInto);
+  if (field instanceof HTMLTextAreaElement) field.value = await picked.files[0].text();
+});
+
 // A menu stays within the window, and within a table that scrolls it lies above it.
 document.addEventListener("toggle", (event) => {
   const menu = event.target;

@@ -11,9 +11,8 @@ use serde_json::{Map, Value};
 
 use super::super::super::visit::blocking;
 use super::super::call::{Call, View};
-use super::{COLUMNS, State, moment, text};
-use crate::clock::utc_text;
-use crate::model::Computer;
+use super::State;
+use super::columns::{self, Column};
 use crate::service::desk::computers::Asked;
 use crate::service::desk::{Desk, Refusal};
 use crate::store::listing::Place;
@@ -39,7 +38,7 @@ pub(super) fn json(call: &Call) -> Result<View, Refusal> {
 struct Going {
     desk: Desk,
     asked: Asked,
-    columns: Vec<&'static str>,
+    columns: Vec<Column>,
     begun: bool,
     ended: bool,
 }
@@ -48,9 +47,9 @@ fn export(call: &Call, format: Format) -> Result<View, Refusal> {
     let state = State::read(call, &call.query)?;
     let mut columns = state.columns;
     if call.query.is_on("every") {
-        columns = COLUMNS.iter().map(|(word, _)| *word).collect();
+        columns = state.every;
     }
-    columns.retain(|column| *column != "device_id");
+    columns.retain(|column| column.word != "device_id");
     let asked = Asked { after: None, ..state.asked };
     // The first page now: a query that cannot be read is refused, not exported.
     call.desk().computers_after(&asked, 1)?;
@@ -77,7 +76,9 @@ fn export(call: &Call, format: Format) -> Result<View, Refusal> {
 
 /// The next thousand. An error ends the answer in its middle, so that nobody takes half a list for a whole one.
 fn next(mut going: Going, format: Format) -> (Going, Result<Bytes, std::io::Error>) {
-    let page = match going.desk.computers_after(&going.asked, PAGE) {
+    let page = going.desk.computers_after(&going.asked, PAGE);
+    let page = page.and_then(|page| Ok((going.desk.details(&page, &columns::shown(&going.columns))?, page)));
+    let (details, page) = match page {
         Ok(page) => page,
         Err(refusal) => {
             going.ended = true;
@@ -90,7 +91,7 @@ fn next(mut going: Going, format: Format) -> (Going, Result<Bytes, std::io::Erro
             Format::Csv => {
                 // Spreadsheets take it for what it is only with this mark.
                 chunk.push('\u{feff}');
-                let titles = going.columns.iter().copied();
+                let titles = going.columns.iter().map(Column::heading);
                 chunk.push_str(&line(["name", "device_id"].into_iter().chain(titles).map(str::to_owned)));
             }
             Format::Json => chunk.push('['),
@@ -100,7 +101,8 @@ fn next(mut going: Going, format: Format) -> (Going, Result<Bytes, std::io::Erro
         match format {
             Format::Csv => {
                 let own = [computer.name.clone(), computer.device_id.to_string()];
-                chunk.push_str(&line(own.into_iter().chain(going.columns.iter().map(|column| said(computer, column)))));
+                let said = going.columns.iter().map(|column| column.text(computer, &details));
+                chunk.push_str(&line(own.into_iter().chain(said)));
             }
             Format::Json => {
                 chunk.push_str(if going.begun || at > 0 { ",\n" } else { "\n" });
@@ -108,7 +110,7 @@ fn next(mut going: Going, format: Format) -> (Going, Result<Bytes, std::io::Erro
                 object.insert("name".to_owned(), Value::from(computer.name.clone()));
                 object.insert("device_id".to_owned(), Value::from(computer.device_id.as_str()));
                 for column in &going.columns {
-                    object.insert((*column).to_owned(), Value::from(said(computer, column)));
+                    object.insert(column.heading().to_owned(), Value::from(column.text(computer, &details)));
                 }
                 chunk.push_str(&Value::Object(object).to_string());
             }
@@ -121,13 +123,6 @@ fn next(mut going: Going, format: Format) -> (Going, Result<Bytes, std::io::Erro
         chunk.push_str("\n]\n");
     }
     (going, Ok(Bytes::from(chunk)))
-}
-
-fn said(computer: &Computer, column: &str) -> String {
-    match moment(computer, column) {
-        Some(at) => utc_text(at),
-        None => text(computer, column).to_owned(),
-    }
 }
 
 /// A line of a CSV file (RFC 4180).
