@@ -710,6 +710,68 @@ pub(crate) enum ComputerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Write computers down before their agents come; the agent that comes under what is written takes it all over
+    Add {
+        /// Host name; # stands for the number, ### for three digits of it
+        name: String,
+        /// How many
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        count: u32,
+        /// The first one's number
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        first: u32,
+        /// Serial number, with # likewise
+        #[arg(long, default_value = "", hide_default_value = true)]
+        serial: String,
+        /// MAC address of the first one; those of the others are counted up
+        #[arg(long, default_value = "", hide_default_value = true)]
+        mac: String,
+        /// Tag of all
+        #[arg(long, default_value = "", hide_default_value = true)]
+        tag: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List computers that look like one and about which nobody has decided
+    Duplicates {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say that two computers that look like one are two
+    KeepApart {
+        /// Name or device id of one
+        one: String,
+        /// Name or device id of the other one
+        other: String,
+        /// Take that back: they are listed again
+        #[arg(long)]
+        undo: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show whether there is a registration key, make another, or take it away
+    RegistrationKey {
+        /// Make a key in the place of the old one, and print it this once
+        #[arg(long, conflicts_with = "remove")]
+        renew: bool,
+        /// Take away the key that was made here
+        #[arg(long)]
+        remove: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a computer the key back that was forgotten, unless an agent has registered since
+    RememberKey {
+        /// Name or device id
+        computer: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget a computer's key: it is known by its name again, until an agent registers
     ForgetKey {
         /// Name or device id
@@ -762,6 +824,19 @@ pub(crate) enum GroupVerb {
         /// Only show who would join and who would leave
         #[arg(long)]
         dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a group another name, or say what it is for
+    Describe {
+        group: String,
+        /// Another name
+        #[arg(long, value_name = "NAME", required_unless_present = "description")]
+        name: Option<String>,
+        /// What it is for; empty for nothing
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -1021,6 +1096,20 @@ pub(crate) enum UserVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Say what people call a user, and where the user is written to
+    Profile {
+        /// Name to sign in with
+        name: String,
+        /// What people call the user [default: as it is]
+        #[arg(long, value_name = "NAME", required_unless_present = "mail")]
+        full_name: Option<String>,
+        /// Where the user is written to; empty for nowhere [default: as it is]
+        #[arg(long, value_name = "ADDRESS")]
+        mail: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Lock a user out at once, sessions and tokens included
     Disable {
         /// Name to sign in with
@@ -1102,6 +1191,8 @@ pub(crate) enum TokenVerb {
         /// What it may do, at most what the user may: `dripfeed role rights` shows the words
         #[arg(long, required = true, num_args = 1.., value_name = "RIGHT")]
         rights: Vec<Right>,
+        #[command(flatten)]
+        scope: ScopeOptions,
         /// Days until it ends [default: never]
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
         days: Option<u16>,

@@ -6,11 +6,11 @@ use std::io::Read as _;
 use serde::Serialize;
 
 use super::args::{ComputerVerb, Place};
-use super::context::{administrator, open};
+use super::context::{administrator, desk, open};
 use super::identity::{self, IdentityView};
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure, import, software};
+use super::{Done, Failure, import, likenesses, software};
 use crate::clock;
 use crate::model::{Computer, ComputerId, UnixTime};
 use crate::service::App;
@@ -18,6 +18,7 @@ use crate::service::account::{self, AccountError};
 use crate::service::assign::{AssignError, named};
 use crate::service::changes::MOST_CHANGES;
 use crate::service::duplicates::{self, DuplicateError};
+use crate::service::entry::Pattern;
 use crate::service::query::{AskError, ask};
 use crate::store::events::{Event, EventKind};
 use crate::store::installations::Via;
@@ -51,7 +52,21 @@ pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Don
         ComputerVerb::Expect { names, json } => identity::expect(&app, &names, json, output),
         ComputerVerb::Expected { json } => identity::expected(&app, json, output),
         ComputerVerb::Unexpect { name, json } => identity::unexpect(&app, &name, json, output),
-        ComputerVerb::ForgetKey { computer, json } => identity::forget_key(&app, &computer, json, output),
+        ComputerVerb::ForgetKey { computer, json } => identity::forget_key(&desk(place, app), &computer, json, output),
+        ComputerVerb::Add { name, count, first, serial, mac, tag, json } => {
+            let pattern = Pattern { count, first, name, serial, mac, tag };
+            likenesses::add(&desk(place, app), &pattern, json, output)
+        }
+        ComputerVerb::Duplicates { json } => likenesses::list(&desk(place, app), json, output),
+        ComputerVerb::KeepApart { one, other, undo, json } => {
+            likenesses::keep_apart(&desk(place, app), (&one, &other), undo, json, output)
+        }
+        ComputerVerb::RememberKey { computer, json } => {
+            identity::remember_key(&desk(place, app), &computer, json, output)
+        }
+        ComputerVerb::RegistrationKey { renew, remove, json } => {
+            identity::registration_key(&desk(place, app), (renew, remove), json, output)
+        }
         ComputerVerb::Delete { computer, json } => delete(&app, &computer, json, output),
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn run(place: &Place, verb: GroupVerb, output: &mut Output) -> Done {
         GroupVerb::Edit { group, query, json, .. } => {
             refreshed(&groups::edit(&app, &group, &query).map_err(failure)?, json, output)
         }
+        GroupVerb::Describe { group, name, description, json } => {
+            describe(&app, &group, name, description, json, output)
+        }
         GroupVerb::Add(options) => mark(&app, &options, Mark::Include, output),
         GroupVerb::Exclude(options) => mark(&app, &options, Mark::Exclude, output),
         GroupVerb::Remove(options) => mark(&app, &options, Mark::Remove, output),
@@ -78,6 +81,28 @@ fn create(app: &App, name: &str, query: Option<&str>, json: bool, output: &mut O
     Ok(())
 }
 
+fn describe(
+    app: &App,
+    group: &str,
+    name: Option<String>,
+    description: Option<String>,
+    json: bool,
+    output: &mut Output,
+) -> Done {
+    let before = groups::summary(app, group).map_err(failure)?.group;
+    let (name, description) = (name.unwrap_or(before.name), description.unwrap_or(before.description));
+    let after = groups::describe(app, group, &name, &description).map_err(failure)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            name: String,
+            description: String,
+        }
+        return output.json(&View { name: after.name, description: after.description });
+    }
+    output.line(format_args!("group \"{}\": {}", printable(&after.name), printable(&after.description)))
+}
+
 fn refreshed(all: &[Refreshed], json: bool, output: &mut Output) -> Done {
     if json {
         return output.json(&all.iter().map(RefreshedView::from).collect::<Vec<_>>());
@@ -105,6 +130,7 @@ struct GroupView {
     query: Option<String>,
     /// The query as JSON.
     query_tree: Option<Query>,
+    description: String,
     members: u64,
     excluded: u64,
     standing_deployments: Vec<i64>,
@@ -119,6 +145,7 @@ impl From<&Summary> for GroupView {
             name: group.name,
             query_tree: group.query.as_deref().and_then(|text| text.parse().ok()),
             query: group.query,
+            description: group.description,
             members: summary.members,
             excluded: summary.excluded,
             standing_deployments: summary.deployments.iter().map(|id| id.0).collect(),

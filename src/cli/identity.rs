@@ -1,14 +1,16 @@
-//! `dripfeed computer expect`, `expected`, `unexpect` and `forget-key`.
+//! `dripfeed computer expect`, `expected`, `unexpect`, `forget-key`, `remember-key` and `registration-key`.
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::context::administrator;
+use super::context::{administrator, refused};
 use super::output::{Output, printable, say};
 use super::{Done, Failure};
 use crate::clock;
 use crate::model::Computer;
 use crate::service::App;
 use crate::service::assign::AssignError;
+use crate::service::desk::Desk;
 use crate::service::identity::{self, IdentityError};
 use crate::store::expected;
 
@@ -99,8 +101,8 @@ pub(super) fn unexpect(app: &App, name: &str, json: bool, output: &mut Output) -
     output.line(format_args!("{} is not expected any more", printable(name.trim())))
 }
 
-pub(super) fn forget_key(app: &App, computer: &str, json: bool, output: &mut Output) -> Done {
-    let computer = identity::forget(app, computer, &administrator()).map_err(refuse)?;
+pub(super) fn forget_key(desk: &Desk, computer: &str, json: bool, output: &mut Output) -> Done {
+    let computer = desk.forget_key(computer).map_err(refused)?;
     if json {
         #[derive(Serialize)]
         struct View {
@@ -115,4 +117,44 @@ pub(super) fn forget_key(app: &App, computer: &str, json: bool, output: &mut Out
         printable(&computer.name),
         printable(computer.device_id.as_str())
     ))
+}
+
+pub(super) fn remember_key(desk: &Desk, computer: &str, json: bool, output: &mut Output) -> Done {
+    let computer = desk.remember_key(computer).map_err(refused)?;
+    if json {
+        return output.json(&json!({ "device_id": computer.device_id.as_str() }));
+    }
+    output.line(format_args!(
+        "{} ({}) is known by its key again",
+        printable(&computer.name),
+        printable(computer.device_id.as_str())
+    ))
+}
+
+pub(super) fn registration_key(desk: &Desk, (renew, remove): (bool, bool), json: bool, output: &mut Output) -> Done {
+    if renew {
+        let key = desk.renew_registration().map_err(refused)?;
+        if json {
+            return output.json(&json!({ "key": key }));
+        }
+        say("registration_key of every agent that is to register; it is not shown again:");
+        return output.line(key);
+    }
+    if remove {
+        desk.remove_registration().map_err(refused)?;
+        if json {
+            return output.json(&json!({ "removed": true }));
+        }
+        return output.line("the registration key that was made here is gone");
+    }
+    let made = desk.registration().map_err(refused)?;
+    if json {
+        let (at, by) = made.map(|(at, by)| (clock::utc_text(at), by)).unzip();
+        return output.json(&json!({ "made_at": at, "made_by": by }));
+    }
+    if let Some((at, by)) = made {
+        return output.line(format_args!("made {} by {}", clock::local_text(at), printable(&by)));
+    }
+    say("none was made here: `dripfeed computer registration-key --renew` makes one");
+    Ok(())
 }

@@ -19,6 +19,7 @@ mod field;
 mod group;
 mod identity;
 mod import;
+mod likenesses;
 mod mirror;
 mod network;
 mod output;

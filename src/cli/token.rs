@@ -8,6 +8,7 @@ use super::Done;
 use super::args::{Place, TokenVerb};
 use super::context::{desk, open, refused};
 use super::output::{Output, printable, say};
+use super::user::scope_of;
 use crate::clock;
 use crate::model::access::Right;
 use crate::store::sessions::Token;
@@ -17,9 +18,9 @@ pub(super) fn run(place: &Place, verb: TokenVerb, output: &mut Output) -> Done {
     let now = app.clock.now();
     let desk = desk(place, app);
     match verb {
-        TokenVerb::Create { name, user, rights, days, json } => {
+        TokenVerb::Create { name, user, rights, scope, days, json } => {
             let end = days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days))));
-            let made = desk.create_token_for(&user, &name, rights.into_iter().collect(), end);
+            let made = desk.create_token_for(&user, &name, rights.into_iter().collect(), scope_of(&scope)?, end);
             let (id, secret) = made.map_err(refused)?;
             if json {
                 return output.json(&json!({ "id": id, "secret": secret }));
@@ -67,6 +68,8 @@ fn view(token: &Token) -> Value {
         "name": token.name,
         "user": token.user,
         "rights": token.rights.iter().map(Right::as_str).collect::<Vec<_>>(),
+        "computers": token.scope.computers.as_ref().map(ToString::to_string),
+        "families": token.scope.families.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "created_at": clock::utc_text(token.created_at),
         "expires_at": token.expires_at.map(clock::utc_text),
         "last_used_at": token.last_used_at.map(clock::utc_text),

@@ -20,7 +20,7 @@ pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
     match verb {
         UserVerb::Add { name, role, scope, password_stdin, json } => {
             let (password, one_time) = password(password_stdin)?;
-            let scope = read(&scope)?;
+            let scope = scope_of(&scope)?;
             desk.add_user(&name, &password, one_time, &role, scope).map_err(refused)?;
             told(&name, "added", one_time.then_some(&*password), json, output)
         }
@@ -30,8 +30,14 @@ pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
             told(&name, "changed the password of", one_time.then_some(&*password), json, output)
         }
         UserVerb::Access { name, role, scope, json } => {
-            desk.set_access(&name, &role, read(&scope)?).map_err(refused)?;
+            desk.set_access(&name, &role, scope_of(&scope)?).map_err(refused)?;
             told(&name, "changed the access of", None, json, output)
+        }
+        UserVerb::Profile { name, full_name, mail, json } => {
+            let before = desk.user(&name).map_err(refused)?;
+            let full_name = full_name.unwrap_or(before.full_name);
+            desk.set_profile(&name, &full_name, &mail.unwrap_or(before.mail)).map_err(refused)?;
+            told(&name, "changed the profile of", None, json, output)
         }
         UserVerb::Disable { name, json } => {
             desk.set_disabled(&name, true).map_err(refused)?;
@@ -53,7 +59,8 @@ pub(super) fn run(place: &Place, verb: UserVerb, output: &mut Output) -> Done {
     }
 }
 
-fn read(options: &ScopeOptions) -> Result<Scope, Failure> {
+/// The scope that options say.
+pub(super) fn scope_of(options: &ScopeOptions) -> Result<Scope, Failure> {
     Scope::parse(options.computers.as_deref(), Some(&options.families.join("\n")))
         .map_err(|error| Failure::Refused(error.into()))
 }
@@ -63,6 +70,8 @@ fn list(all: Vec<User>, json: bool, output: &mut Output) -> Done {
         #[derive(Serialize)]
         struct View {
             name: String,
+            full_name: String,
+            mail: String,
             role: String,
             computers: Option<String>,
             families: Vec<String>,
@@ -73,6 +82,8 @@ fn list(all: Vec<User>, json: bool, output: &mut Output) -> Done {
         }
         let views = all.into_iter().map(|user| View {
             name: user.name,
+            full_name: user.full_name,
+            mail: user.mail,
             role: user.role,
             computers: user.scope.computers.as_ref().map(ToString::to_string),
             families: user.scope.families.iter().map(ToString::to_string).collect(),

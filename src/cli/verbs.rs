@@ -219,7 +219,22 @@ fn computer(verb: &ComputerVerb) -> About {
         }
         ComputerVerb::Expected { .. } => expected("computer expected", &[Right::SeeComputers]),
         ComputerVerb::Unexpect { name, .. } => expected("computer unexpect", &[Right::EditComputers]).on("name", name),
-        ComputerVerb::ForgetKey { computer, .. } => remove("computer forget-key", computer),
+        ComputerVerb::Add { name, .. } => by_desk("computer add", &[Right::EditComputers]).on("computer", name),
+        ComputerVerb::Duplicates { .. } => by_desk("computer duplicates", &[Right::SeeComputers]),
+        ComputerVerb::KeepApart { one, .. } => {
+            by_desk("computer keep-apart", &[Right::RemoveComputers]).on("computer", one)
+        }
+        // By the desk: what was forgotten stands in its line.
+        ComputerVerb::ForgetKey { computer, .. } => {
+            by_desk("computer forget-key", &[Right::RemoveComputers]).on("computer", computer)
+        }
+        ComputerVerb::RememberKey { computer, .. } => {
+            by_desk("computer remember-key", &[Right::RemoveComputers]).on("computer", computer)
+        }
+        ComputerVerb::RegistrationKey { renew: false, remove: false, .. } => {
+            by_desk("computer registration-key", &[Right::SeeComputers])
+        }
+        ComputerVerb::RegistrationKey { .. } => by_desk("computer registration-key", &[Right::EditSettings]),
         ComputerVerb::Delete { computer, .. } => remove("computer delete", computer),
     }
 }
@@ -233,6 +248,7 @@ fn group(verb: &GroupVerb) -> About {
         GroupVerb::Show { .. } => seen("group show", Right::SeeGroups),
         GroupVerb::Create { name, .. } => edit("group create", name),
         GroupVerb::Edit { group, .. } => edit("group edit", group),
+        GroupVerb::Describe { group, .. } => edit("group describe", group),
         GroupVerb::Add(it) => mark("group add", it),
         GroupVerb::Exclude(it) => mark("group exclude", it),
         GroupVerb::Remove(it) => mark("group remove", it),
@@ -303,6 +319,7 @@ fn user(verb: &UserVerb) -> About {
         UserVerb::Add { name, .. } => edit("user add", name),
         UserVerb::Password { name, .. } => edit("user password", name),
         UserVerb::Access { name, .. } => edit("user access", name),
+        UserVerb::Profile { name, .. } => edit("user profile", name),
         UserVerb::Disable { name, .. } => edit("user disable", name),
         UserVerb::Enable { name, .. } => edit("user enable", name),
         UserVerb::NoCodes { name, .. } => edit("user no-codes", name),

@@ -237,6 +237,11 @@ pub const KEYS: &[Key] = &[
         default: "15",
         meaning: "What makes a new computer an old one, all of it: the sum of 1 name, 2 serial, 4 MAC, 8 model, 16 UUID; 0 merges nothing.",
     },
+    Key {
+        name: "settings.STUCK_AFTER",
+        default: "3",
+        meaning: "Days after which a job that nothing followed needs a person, though its computer was told of it and comes.",
+    },
 ];
 
 /// The table of the file that holds what agents are told, by the stock names.

@@ -222,6 +222,24 @@ impl Scope {
         self.computers.is_some() || !self.families.is_empty()
     }
 
+    /// What is in both: a token's scope within that of its owner.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Self {
+        let computers = match (&self.computers, &other.computers) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+        };
+        let families = if self.families.is_empty() || other.families.is_empty() {
+            [self.families.clone(), other.families.clone()].concat()
+        } else {
+            let pairs = self.families.iter().flat_map(|one| other.families.iter().map(move |other| (one, other)));
+            let both: Vec<FamilyPattern> = pairs.filter_map(|(one, other)| one.both(other)).collect();
+            // No pattern at all would be every family.
+            if both.is_empty() { vec![FamilyPattern::nothing()] } else { both }
+        };
+        Self { computers, families }
+    }
+
     /// Reads what a form, a row or an option holds: a query, and families, one a line. Blank is everything.
     pub fn parse(computers: Option<&str>, families: Option<&str>) -> Result<Self, InvalidAccess> {
         let computers = computers.map(str::trim).filter(|text| !text.is_empty());
@@ -263,6 +281,26 @@ pub struct FamilyPattern {
 }
 
 impl FamilyPattern {
+    /// One that stands for no family: none has a control character in its name, and nobody can type it.
+    fn nothing() -> Self {
+        Self { text: "\0".to_owned() }
+    }
+
+    /// What both stand for; `None` if that is nothing. Of two that meet, one holds the other.
+    fn both(&self, other: &Self) -> Option<Self> {
+        let narrow = if other.holds(self) { Some(self) } else { Some(other).filter(|other| self.holds(other)) };
+        narrow.cloned()
+    }
+
+    /// Does it stand for all that the other one stands for?
+    fn holds(&self, other: &Self) -> bool {
+        match (self.text.strip_suffix('*'), other.text.strip_suffix('*')) {
+            (Some(own), Some(beginning)) => fold(beginning).starts_with(&fold(own)),
+            (None, Some(_)) => false,
+            (_, None) => self.matches(&other.text),
+        }
+    }
+
     /// Does it stand for this family?
     pub fn matches(&self, family: &str) -> bool {
         let family = fold(family);
@@ -330,6 +368,30 @@ mod tests {
         for wrong in ["a*b", "**", "a\tb"] {
             assert!(wrong.parse::<FamilyPattern>().is_err(), "{wrong:?} was taken");
         }
+    }
+
+    #[test]
+    fn what_is_in_two_scopes_is_in_both_of_them() {
+        let lists = ["", "firefox", "Fire*", "office*\nfirefox", "office 2024\nthunder*", "*", "f*\nofficial"];
+        let families = ["firefox", "Firefox ESR", "fire", "office", "Office 2024", "official", "thunderbird", "vlc"];
+        for one in lists {
+            for other in lists {
+                let (a, b) = (Scope::parse(None, Some(one)), Scope::parse(None, Some(other)));
+                let (a, b) = (a.expect("a scope"), b.expect("a scope"));
+                let both = a.within(&b);
+                assert_eq!(both.is_limited(), a.is_limited() || b.is_limited(), "{one:?} {other:?}");
+                for family in families {
+                    let expected = a.has_family(family) && b.has_family(family);
+                    assert_eq!(both.has_family(family), expected, "{family} in {one:?} and {other:?}");
+                }
+            }
+        }
+        let scope = |text| Scope::parse(Some(text), None).expect("a scope");
+        let both = scope("tag = Paris or tag = Rome").within(&scope("os contains debian and name starts with a"));
+        let text = both.computers.expect("a query").to_string();
+        assert_eq!(text, "(tag = Paris or tag = Rome) and os contains debian and name starts with a");
+        assert_eq!(scope("tag = Paris").within(&Scope::ALL), scope("tag = Paris"));
+        assert_eq!(Scope::ALL.within(&scope("tag = Paris")), scope("tag = Paris"));
     }
 
     #[test]

@@ -154,6 +154,16 @@ impl Query {
         &self.0
     }
 
+    /// The computers that both ask for.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let parts = |expr: &Expr| match expr {
+            Expr::All(parts) => parts.clone(),
+            one => vec![one.clone()],
+        };
+        Self(Expr::All([parts(&self.0), parts(&other.0)].concat()))
+    }
+
     /// Is the computer one of those asked for?
     pub fn matches(&self, facts: &Facts, now: UnixTime) -> Result<bool, NotSearchable> {
         self.searchable(facts.software.is_some())?;

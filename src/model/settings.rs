@@ -66,6 +66,8 @@ pub enum SettingKey {
     IpDiscoverMaxAlive,
     /// `AUTO_DUPLICATE_LVL`: agents are not told it, and only the server's layer counts.
     Duplicates,
+    /// `STUCK_AFTER`: ours; the server's alone.
+    StuckAfter,
 }
 
 /// What there is to know about a key.
@@ -87,7 +89,7 @@ pub struct SettingInfo {
 
 impl SettingKey {
     /// Every key.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Download,
         Self::FragmentLatency,
         Self::CycleLatency,
@@ -104,6 +106,7 @@ impl SettingKey {
         Self::IpDiscoverLatency,
         Self::IpDiscoverMaxAlive,
         Self::Duplicates,
+        Self::StuckAfter,
     ];
 
     /// Name, unit, bounds, default and meaning.
@@ -187,6 +190,14 @@ impl SettingKey {
                 31,
                 15,
                 "what must all be the same for a new computer to be taken for an old one; 0 merges nothing",
+            ),
+            Self::StuckAfter => info(
+                "STUCK_AFTER",
+                "days",
+                1,
+                365,
+                3,
+                "when a job of which its computer was told needs a person, if the computer comes and nothing follows",
             ),
         }
     }
@@ -358,7 +369,7 @@ impl Default for DownloadSettings {
 /// - `PROLOG_FREQ`, `INVENTORY_ON_STARTUP`: the computer's, else the smallest of the groups, else the global one.
 /// - `IPDISCOVER_SWITCH`: as `DOWNLOAD`: a 0 of any group is final, and groups can do no more than that.
 /// - `IPDISCOVER_LATENCY`: as the other latencies.
-/// - `AUTO_DUPLICATE_LVL`, `REGISTRY`, `IPDISCOVER`, `IPDISCOVER_MAX_ALIVE`: the global one.
+/// - `AUTO_DUPLICATE_LVL`, `REGISTRY`, `IPDISCOVER`, `IPDISCOVER_MAX_ALIVE`, `STUCK_AFTER`: the global one.
 pub fn resolve(global: &SettingsLayer, groups: &[SettingsLayer], computer: &SettingsLayer) -> Settings {
     let resolved = SettingKey::ALL.into_iter().map(|key| (key, resolve_key(key, global, groups, computer))).collect();
     Settings(resolved)
@@ -396,7 +407,11 @@ fn resolve_key(
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => {
             own.or_else(|| smallest(&mut of_groups())).unwrap_or(base)
         }
-        SettingKey::Duplicates | SettingKey::Registry | SettingKey::IpDiscover | SettingKey::IpDiscoverMaxAlive => base,
+        SettingKey::Duplicates
+        | SettingKey::Registry
+        | SettingKey::IpDiscover
+        | SettingKey::IpDiscoverMaxAlive
+        | SettingKey::StuckAfter => base,
     }
 }
 

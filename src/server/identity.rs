@@ -52,6 +52,7 @@ fn look(
         signed: is_signed(&proof.key, &Proof::message(device_id, proof.at, body_sha256), &proof.signature),
         timely: proof.is_timely(now),
         may_register: shown().unwrap_or(false),
+        registration: proof.registration.clone(),
         key: proof.key,
     }
 }

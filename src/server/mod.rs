@@ -226,6 +226,11 @@ struct Site {
 }
 
 impl Site {
+    /// Does the configuration hold a registration key?
+    fn has_registration_key(&self) -> bool {
+        self.registration.is_some()
+    }
+
     /// What tells webhooks.
     fn poster(&self) -> Result<Arc<Poster>, Refusal> {
         self.poster.as_ref().as_ref().map(Arc::clone).map_err(|why| Refusal::conflict(why.clone()))

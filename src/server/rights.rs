@@ -52,6 +52,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("POST", "/account/codes/recovery", Anybody),
     ("GET", "/account/password", Anybody),
     ("POST", "/account/password", Anybody),
+    ("POST", "/account/profile", Anybody),
     ("POST", "/account/sessions/end", Anybody),
     ("POST", "/account/sessions/end-others", Anybody),
     ("POST", "/account/tokens", Anybody),
@@ -78,9 +79,11 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("GET", "/computers/{device_id}/inventory", Only(Right::SeeComputers)),
     ("GET", "/computers/{device_id}/inventory.xml", Only(Right::SeeComputers)),
     ("POST", "/computers/{device_id}/forget-key", Only(Right::RemoveComputers)),
+    ("POST", "/computers/{device_id}/remember-key", Only(Right::RemoveComputers)),
     ("POST", "/computers/{device_id}/merge", Only(Right::RemoveComputers)),
     ("POST", "/computers/{device_id}/notes", Only(Right::EditComputers)),
     ("POST", "/computers/{device_id}/notes/delete", Only(Right::EditComputers)),
+    ("POST", "/computers/{device_id}/notes/restore", Only(Right::EditComputers)),
     ("GET", "/computers/{device_id}/packages", Only(Right::SeeComputers)),
     ("GET", "/computers/{device_id}/packages/{package}", Only(Right::SeePackages)),
     ("POST", "/computers/{device_id}/restore", Only(Right::RemoveComputers)),
@@ -113,13 +116,21 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("POST", "/fields/{id}/delete", Whole(Right::EditComputers)),
     ("POST", "/fields/{id}/move", Whole(Right::EditComputers)),
     ("POST", "/fields/{id}/restore", Whole(Right::EditComputers)),
+    ("GET", "/duplicates", Only(Right::SeeComputers)),
+    ("POST", "/duplicates/ask", Only(Right::RemoveComputers)),
+    ("POST", "/duplicates/merge", Only(Right::RemoveComputers)),
+    ("POST", "/duplicates/two", Only(Right::RemoveComputers)),
+    ("GET", "/entries", Whole(Right::EditComputers)),
+    ("POST", "/entries", Whole(Right::EditComputers)),
     ("GET", "/groups", Only(Right::SeeGroups)),
     ("POST", "/groups", Whole(Right::EditGroups)),
     ("GET", "/groups/new", Only(Right::EditGroups)),
     ("POST", "/groups/preview", Only(Right::SeeGroups)),
     ("GET", "/groups/{name}", Only(Right::SeeGroups)),
     ("POST", "/groups/{name}/delete", Whole(Right::EditGroups)),
+    ("POST", "/groups/{name}/describe", Whole(Right::EditGroups)),
     ("POST", "/groups/{name}/members", Only(Right::EditGroups)),
+    ("POST", "/groups/{name}/members/back", Only(Right::EditGroups)),
     ("POST", "/groups/{name}/query", Whole(Right::EditGroups)),
     ("POST", "/groups/{name}/refresh", Whole(Right::EditGroups)),
     ("POST", "/groups/{name}/settings", Only(Right::EditSettings)),
@@ -142,6 +153,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("GET", "/packages/new/contents", Only(Right::BuildPackages)),
     ("POST", "/packages/new/kind", Only(Right::BuildPackages)),
     ("POST", "/packages/new/preview", Only(Right::BuildPackages)),
+    ("POST", "/packages/restore", Only(Right::WithdrawPackages)),
     ("POST", "/packages/withdraw", Only(Right::WithdrawPackages)),
     ("GET", "/packages/work/{work}", Only(Right::SeePackages)),
     ("GET", "/packages/work/{work}/live", Only(Right::SeePackages)),
@@ -153,6 +165,11 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("POST", "/packages/{id}/restore", Only(Right::WithdrawPackages)),
     ("GET", "/packages/{id}/withdraw", Only(Right::WithdrawPackages)),
     ("POST", "/packages/{id}/withdraw", Only(Right::WithdrawPackages)),
+    ("GET", "/registration", Whole(Right::SeeComputers)),
+    ("POST", "/registration/key", Whole(Right::EditSettings)),
+    ("POST", "/registration/key/remove", Whole(Right::EditSettings)),
+    ("POST", "/registration/names", Whole(Right::EditComputers)),
+    ("POST", "/registration/names/remove", Whole(Right::EditComputers)),
     ("GET", "/registry", Only(Right::SeeComputers)),
     ("POST", "/registry", Whole(Right::EditSettings)),
     ("GET", "/registry/{name}", Whole(Right::SeeComputers)),
@@ -179,6 +196,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("GET", "/templates/{template}/document", Only(Right::BuildPackages)),
     ("GET", "/templates/{template}/edit", Only(Right::EditTemplates)),
     ("POST", "/templates/{template}/restore", Only(Right::EditTemplates)),
+    ("GET", "/stuck", Only(Right::SeeDeployments)),
     ("POST", "/theme", Anybody),
     ("POST", "/unlock", Anybody),
     ("GET", "/users", Only(Right::EditUsers)),
@@ -191,6 +209,7 @@ const PAGES: &[(&str, &str, Needs)] = &[
     ("POST", "/users/one/{name}/disable", Only(Right::EditUsers)),
     ("POST", "/users/one/{name}/enable", Only(Right::EditUsers)),
     ("POST", "/users/one/{name}/password", Only(Right::EditUsers)),
+    ("POST", "/users/one/{name}/profile", Only(Right::EditUsers)),
     ("POST", "/users/preview", Only(Right::EditUsers)),
     ("GET", "/users/roles", Only(Right::EditUsers)),
     ("POST", "/users/roles", Only(Right::EditUsers)),
@@ -215,6 +234,8 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("GET", "/computers", Only(Right::SeeComputers)),
     ("GET", "/computers/counts", Only(Right::SeeComputers)),
     ("POST", "/computers/import", Only(Right::EditComputers)),
+    // As with groups: the document is read before the scope is asked.
+    ("POST", "/computers", Only(Right::EditComputers)),
     ("POST", "/computers/selected", Only(Right::SeeComputers)),
     ("DELETE", "/computers/{computer}", Only(Right::RemoveComputers)),
     ("GET", "/computers/{computer}", Only(Right::SeeComputers)),
@@ -224,6 +245,7 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("PUT", "/computers/{computer}/fields/{field}", Only(Right::EditComputers)),
     ("GET", "/computers/{computer}/inventory", Only(Right::SeeComputers)),
     ("DELETE", "/computers/{computer}/key", Only(Right::RemoveComputers)),
+    ("POST", "/computers/{computer}/key/restoration", Only(Right::RemoveComputers)),
     ("POST", "/computers/{computer}/merge", Only(Right::RemoveComputers)),
     ("POST", "/computers/{computer}/notes", Only(Right::EditComputers)),
     ("DELETE", "/computers/{computer}/notes/{note}", Only(Right::EditComputers)),
@@ -254,12 +276,15 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("PATCH", "/fields/{field}", Whole(Right::EditComputers)),
     ("DELETE", "/fields/{field}", Whole(Right::EditComputers)),
     ("POST", "/fields/{field}/restore", Whole(Right::EditComputers)),
+    ("GET", "/duplicates", Only(Right::SeeComputers)),
+    ("PUT", "/duplicates", Only(Right::RemoveComputers)),
     ("GET", "/groups", Only(Right::SeeGroups)),
     // A document that cannot be read is told before whom it is for; the scope is asked after that.
     ("POST", "/groups", Only(Right::EditGroups)),
     ("POST", "/groups/preview", Only(Right::SeeGroups)),
     ("DELETE", "/groups/{name}", Whole(Right::EditGroups)),
     ("GET", "/groups/{name}", Only(Right::SeeGroups)),
+    ("PATCH", "/groups/{name}", Whole(Right::EditGroups)),
     ("PUT", "/groups/{name}", Only(Right::EditGroups)),
     ("GET", "/groups/{name}/members", Only(Right::SeeGroups)),
     ("POST", "/groups/{name}/members", Only(Right::EditGroups)),
@@ -267,6 +292,7 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("GET", "/groups/{name}/settings", Only(Right::SeeSettings)),
     ("DELETE", "/groups/{name}/settings/{key}", Whole(Right::EditSettings)),
     ("PUT", "/groups/{name}/settings/{key}", Only(Right::EditSettings)),
+    ("GET", "/jobs/stuck", Only(Right::SeeDeployments)),
     ("GET", "/me", Anybody),
     ("GET", "/overview", Anybody),
     ("GET", "/packages", Only(Right::SeePackages)),
@@ -342,11 +368,15 @@ const OPERATIONS: &[(&str, &str, Needs)] = &[
     ("PUT", "/sites/{name}", Whole(Right::EditMirrors)),
     ("DELETE", "/sites/{name}", Whole(Right::EditMirrors)),
     ("GET", "/expected-computers", Whole(Right::SeeComputers)),
+    ("POST", "/expected-computers", Whole(Right::EditComputers)),
     ("PUT", "/expected-computers/{name}", Whole(Right::EditComputers)),
     ("DELETE", "/expected-computers/{name}", Whole(Right::EditComputers)),
     ("GET", "/networks", Whole(Right::SeeComputers)),
     ("GET", "/networks/{network}", Whole(Right::SeeComputers)),
     ("PUT", "/networks/{network}", Whole(Right::EditSettings)),
+    ("DELETE", "/registration-key", Whole(Right::EditSettings)),
+    ("GET", "/registration-key", Whole(Right::SeeComputers)),
+    ("POST", "/registration-key", Whole(Right::EditSettings)),
     ("GET", "/registry-questions", Only(Right::SeeComputers)),
     ("POST", "/registry-questions", Whole(Right::EditSettings)),
     ("PUT", "/registry-questions/{name}", Whole(Right::EditSettings)),
@@ -414,6 +444,8 @@ impl House {
                 "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
                     .to_owned(),
             must_change_password: false,
+            full_name: String::new(),
+            mail: String::new(),
             role: role.to_owned(),
             scope,
             one_time_secret: None,
@@ -449,11 +481,17 @@ impl House {
     }
 
     fn token(&self, user: &str, rights: Rights) -> String {
+        self.token_within(user, rights, Scope::ALL)
+    }
+
+    /// A token with a scope of its own.
+    fn token_within(&self, user: &str, rights: Rights, scope: Scope) -> String {
         let token = Token {
             id: 0,
             name: "test".to_owned(),
             user: user.to_owned(),
             rights,
+            scope,
             created_at: self.app.clock.now(),
             expires_at: None,
             last_used_at: None,
@@ -624,6 +662,12 @@ async fn operations_are_for_whom_the_table_says() {
             (who, token)
         })
         .collect();
+    // Somebody's whose scope is everything, with less: it may what somebody with that scope may, and no more.
+    let narrow = (
+        Somebody { name: "amy's narrow token", rights: Rights::all(), limited: true },
+        house.token_within("amy", Rights::all(), limited()),
+    );
+    let tokens: Vec<(Somebody, String)> = tokens.into_iter().chain([narrow]).collect();
     let powerless = house.token("root", Rights::default());
     let out = house.token("out", Rights::all());
     for &(method, path, needs) in OPERATIONS {

@@ -28,6 +28,12 @@ pub enum AccountError {
         "there is no role \"{0}\": administrator, deployer and viewer come with the program, `dripfeed role list` shows all"
     )]
     Role(String),
+    /// No name of a person.
+    #[error("a full name has at most 100 characters, and no control characters")]
+    FullName,
+    /// No address.
+    #[error("\"{0}\" is not a mail address: expected somebody@example.net, or nothing")]
+    Mail(String),
     /// Nobody could manage users any more.
     #[error("\"{0}\" is the last one who can manage users: give somebody else that right first")]
     Last(String),
@@ -64,6 +70,8 @@ pub fn add(
         name: name.to_owned(),
         password_hash: hash(password)?,
         must_change_password: must_change,
+        full_name: String::new(),
+        mail: String::new(),
         role: role.to_owned(),
         scope,
         one_time_secret: None,
@@ -77,6 +85,29 @@ pub fn add(
     } else {
         Err(AccountError::Exists(name.to_owned()))
     }
+}
+
+/// Writes what people call a user, and where they are written to; both may be empty.
+pub fn set_profile(app: &App, name: &str, full_name: &str, mail: &str) -> Result<(), AccountError> {
+    let (full_name, mail) = (full_name.trim().to_owned(), mail.trim().to_owned());
+    if full_name.chars().count() > 100 || full_name.chars().any(char::is_control) {
+        return Err(AccountError::FullName);
+    }
+    if !mail.is_empty() && !is_mail(&mail) {
+        return Err(AccountError::Mail(mail.chars().take(80).collect()));
+    }
+    let owned = name.to_owned();
+    if app.store.write_now(move |conn| users::set_profile(conn, &owned, &full_name, &mail))? {
+        return Ok(());
+    }
+    Err(AccountError::Unknown(name.to_owned()))
+}
+
+/// As much as can be said of an address without writing to it.
+fn is_mail(text: &str) -> bool {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';');
+    let parts = text.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'));
+    parts.is_some() && text.len() <= 254 && !text.contains(odd)
 }
 
 /// Changes a password. With `must_change`, it is for one sign-in only.

@@ -98,11 +98,7 @@ impl Only {
 }
 
 /// The computers of a scope; `None`: all.
-pub(super) fn allowed(
-    conn: &mut Conn,
-    scope: Option<&Query>,
-    now: UnixTime,
-) -> Result<Option<BTreeSet<ComputerId>>, StoreError> {
+fn allowed(conn: &mut Conn, scope: Option<&Query>, now: UnixTime) -> Result<Option<BTreeSet<ComputerId>>, StoreError> {
     scope.map(|query| search::ids(conn, query, now)).transpose()
 }
 
@@ -152,29 +148,12 @@ fn counts_within(
     Ok(count(briefs.iter().filter(|brief| allowed.contains(&brief.computer)).map(|brief| brief.state)))
 }
 
-/// How many of these computers have a package's jobs in which state, by the newest attempt of each deployment.
-pub(super) fn counts_of_package(
-    conn: &mut Conn,
-    package: PackageId,
-    allowed: &BTreeSet<ComputerId>,
-) -> Result<Vec<(JobState, u64)>, StoreError> {
-    let mut states = std::collections::BTreeMap::new();
-    for line in deployments::of_package(conn, package, DEPLOYMENTS)? {
-        for (state, computers) in counts_within(conn, line.deployment.id, Some(allowed))? {
-            *states.entry(state).or_insert(0) += computers;
-        }
-    }
-    Ok(states.into_iter().collect())
-}
-
 fn count<T: Ord>(all: impl Iterator<Item = T>) -> Vec<(T, u64)> {
     let mut counts = std::collections::BTreeMap::new();
     all.for_each(|one| *counts.entry(one).or_insert(0) += 1);
     counts.into_iter().collect()
 }
 
-/// Deployments of one package that are counted.
-const DEPLOYMENTS: usize = 1000;
 /// Lines of a table of codes or gates.
 const LINES: usize = 50;
 

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::assign::{AssignError, named};
-use super::{App, identity};
-use crate::model::settings::{SettingKey, SettingsLayer, resolve};
+use super::settings::everyones;
+use super::{App, entry, identity, likenesses};
+use crate::model::settings::{SettingKey, SettingsLayer};
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, GroupId, JobId, PackageId, UnixTime};
 use crate::store::groups::Reason;
 use crate::store::merges::{KnownBy, Merge};
@@ -56,7 +57,7 @@ const SHARED_MACS: [&str; 8] = [
 const SHARED_UUIDS: [&str; 2] = ["03000200-0400-0500-0006-000700080009", "12345678-1234-5678-90ab-cddeefaabbcc"];
 
 /// A serial number, model or name by which a computer can be known again.
-fn telling(text: &str) -> bool {
+pub(super) fn telling(text: &str) -> bool {
     let text = text.trim().to_lowercase();
     let mut letters = text.chars().filter(|c| c.is_alphanumeric());
     let Some(first) = letters.next() else { return false };
@@ -64,7 +65,7 @@ fn telling(text: &str) -> bool {
 }
 
 /// A MAC in one form; `None` for one by which no computer can be known again.
-fn telling_mac(mac: &str) -> Option<String> {
+pub(super) fn telling_mac(mac: &str) -> Option<String> {
     let mac = mac.trim().to_ascii_lowercase().replace('-', ":");
     let bytes: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>().ok()?;
     // Containers' bridges have theirs from their address: the same ones everywhere.
@@ -73,32 +74,31 @@ fn telling_mac(mac: &str) -> Option<String> {
     (told && !shared).then_some(mac)
 }
 
-fn telling_uuid(uuid: &str) -> bool {
+pub(super) fn telling_uuid(uuid: &str) -> bool {
     telling(uuid) && !SHARED_UUIDS.contains(&uuid.trim().to_lowercase().as_str())
 }
 
 /// The sum of the criteria of `AUTO_DUPLICATE_LVL`.
 #[derive(Clone, Copy, Debug)]
-struct Mask(i64);
+pub(super) struct Mask(pub(super) i64);
 
 impl Mask {
-    const NAME: i64 = 1;
-    const SERIAL: i64 = 2;
-    const MAC: i64 = 4;
-    const MODEL: i64 = 8;
-    const UUID: i64 = 16;
+    pub(super) const NAME: i64 = 1;
+    pub(super) const SERIAL: i64 = 2;
+    pub(super) const MAC: i64 = 4;
+    pub(super) const MODEL: i64 = 8;
+    pub(super) const UUID: i64 = 16;
 
-    fn has(self, bit: i64) -> bool {
+    pub(super) fn has(self, bit: i64) -> bool {
         self.0 & bit != 0
     }
 
     fn in_force(conn: &mut Conn, configured: &SettingsLayer) -> Result<Self, StoreError> {
-        let mut global = configured.clone();
-        global.0.extend(settings::layer(conn, Scope::Global)?.0);
-        Ok(Self(resolve(&global, &[], &SettingsLayer::default()).value(SettingKey::Duplicates)))
+        Ok(Self(everyones(conn, configured, SettingKey::Duplicates)?))
     }
 
-    fn sentence(self) -> String {
+    /// Its criteria in words.
+    pub(super) fn words(self) -> Vec<&'static str> {
         let words = [
             (Self::NAME, "name"),
             (Self::SERIAL, "serial number"),
@@ -106,8 +106,11 @@ impl Mask {
             (Self::MODEL, "model"),
             (Self::UUID, "UUID"),
         ];
-        let same: Vec<&str> = words.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, word)| *word).collect();
-        format!("the same {}", same.join(", "))
+        words.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, word)| *word).collect()
+    }
+
+    fn sentence(self) -> String {
+        format!("the same {}", self.words().join(", "))
     }
 }
 
@@ -141,6 +144,19 @@ pub(super) fn merge_duplicates(
     now: UnixTime,
 ) -> Result<usize, StoreError> {
     let Some(new) = computers::find(conn, computer)? else { return Ok(0) };
+    let merged = merge_older(conn, &new, old_device_id, configured, now)?;
+    // What the rule left as it is may be told to a person.
+    likenesses::refresh(conn, &new, now)?;
+    Ok(merged)
+}
+
+fn merge_older(
+    conn: &mut Conn,
+    new: &Computer,
+    old_device_id: Option<&DeviceId>,
+    configured: &SettingsLayer,
+    now: UnixTime,
+) -> Result<usize, StoreError> {
     let mut found: Vec<(ComputerId, String)> = Vec::new();
     if let Some(old) = old_device_id
         && *old != new.device_id
@@ -150,26 +166,31 @@ pub(super) fn merge_duplicates(
         found.push((old.id, format!("the agent said that it was {}", old.device_id)));
     }
     let mask = Mask::in_force(conn, configured)?;
-    for id in alike(conn, &new, mask)? {
+    for id in alike(conn, new, mask)? {
         if found.iter().all(|(other, _)| *other != id) {
             found.push((id, mask.sentence()));
+        }
+    }
+    for id in entry::meant(conn, new, mask)? {
+        if found.iter().all(|(other, _)| *other != id) {
+            found.push((id, "it was written down before it came".to_owned()));
         }
     }
     if found.is_empty() {
         return Ok(0);
     }
     // Two that were merged before and both speak are two: merging them again would go on for ever.
-    let known = merges::of_computer(conn, computer)?;
+    let known = merges::of_computer(conn, new.id)?;
     found.retain(|(old, _)| known.iter().all(|merge| merge.old != *old && merge.new != *old));
     let mut merged = 0;
     for (old, reason) in &found {
         let Some(old) = computers::find(conn, *old)? else { continue };
         // Facts can be said by anybody; a key cannot.
         if old.agent_key.is_some() && new.agent_key.is_none() {
-            identity::keep_apart(conn, &old, &new, reason, now)?;
+            identity::keep_apart(conn, &old, new, reason, now)?;
             continue;
         }
-        merge_into(conn, &old, &new, reason, now)?;
+        merge_into(conn, &old, new, reason, now)?;
         merged += 1;
     }
     Ok(merged)
@@ -267,6 +288,34 @@ fn merge_into(conn: &mut Conn, old: &Computer, new: &Computer, reason: &str, now
     let notes = serde_json::to_string(&moved).unwrap_or_default();
     merges::record(conn, old.id, new.id, now, reason, &notes)?;
     Ok(())
+}
+
+/// What one computer would give to another.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Gift {
+    /// Jobs, with their results.
+    pub jobs: usize,
+    /// Its tag, if it has one that the other has not.
+    pub tag: Option<String>,
+    /// Fields of the administrators' own.
+    pub fields: usize,
+    /// Settings of its own.
+    pub settings: usize,
+}
+
+/// What [`merge`] would give; changes nothing.
+pub(super) fn gift(conn: &mut Conn, old: &Computer, new: &Computer) -> Result<Gift, StoreError> {
+    let tagged = !old.tag.is_empty() && old.tag != super::inventory::NO_TAG && old.tag != new.tag;
+    let present = fields::of_computer(conn, new.id)?;
+    let differs = |field: i64, value: &str| !present.iter().any(|(own, said)| own.id == field && said == value);
+    let own = settings::layer(conn, Scope::Computer(new.id))?;
+    let lacking = settings::layer(conn, Scope::Computer(old.id))?.0;
+    Ok(Gift {
+        jobs: jobs_to_move(conn, old.id, new.id)?.len(),
+        tag: tagged.then(|| old.tag.clone()),
+        fields: fields::of_computer(conn, old.id)?.iter().filter(|(field, value)| differs(field.id, value)).count(),
+        settings: lacking.keys().filter(|key| own.value(**key).is_none()).count(),
+    })
 }
 
 /// Every job but the open ones of packages of which the new computer has an open job itself; those stay where they are.

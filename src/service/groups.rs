@@ -11,13 +11,16 @@ use super::App;
 use super::assign::{AssignError, named};
 use super::prolog::fits;
 use super::query::{AskError, read};
+use crate::model::access::Scope;
 use crate::model::query::{Query, fold};
 use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime};
 use crate::store::groups::{Group, Member, Reason};
-use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search};
+use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search, sessions, users};
 
 /// Characters of a group's name.
 const NAME_LENGTH: usize = 100;
+/// Characters of what a group is for.
+const DESCRIPTION_LENGTH: usize = 500;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,17 @@ pub enum GroupError {
         /// The other one.
         by: String,
     },
+    /// Something names it.
+    #[error("group \"{name}\" cannot be renamed: {by} names it")]
+    Named {
+        /// The group.
+        name: String,
+        /// What names it.
+        by: String,
+    },
+    /// Too long.
+    #[error("a description has at most {DESCRIPTION_LENGTH} characters, and this one has {0}")]
+    Description(usize),
     /// Deployments stand for it.
     #[error(
         "group \"{name}\" has {} standing deployment(s), which would end: {}; --force deletes it all the same",
@@ -116,6 +130,43 @@ pub struct Summary {
     pub excluded: u64,
     /// Deployments that stand for it.
     pub deployments: Vec<DeploymentId>,
+}
+
+/// Gives a group another name or description. Nothing that asks for it by its name may be left asking for nobody.
+pub fn describe(app: &App, name: &str, new_name: &str, description: &str) -> Result<Group, GroupError> {
+    let new_name = checked_name(new_name)?;
+    if description.chars().count() > DESCRIPTION_LENGTH {
+        return Err(GroupError::Description(description.chars().count()));
+    }
+    let (name, description) = (name.to_owned(), description.to_owned());
+    app.store.write_now(move |conn| {
+        let mut group = find(conn, &name)?;
+        if fold(&group.name) != fold(&new_name)
+            && let Some(by) = asked_by(conn, &group.name)?
+        {
+            return Err(GroupError::Named { name: group.name, by });
+        }
+        if !groups::describe(conn, group.id, &new_name, &description)? {
+            return Err(GroupError::Exists(new_name));
+        }
+        (group.name, group.description) = (new_name, description);
+        Ok(group)
+    })
+}
+
+/// What asks for a group by its name: another group, or the scope of a user or of a token.
+fn asked_by(conn: &mut Conn, name: &str) -> Result<Option<String>, StoreError> {
+    let key = fold(name);
+    if let Some(by) = Dynamic::load(conn)?.0.into_iter().find(|other| other.asks_for.contains(&key)) {
+        return Ok(Some(format!("the query of group \"{}\"", by.group.name)));
+    }
+    let asks =
+        |scope: &Scope| scope.computers.as_ref().is_some_and(|query| query.groups().iter().any(|one| fold(one) == key));
+    if let Some(user) = users::list(conn)?.into_iter().find(|user| asks(&user.scope)) {
+        return Ok(Some(format!("the scope of user {}", user.name)));
+    }
+    let token = sessions::list_tokens(conn, None)?.into_iter().find(|token| asks(&token.scope));
+    Ok(token.map(|token| format!("the scope of token {} of {}", token.name, token.user)))
 }
 
 /// Makes a group, with its members if it has a query.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::assign::{AssignError, named};
-use super::{App, ServiceError};
+use super::{App, ServiceError, registration};
 use crate::model::{AgentKey, Computer, ComputerId, DeviceId, UnixTime};
 use crate::protocol::proof::Standing;
 use crate::store::events::{Event, EventKind};
@@ -31,8 +31,10 @@ pub struct ProofSeen {
     pub signed: bool,
     /// Just now, by the server's clock?
     pub timely: bool,
-    /// By somebody who knows the registration key?
+    /// By somebody who knows the registration key of the configuration?
     pub may_register: bool,
+    /// What it shows of a registration key, for the one that was made by an administrator.
+    pub registration: Option<String>,
 }
 
 /// Why nothing is taken from whoever sent a message.
@@ -147,7 +149,7 @@ pub(super) fn admit<'a>(
 ) -> Result<Admitted<'a>, ServiceError> {
     let ticket = match proof {
         Some(proof) if stored.is_none() && proof.signed => {
-            if proof.may_register {
+            if proof.may_register || registration::is_shown(conn, device_id, proof)? {
                 Some(Ticket::RegistrationKey)
             } else {
                 expected::has(conn, device_id.host())?.then_some(Ticket::ExpectedName)
@@ -289,6 +291,14 @@ pub enum IdentityError {
     /// Nobody expects it.
     #[error("\"{0}\" is not expected: `dripfeed computer expected` lists the names that are")]
     NotExpected(String),
+    /// Its key was not forgotten, or an agent has registered since.
+    #[error(
+        "there is no forgotten key of {0} to take back: either none was forgotten, or an agent has registered since"
+    )]
+    NothingForgotten(DeviceId),
+    /// No registration key was made here.
+    #[error("no registration key was made here, so there is none to take away; one in dripfeed.toml is changed there")]
+    NoRegistrationKey,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -307,6 +317,21 @@ pub fn forget(app: &App, computer: &str, by: &str) -> Result<Computer, IdentityE
         events::append(conn, &[event(computer.id, &computer.device_id, EventKind::Key, text, now)])?;
         // Queries may ask for what proves it.
         super::groups::evaluate(conn, computer.id, now)?;
+        Ok(computer)
+    })
+}
+
+/// Gives a computer the key back that was forgotten, unless an agent has registered since.
+pub fn remember(app: &App, computer: &str, key: &str, by: &str) -> Result<Computer, IdentityError> {
+    let (name, key, by, now) = (computer.to_owned(), key.to_owned(), by.to_owned(), app.clock.now());
+    app.store.write_now(move |conn| {
+        let computer = named(conn, &name)?;
+        if computer.agent_key.is_some() {
+            return Err(IdentityError::NothingForgotten(computer.device_id));
+        }
+        computers::set_agent_key(conn, computer.id, Some(&AgentKey { key, since: now }))?;
+        let text = format!("its key was given back by {by}");
+        events::append(conn, &[event(computer.id, &computer.device_id, EventKind::Key, text, now)])?;
         Ok(computer)
     })
 }
@@ -330,14 +355,27 @@ pub fn expect(app: &App, names: &[String], by: &str) -> Result<Vec<String>, Iden
 /// Expects a name no more.
 pub fn unexpect(app: &App, name: &str) -> Result<(), IdentityError> {
     let name = name.trim().to_owned();
-    app.store.write_now(
-        move |conn| {
-            if expected::remove(conn, &name)? { Ok(()) } else { Err(IdentityError::NotExpected(name)) }
-        },
-    )
+    if unexpect_all(app, std::slice::from_ref(&name))?.is_empty() {
+        return Err(IdentityError::NotExpected(name));
+    }
+    Ok(())
 }
 
-fn host_name(text: &str) -> Result<String, IdentityError> {
+/// Expects these names no more. Gives those that were expected.
+pub fn unexpect_all(app: &App, names: &[String]) -> Result<Vec<String>, IdentityError> {
+    let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
+    app.store.write_now(move |conn| {
+        let mut removed = Vec::new();
+        for name in names {
+            if expected::remove(conn, &name)? {
+                removed.push(name);
+            }
+        }
+        Ok(removed)
+    })
+}
+
+pub(super) fn host_name(text: &str) -> Result<String, IdentityError> {
     let name = text.trim();
     let fits = !name.is_empty() && name.chars().count() <= LONGEST_NAME;
     if fits && !name.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -353,7 +391,7 @@ mod tests {
     const OWN: &str = "own";
 
     fn proof(key: &str, signed: bool, timely: bool) -> ProofSeen {
-        ProofSeen { key: key.to_owned(), signed, timely, may_register: false }
+        ProofSeen { key: key.to_owned(), signed, timely, may_register: false, registration: None }
     }
 
     #[test]

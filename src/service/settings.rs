@@ -230,10 +230,24 @@ fn rule(key: SettingKey) -> Rule {
         SettingKey::PeriodLength | SettingKey::Timeout | SettingKey::ExecutionTimeout => Rule::Smallest,
         SettingKey::Frequency => Rule::SmallestOfAll,
         SettingKey::PrologFrequency | SettingKey::InventoryOnStartup => Rule::Nearest,
-        SettingKey::Duplicates | SettingKey::Registry | SettingKey::IpDiscover | SettingKey::IpDiscoverMaxAlive => {
-            Rule::ServerAlone
-        }
+        SettingKey::Duplicates
+        | SettingKey::Registry
+        | SettingKey::IpDiscover
+        | SettingKey::IpDiscoverMaxAlive
+        | SettingKey::StuckAfter => Rule::ServerAlone,
     }
+}
+
+/// Does the server's own value count only, whatever a computer or a group says?
+pub fn is_servers_alone(key: SettingKey) -> bool {
+    rule(key) == Rule::ServerAlone
+}
+
+/// What a key is for everybody.
+pub(super) fn everyones(conn: &mut Conn, configured: &SettingsLayer, key: SettingKey) -> Result<i64, StoreError> {
+    let mut global = configured.clone();
+    global.0.extend(settings::layer(conn, Scope::Global)?.0);
+    Ok(resolve(&global, &[], &SettingsLayer::default()).value(key))
 }
 
 /// Why the winner wins.

@@ -293,6 +293,7 @@ pub fn by_token(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visit
         };
         let mut visitor = visitor_of(conn, user, None, Via::Api)?;
         visitor.actor.rights = visitor.actor.rights.both(&token.rights);
+        visitor.actor.scope = visitor.actor.scope.within(&token.scope);
         visitor.actor.token = Some(token.name.clone());
         Ok::<_, StoreError>(Some((visitor, token)))
     })?;

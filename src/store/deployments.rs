@@ -87,18 +87,6 @@ pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Resu
     found.into_iter().map(line).collect()
 }
 
-/// Deployments of one package, newest first, at most `limit`.
-pub fn of_package(conn: &mut Conn, package: PackageId, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
-    let found: Vec<Found> = q!(conn => deployments::table
-        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
-        .filter(deployments::package_id.eq(i64::from(package)))
-        .order(deployments::id.desc())
-        .limit(rows(limit))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
-        .load(conn))?;
-    found.into_iter().map(line).collect()
-}
-
 /// Which deployments a list shows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Which {

@@ -26,6 +26,8 @@ pub struct Group {
     pub name: String,
     /// Whom it is made of; `None` for one that is made by hand alone.
     pub query: Option<String>,
+    /// What it is for, for people; may be empty.
+    pub description: String,
     /// Who made it.
     pub created_by: String,
     /// When.
@@ -75,6 +77,7 @@ struct GroupRow {
     id: i64,
     name: String,
     query: Option<String>,
+    description: String,
     created_by: String,
     created_at: i64,
 }
@@ -85,6 +88,7 @@ impl From<GroupRow> for Group {
             id: GroupId(row.id),
             name: row.name,
             query: row.query,
+            description: row.description,
             created_by: row.created_by,
             created_at: UnixTime::from_millis(row.created_at),
         }
@@ -150,6 +154,21 @@ pub fn names(conn: &mut Conn, ids: &[GroupId]) -> Result<BTreeMap<GroupId, Strin
 pub fn set_query(conn: &mut Conn, id: GroupId, query: Option<&str>) -> Result<(), StoreError> {
     q!(conn => diesel::update(groups::table.find(id.0)).set(groups::query.eq(query.map(text))).execute(conn))?;
     Ok(())
+}
+
+/// Gives a group a name and a description. False if another one has that name.
+pub fn describe(conn: &mut Conn, id: GroupId, name: &str, description: &str) -> Result<bool, StoreError> {
+    if find_by_name(conn, name)?.is_some_and(|other| other.id != id) {
+        return Ok(false);
+    }
+    q!(conn => diesel::update(groups::table.find(id.0))
+        .set((
+            groups::name.eq(text(name)),
+            groups::name_key.eq(text(&fold(name)).into_owned()),
+            groups::description.eq(text(description)),
+        ))
+        .execute(conn))?;
+    Ok(true)
 }
 
 /// Removes a group with its members and settings; its deployments end. True if it was there.

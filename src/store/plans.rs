@@ -11,8 +11,9 @@ use super::connection::Backend;
 use super::sqlite::Sqlite;
 use super::{Conn, StoreError};
 use super::{
-    activations, computers, deployments, details, discovery, events, fields, groups, installations, jobs, known,
-    listing, mass, merges, mirrors, packages, progress, registry, search, sections, settings, software, users, values,
+    activations, attention, computers, deployments, details, discovery, events, expected, fields, groups,
+    installations, jobs, known, likenesses, listing, mass, merges, mirrors, packages, progress, registry, search,
+    sections, seen, settings, software, users, values,
 };
 use crate::model::settings::SettingKey;
 use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
@@ -99,7 +100,6 @@ fn packages_and_uploads_are_listed_by_indexes() {
     plans.of("uploads of", |conn| super::uploads::of_owner(conn, "anna", 50));
     plans.of("idle uploads", |conn| super::uploads::idle(conn, NOW, 50));
     plans.of("audit of", |conn| super::audit::of_subject(conn, "package 1", None, 50));
-    plans.of("deployments of", |conn| deployments::of_package(conn, package(), 50));
     let sorts: Vec<&str> = plans.text.lines().filter(|line| line.contains("TEMP B-TREE")).collect();
     // The versions of one family are few.
     assert!(sorts.len() <= 1, "{}", plans.text);
@@ -595,4 +595,25 @@ fn who_has_settings_of_their_own_is_told_by_an_index() {
     settings::computer_values
       SEARCH settings USING COVERING INDEX settings_by_key (scope=? AND key=?)
     ");
+}
+
+#[test]
+fn what_needs_a_person_is_found_by_indexes() {
+    let mut plans = Plans::new();
+    let scope = "tag = lab".parse().expect("a query");
+    let sights =
+        [attention::Sight::of(&mut plans.conn, None, NOW), attention::Sight::of(&mut plans.conn, Some(&scope), NOW)];
+    for sight in sights {
+        let sight = sight.expect("a sight");
+        plans.unheard(|_| ());
+        plans.of("attention::silent", |conn| attention::silent(conn, &sight, NOW, 10));
+        plans.of("attention::stuck", |conn| attention::stuck(conn, &sight, |_| true, NOW, None, 10));
+        plans.of("attention::failed", |conn| attention::failed(conn, &sight, |_| true, 10));
+        plans.of("seen::of_packages", |conn| seen::of_packages(conn, &sight, &[package()]));
+        plans.of("likenesses::open", |conn| likenesses::open(conn, &sight, None, 10));
+    }
+    plans
+        .of("likenesses::refresh", |conn| likenesses::refresh(conn, COMPUTER, &std::collections::BTreeMap::new(), NOW));
+    plans.of("expected::page", |conn| expected::page(conn, "ws", Some("ws-1"), 10));
+    insta::assert_snapshot!(plans.text, @"");
 }

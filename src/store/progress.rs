@@ -14,7 +14,7 @@ use super::{Conn, StoreError};
 use crate::model::{ComputerId, DeploymentId, Job, JobId, JobState, PackageId, UnixTime};
 
 /// The job is the newest attempt on its computer within its deployment.
-const NEWEST: &str = "NOT jobs.retried";
+pub(super) const NEWEST: &str = "NOT jobs.retried";
 /// States that nobody asked for.
 const LOST: [&str; 2] = ["failed", "expired"];
 
@@ -178,6 +178,30 @@ pub fn codes(conn: &mut Conn, deployments: &[DeploymentId], limit: usize) -> Res
     found.into_iter().map(parse).collect()
 }
 
+/// An attempt that was lost: deployment, state, result and computer.
+pub(super) type Lost = (i64, String, Option<String>, i64);
+
+/// The newest attempts that failed or expired in these deployments; those on some computers only, if they are named.
+pub(super) fn lost(
+    conn: &mut Conn,
+    deployments: &[DeploymentId],
+    computers: Option<&[i64]>,
+) -> Result<Vec<Lost>, StoreError> {
+    let numbers: Vec<i64> = deployments.iter().map(|id| id.0).collect();
+    Ok(q!(conn => {
+        let mut query = jobs::table
+            .filter(jobs::deployment_id.eq_any(&numbers))
+            .filter(jobs::state.eq_any(&LOST))
+            .filter(sql::<Bool>(NEWEST))
+            .select((jobs::deployment_id, jobs::state, jobs::result, jobs::computer_id))
+            .into_boxed();
+        if let Some(computers) = computers {
+            query = query.filter(jobs::computer_id.eq_any(computers));
+        }
+        query.load(conn)
+    })?)
+}
+
 /// How many open jobs of a deployment are withheld by which gate, the most frequent first, at most `limit`.
 pub fn gates(conn: &mut Conn, deployment: DeploymentId, limit: usize) -> Result<Vec<(String, u64)>, StoreError> {
     let found: Vec<(Option<String>, i64)> = q!(conn => jobs::table
@@ -298,42 +322,4 @@ pub fn systems(conn: &mut Conn) -> Result<Vec<(ComputerId, String)>, StoreError>
         .select((computers::id, computers::os_name));
     let found: Vec<(i64, String)> = q!(conn => query.load(conn))?;
     Ok(found.into_iter().map(|(id, system)| (ComputerId(id), system)).collect())
-}
-
-/// A computer that says nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Silent {
-    /// Which.
-    pub computer: ComputerId,
-    /// Its name.
-    pub name: String,
-    /// When it was last heard of.
-    pub last_contact: UnixTime,
-    /// Does it have an open job?
-    pub waits: bool,
-}
-
-/// Computers that were not heard of since, those with open jobs first, at most `limit`.
-pub fn silent(conn: &mut Conn, since: UnixTime, limit: usize) -> Result<Vec<Silent>, StoreError> {
-    const WAITS: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.computer_id = computers.id \
-         AND jobs.finished_at IS NULL)";
-    let mut silent = Vec::new();
-    // One after the other: sorted together, all that are silent would be looked at.
-    for waits in [true, false] {
-        let query = computers::table
-            .filter(computers::archived_at.is_null())
-            .filter(computers::last_contact.lt(since.millis()))
-            .filter(sql::<Bool>(WAITS).eq(waits))
-            .order((computers::last_contact, computers::id))
-            .limit(rows(limit - silent.len()))
-            .select((computers::id, computers::name, computers::last_contact));
-        let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
-        silent.extend(found.into_iter().map(|(id, name, last_contact)| Silent {
-            computer: ComputerId(id),
-            name,
-            last_contact: UnixTime::from_millis(last_contact),
-            waits,
-        }));
-    }
-    Ok(silent)
 }

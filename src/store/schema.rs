@@ -274,6 +274,8 @@ diesel::table! {
         name -> Text,
         password_hash -> Text,
         must_change_password -> Bool,
+        full_name -> Text,
+        mail -> Text,
         role -> Text,
         computers -> Nullable<Text>,
         families -> Nullable<Text>,
@@ -291,6 +293,7 @@ diesel::table! {
         name -> Text,
         name_key -> Text,
         query -> Nullable<Text>,
+        description -> Text,
         created_by -> Text,
         created_at -> BigInt,
     }
@@ -333,6 +336,8 @@ diesel::table! {
         digest -> Binary,
         user_name -> Text,
         rights -> Text,
+        computers -> Nullable<Text>,
+        families -> Nullable<Text>,
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
@@ -605,6 +610,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    likenesses (older_id, newer_id) {
+        older_id -> BigInt,
+        newer_id -> BigInt,
+        same -> BigInt,
+        seen_at -> BigInt,
+        settled_at -> Nullable<BigInt>,
+        settled_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    entered_computers (computer_id) {
+        computer_id -> BigInt,
+        entered_at -> BigInt,
+        entered_by -> Text,
+    }
+}
+
+diesel::table! {
+    registration_key (id) {
+        id -> BigInt,
+        key -> Text,
+        created_at -> BigInt,
+        created_by -> Text,
+    }
+}
+
+diesel::table! {
     expected_computers (name_key) {
         name_key -> Text,
         name -> Text,
@@ -631,6 +664,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     computers,
     deployments,
     elections,
+    entered_computers,
     fields,
     group_members,
     groups,

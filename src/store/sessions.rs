@@ -7,7 +7,7 @@ use super::row::{At, millis, text, time};
 use super::schema::{sessions, tokens};
 use super::{Conn, StoreError};
 use crate::model::UnixTime;
-use crate::model::access::Rights;
+use crate::model::access::{Rights, Scope};
 
 /// SHA-256 of a secret.
 pub type SecretDigest = [u8; 32];
@@ -44,6 +44,8 @@ pub struct Token {
     pub user: String,
     /// What it may do.
     pub rights: Rights,
+    /// What that holds for, within its user's own scope.
+    pub scope: Scope,
     /// When it was made.
     pub created_at: UnixTime,
     /// Until when; `None` is for ever.
@@ -93,6 +95,8 @@ struct TokenRow {
     name: String,
     user_name: String,
     rights: String,
+    computers: Option<String>,
+    families: Option<String>,
     created_at: i64,
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
@@ -105,6 +109,7 @@ impl TryFrom<TokenRow> for Token {
     fn try_from(row: TokenRow) -> Result<Self, StoreError> {
         Ok(Self {
             rights: At("tokens", row.id).check(row.rights.parse())?,
+            scope: At("tokens", row.id).check(Scope::parse(row.computers.as_deref(), row.families.as_deref()))?,
             id: row.id,
             name: row.name,
             user: row.user_name,
@@ -186,6 +191,8 @@ pub fn create_token(conn: &mut Conn, token: &Token, digest: &SecretDigest) -> Re
             tokens::digest.eq(digest.as_slice()),
             tokens::user_name.eq(text(&token.user)),
             tokens::rights.eq(token.rights.to_string()),
+            tokens::computers.eq(token.scope.computers.as_ref().map(ToString::to_string)),
+            tokens::families.eq(token.scope.families_text()),
             tokens::created_at.eq(token.created_at.millis()),
             tokens::expires_at.eq(millis(token.expires_at)),
             tokens::last_peer.eq(""),

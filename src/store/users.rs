@@ -18,6 +18,10 @@ pub struct User {
     pub password_hash: String,
     /// Must the password be changed at the first sign-in?
     pub must_change_password: bool,
+    /// What people call the user; may be empty.
+    pub full_name: String,
+    /// Where the user is written to; may be empty.
+    pub mail: String,
     /// The name of a role.
     pub role: String,
     /// What the role holds for.
@@ -51,6 +55,8 @@ struct UserRow {
     name: String,
     password_hash: String,
     must_change_password: bool,
+    full_name: String,
+    mail: String,
     role: String,
     computers: Option<String>,
     families: Option<String>,
@@ -71,6 +77,8 @@ impl TryFrom<UserRow> for User {
             name: row.name,
             password_hash: row.password_hash,
             must_change_password: row.must_change_password,
+            full_name: row.full_name,
+            mail: row.mail,
             role: row.role,
             scope,
             one_time_secret: row.one_time_secret,
@@ -96,6 +104,8 @@ pub fn create(conn: &mut Conn, user: &User) -> Result<bool, StoreError> {
         name: text(&user.name).into_owned(),
         password_hash: user.password_hash.clone(),
         must_change_password: user.must_change_password,
+        full_name: text(&user.full_name).into_owned(),
+        mail: text(&user.mail).into_owned(),
         role: text(&user.role).into_owned(),
         computers: user.scope.computers.as_ref().map(ToString::to_string),
         families: user.scope.families_text(),
@@ -112,6 +122,14 @@ pub fn create(conn: &mut Conn, user: &User) -> Result<bool, StoreError> {
 pub fn set_password(conn: &mut Conn, name: &str, password_hash: &str, must_change: bool) -> Result<bool, StoreError> {
     let changed = q!(conn => diesel::update(users::table.find(text(name)))
         .set((users::password_hash.eq(password_hash), users::must_change_password.eq(must_change)))
+        .execute(conn))?;
+    Ok(changed > 0)
+}
+
+/// Writes what people call a user, and where they are written to. False if there is no such user.
+pub fn set_profile(conn: &mut Conn, name: &str, full_name: &str, mail: &str) -> Result<bool, StoreError> {
+    let changed = q!(conn => diesel::update(users::table.find(text(name)))
+        .set((users::full_name.eq(text(full_name)), users::mail.eq(text(mail))))
         .execute(conn))?;
     Ok(changed > 0)
 }

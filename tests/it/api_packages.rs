@@ -29,7 +29,10 @@ pub(crate) fn token(site: &Site, name: &str, role: &str, rights: Rights) -> Stri
     std::fs::create_dir_all(site.data()).expect("a directory");
     let app = TestApp::open(&site.data());
     accounts::add(&app, name, PASSWORD, false, role, Scope::ALL).expect("added");
-    Desk::new(app, actor(name, rights.clone(), Scope::ALL)).create_token("tests", rights, None).expect("a token").1
+    Desk::new(app, actor(name, rights.clone(), Scope::ALL))
+        .create_token("tests", rights, Scope::ALL, None)
+        .expect("a token")
+        .1
 }
 
 /// A program with a token.

@@ -21,7 +21,7 @@ struct Agent {
     device_id: &'static str,
     pair: Ed25519KeyPair,
     /// The registration key that it was given.
-    registration: Option<&'static str>,
+    registration: Option<String>,
     /// How far its clock is off, in milliseconds.
     off: i64,
 }
@@ -32,8 +32,8 @@ impl Agent {
         Self { device_id, pair, registration: None, off: 0 }
     }
 
-    fn knowing(device_id: &'static str, seed: u8, registration: &'static str) -> Self {
-        Self { registration: Some(registration), ..Self::new(device_id, seed) }
+    fn knowing(device_id: &'static str, seed: u8, registration: &str) -> Self {
+        Self { registration: Some(registration.to_owned()), ..Self::new(device_id, seed) }
     }
 
     fn key(&self) -> String {
@@ -47,7 +47,7 @@ impl Agent {
         let message = format!("dripfeed-proof 1\n{}\n{at}\n{body}\n", self.device_id);
         let signature = hex(self.pair.sign(message.as_bytes()).as_ref());
         let mut header = format!("v=1; key={}; at={at}; sig={signature}", self.key());
-        if let Some(registration) = self.registration {
+        if let Some(registration) = &self.registration {
             let message = format!("dripfeed-registration 1\n{}\n{}\n", self.device_id, self.key());
             let key = Key::new(HMAC_SHA256, registration.as_bytes());
             let _ = write!(header, "; reg={}", hex(ring::hmac::sign(&key, message.as_bytes()).as_ref()));
@@ -169,6 +169,43 @@ fn who_knows_the_registration_key_registers_once_and_nobody_else_has_the_name_fr
     for body in every(WS) {
         assert_eq!(quiet.say(&served, &body), taken("proven"));
     }
+    served.stop();
+}
+
+#[test]
+fn a_registration_key_that_is_made_here_holds_until_it_is_renewed() {
+    let site = Site::new();
+    site.configure(CONFIG);
+    let served = site.serve();
+    assert_eq!(site.json("computer registration-key")["made_at"], serde_json::Value::Null);
+    let renew = || site.json("computer registration-key --renew")["key"].as_str().expect("a key").to_owned();
+    let first = renew();
+    let ids = ["ws1", "ws2", "ws3", "ws4"]
+        .map(|name| -> &'static str { Box::leak(format!("{name}-2024-03-05-09-10-11").into_boxed_str()) });
+    // No two have anything in common.
+    let comes = |at: usize, key: &str| {
+        let agent = Agent::knowing(ids[at], u8::try_from(at).expect("few") + 1, key);
+        let body = inventory(ids[at], &format!("SERIAL{at}")).clone();
+        (agent.say(&served, &body), agent)
+    };
+    let (standing, proven) = comes(0, &first);
+    assert_eq!(standing, taken("registered"));
+    let second = renew();
+    assert_eq!(comes(1, &first).0, taken("by-name"), "the old one stopped");
+    assert_eq!(comes(1, &second).0, taken("registered"));
+    assert_eq!(comes(2, SECRET).0, taken("registered"), "that of the configuration goes on counting");
+    assert_eq!(proven.say(&served, &prolog(ids[0])), taken("proven"), "who has registered does not notice");
+    site.say("computer registration-key --remove").ok();
+    site.say("computer registration-key --remove").refused();
+    assert_eq!(comes(3, &second).0, taken("by-name"));
+
+    // A key that was forgotten is given back, but none that nobody forgot.
+    site.say("computer remember-key ws1").refused();
+    site.say("computer forget-key ws1").ok();
+    assert_eq!(proven.say(&served, &prolog(ids[0])), taken("by-name"));
+    site.say("computer remember-key ws1").ok();
+    assert_eq!(proven.say(&served, &prolog(ids[0])), taken("proven"));
+    site.say("computer remember-key ws1").refused();
     served.stop();
 }
 

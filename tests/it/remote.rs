@@ -65,7 +65,7 @@ fn token(site: &Site, user: &str, rights: Rights, scope: Scope) -> String {
     let password = "correct horse battery";
     accounts::add(&app, user, password, false, accounts::ADMINISTRATOR, scope).expect("a user");
     let desk = Desk::new(app, Actor::command_line(user.to_owned()));
-    desk.create_token("ci", rights, None).expect("a token").1
+    desk.create_token("ci", rights, Scope::ALL, None).expect("a token").1
 }
 
 /// Every verb that ends without one of its own. `A` is another name for each side, `PKG` a package.
@@ -126,6 +126,12 @@ const TABLE: &[&str] = &[
     "computer unexpect name-A",
     "computer unexpect nobody",
     "computer forget-key A",
+    "computer remember-key A",
+    "computer add new-A --tag lab",
+    "computer add A",
+    "computer duplicates",
+    "computer keep-apart A A",
+    "computer registration-key",
     "computer archive A",
     "computer restore A",
     "group create group-A",
@@ -134,6 +140,7 @@ const TABLE: &[&str] = &[
     "group exclude group-A A",
     "group remove group-A A",
     "group edit group-A --where tag=Paris",
+    "group describe group-A --description desks",
     "group refresh group-A",
     "group delete group-A",
     "group delete nothing",
@@ -160,6 +167,8 @@ const TABLE: &[&str] = &[
     "user password user-a",
     "user access user-a --role viewer --families tool",
     "user access user-a --role nothing",
+    "user profile user-a --full-name Ada --mail ada@example.net",
+    "user profile user-a --mail nowhere",
     "user disable user-a",
     "user enable user-a",
     "user no-codes user-a",

@@ -1,4 +1,7 @@
 DROP TABLE expected_computers;
+DROP TABLE registration_key;
+DROP TABLE entered_computers;
+DROP TABLE likenesses;
 DROP TABLE recovery_codes;
 DROP TABLE webhook_deliveries;
 DROP TABLE webhook_progress;

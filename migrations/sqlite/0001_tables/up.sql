@@ -275,6 +275,9 @@ CREATE INDEX jobs_by_deployment ON jobs (deployment_id, id);
 -- No index has an open job's state: to offer one writes its row and nothing else (decision 0663).
 CREATE INDEX jobs_unfinished ON jobs (deployment_id, id) WHERE finished_at IS NULL;
 CREATE INDEX jobs_finished ON jobs (deployment_id, state, id) WHERE finished_at IS NOT NULL;
+-- Jobs that a computer was told of, by when something last happened to them: those that stand still are found first, and who is
+-- told now comes last, beside the others that are.
+CREATE INDEX jobs_by_move ON jobs (updated_at, id) WHERE state IN ('offered', 'downloading');
 
 -- How many jobs of a deployment are in which state: lists show it of fifty at once. Kept by triggers, so it is never
 -- another number than counting would give.
@@ -344,6 +347,9 @@ CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
     password_hash TEXT NOT NULL,
     must_change_password INTEGER NOT NULL CHECK (must_change_password IN (0, 1)),
+    -- For people; nothing is decided by them.
+    full_name TEXT NOT NULL DEFAULT '',
+    mail TEXT NOT NULL DEFAULT '',
     role TEXT NOT NULL,
     computers TEXT,
     families TEXT,
@@ -360,6 +366,8 @@ CREATE TABLE groups (
     name TEXT NOT NULL,
     name_key TEXT NOT NULL UNIQUE,
     query TEXT,
+    -- What it is for, for people.
+    description TEXT NOT NULL DEFAULT '',
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
@@ -408,6 +416,9 @@ CREATE TABLE tokens (
     digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
     user_name TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
     rights TEXT NOT NULL,
+    -- As with users: what the rights hold for, within the user's own scope.
+    computers TEXT,
+    families TEXT,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     last_used_at INTEGER,
@@ -682,6 +693,38 @@ CREATE TABLE recovery_codes (
     digest BLOB NOT NULL CHECK (length(digest) = 32),
     PRIMARY KEY (user_name, digest)
 ) STRICT, WITHOUT ROWID;
+
+-- Computers that look like one, the older one first. same is the sum of what they have in common, as AUTO_DUPLICATE_LVL has
+-- it; settled is what a person has said to be two.
+CREATE TABLE likenesses (
+    older_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    newer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    same INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    settled_at INTEGER,
+    settled_by TEXT,
+    PRIMARY KEY (older_id, newer_id),
+    CHECK (older_id < newer_id),
+    CHECK ((settled_at IS NULL) = (settled_by IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX likenesses_by_newer ON likenesses (newer_id);
+CREATE INDEX likenesses_open ON likenesses (newer_id, older_id) WHERE settled_at IS NULL;
+
+-- Computers that a person wrote down before their agents came.
+CREATE TABLE entered_computers (
+    computer_id INTEGER NOT NULL PRIMARY KEY REFERENCES computers (id) ON DELETE CASCADE,
+    entered_at INTEGER NOT NULL,
+    entered_by TEXT NOT NULL
+) STRICT;
+
+-- What agents show to register a key of their own: made by an administrator, one row or none.
+CREATE TABLE registration_key (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    key TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL
+) STRICT;
 
 -- Names whose first agent with a key may register by its name alone, once.
 CREATE TABLE expected_computers (

@@ -703,6 +703,17 @@ struct SilentView {
     waits: bool,
 }
 
+/// Computers that were told of a package, and nothing followed.
+#[derive(JsonSchema, Serialize)]
+struct StuckInView {
+    /// The deployment's number.
+    deployment: i64,
+    /// Its package's name and version.
+    package: String,
+    /// How many computers.
+    computers: u64,
+}
+
 /// What needs a person, what is rolling out.
 #[derive(JsonSchema, Serialize)]
 struct OverviewView {
@@ -715,6 +726,8 @@ struct OverviewView {
     failures: Vec<FailuresView>,
     /// Computers that were not heard of for 7 days, those with open jobs first; at most 1000.
     silent: Vec<SilentView>,
+    /// Where packages stand still, by deployment, the most computers first; `/jobs/stuck` names them all.
+    stuck: Vec<StuckInView>,
     /// Bytes that are free for packages, if the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     free_bytes: Option<u64>,
@@ -737,11 +750,17 @@ fn overview(asked: Asked<Nothing, Nothing, Nothing>) -> Result<OverviewView, Ref
         last_contact: utc_text(one.last_contact),
         waits: one.waits,
     });
+    let stuck = home.stuck.by_deployment.into_iter().map(|one| StuckInView {
+        deployment: one.deployment.0,
+        package: one.package,
+        computers: one.computers,
+    });
     Ok(OverviewView {
         computers: home.computers,
         rolling_out: home.rolling.into_iter().map(DeploymentView::from).collect(),
         failures: failures.collect(),
         silent: silent.collect(),
+        stuck: stuck.collect(),
         free_bytes: home.free,
         certificate_ends_at: asked.site.tls.ends_at().ok().map(utc_text),
     })

@@ -31,6 +31,14 @@ pub(super) fn operations() -> Vec<Operation> {
             preview,
         ),
         operation(Method::GET, "/groups/{name}", "get_group", "One group", Right::SeeGroups, get),
+        operation(
+            Method::PATCH,
+            "/groups/{name}",
+            "describe_group",
+            "Gives a group another name, or says what it is for",
+            Right::EditGroups,
+            describe,
+        ),
         operation(Method::PUT, "/groups/{name}", "edit_group", "Gives a group another query", Right::EditGroups, edit),
         operation(Method::DELETE, "/groups/{name}", "delete_group", "Deletes a group", Right::EditGroups, delete),
         operation(
@@ -102,6 +110,8 @@ struct GroupView {
     /// The query as JSON, in the form that `query` of a request takes, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     query_tree: Option<Value>,
+    /// What it is for; may be empty.
+    description: String,
     /// How many members it has.
     members: u64,
     /// How many computers are kept out by hand.
@@ -121,6 +131,7 @@ impl From<Summary> for GroupView {
             name: group.name,
             query_tree: group.query.as_deref().and_then(tree),
             query: group.query,
+            description: group.description,
             members: summary.members,
             excluded: summary.excluded,
             standing_deployments: summary.deployments.iter().map(|id| id.0).collect(),
@@ -190,6 +201,26 @@ struct NewQuery {
 fn edit(asked: Asked<ByName, Nothing, NewQuery>) -> Result<Vec<RefreshedView>, Refusal> {
     let all = asked.desk().edit_group(&asked.path.name, &asked.body.query)?;
     Ok(all.into_iter().map(RefreshedView::from).collect())
+}
+
+/// What is to be changed about a group itself; what is absent stays.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DescribeBody {
+    /// Another name: 1 to 100 characters. Refused while a query or a scope names the group.
+    name: Option<String>,
+    /// What it is for: at most 500 characters.
+    description: Option<String>,
+}
+
+fn describe(asked: Asked<ByName, Nothing, DescribeBody>) -> Result<GroupView, Refusal> {
+    // Before anything of the group is read for somebody who may not.
+    asked.desk().allow(Right::EditGroups)?;
+    asked.desk().allow_all_computers()?;
+    let (before, body) = (asked.desk().group(&asked.path.name)?.group, &asked.body);
+    let (name, description) = (body.name.as_ref().unwrap_or(&before.name), body.description.as_ref());
+    let group = asked.desk().describe_group(&before.name, name, description.unwrap_or(&before.description))?;
+    Ok(asked.desk().group(&group.name)?.into())
 }
 
 fn refresh(asked: Asked<ByName, Nothing, Nothing>) -> Result<Vec<RefreshedView>, Refusal> {

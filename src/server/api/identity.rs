@@ -1,14 +1,15 @@
-//! `/computers/{computer}/key` and `/expected-computers`.
+//! `/computers/{computer}/key`, `/expected-computers` and `/registration-key`.
 
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Asked, Nothing, Operation, operation};
+use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
 use crate::model::Computer;
 use crate::model::access::Right;
 use crate::service::desk::Refusal;
+use crate::store::expected::Expected;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -37,12 +38,52 @@ pub(super) fn operations() -> Vec<Operation> {
             expect,
         ),
         operation(
+            Method::POST,
+            "/expected-computers",
+            "expect_computers",
+            "Expects many host names at once; tells those that were not expected before",
+            Right::EditComputers,
+            expect_many,
+        ),
+        operation(
             Method::DELETE,
             "/expected-computers/{name}",
             "unexpect_computer",
             "Expects a host name no more",
             Right::EditComputers,
             unexpect,
+        ),
+        operation(
+            Method::POST,
+            "/computers/{computer}/key/restoration",
+            "restore_computer_key",
+            "Gives a computer the key back that was forgotten last, unless an agent has registered since",
+            Right::RemoveComputers,
+            remember,
+        ),
+        operation(
+            Method::GET,
+            "/registration-key",
+            "get_registration_key",
+            "Whether there is a registration key, and who made it when; never the key itself",
+            Right::SeeComputers,
+            registration,
+        ),
+        operation(
+            Method::POST,
+            "/registration-key",
+            "renew_registration_key",
+            "Makes a registration key in the place of the old one, and tells it this once",
+            Right::EditSettings,
+            renew,
+        ),
+        operation(
+            Method::DELETE,
+            "/registration-key",
+            "remove_registration_key",
+            "Takes the registration key away that was made here: nobody registers with it any more",
+            Right::EditSettings,
+            remove,
         ),
     ]
 }
@@ -90,18 +131,16 @@ struct ExpectedView {
     by: String,
 }
 
-/// Names that are expected.
-#[derive(JsonSchema, Serialize)]
-struct ExpectedList {
-    /// By name.
-    items: Vec<ExpectedView>,
+impl From<Expected> for ExpectedView {
+    fn from(expected: Expected) -> Self {
+        Self { name: expected.name, at: utc_text(expected.at), by: expected.by }
+    }
 }
 
-fn list(asked: Asked<Nothing, Nothing, Nothing>) -> Result<ExpectedList, Refusal> {
-    let names = asked.desk().expected_computers()?.into_iter();
-    let view =
-        |name: crate::store::expected::Expected| ExpectedView { name: name.name, at: utc_text(name.at), by: name.by };
-    Ok(ExpectedList { items: names.map(view).collect() })
+fn list(asked: Asked<Nothing, Paging, Nothing>) -> Result<Page<ExpectedView>, Refusal> {
+    let limit = limit(asked.query.limit)?;
+    let found = asked.desk().expected_computers("", asked.query.after.clone(), limit + 1)?;
+    Ok(Page::cut(found, limit, |last| last.name.clone(), ExpectedView::from))
 }
 
 /// A host name.
@@ -112,11 +151,69 @@ struct ByName {
 }
 
 fn expect(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {
-    asked.desk().expect_computer(&asked.path.name)?;
+    asked.desk().expect_computers(std::slice::from_ref(&asked.path.name))?;
     Ok(Nothing {})
 }
 
 fn unexpect(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {
     asked.desk().unexpect_computer(&asked.path.name)?;
+    Ok(Nothing {})
+}
+
+/// Host names.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct NamesBody {
+    /// From 1 to 10,000 host names, letters compared without case.
+    names: Vec<String>,
+}
+
+/// What is expected now.
+#[derive(JsonSchema, Serialize)]
+struct AddedView {
+    /// The names that were not expected before.
+    added: Vec<String>,
+}
+
+fn expect_many(asked: Asked<Nothing, Nothing, NamesBody>) -> Result<AddedView, Refusal> {
+    Ok(AddedView { added: asked.desk().expect_computers(&asked.body.names)? })
+}
+
+fn remember(asked: Asked<ByComputer, Nothing, Nothing>) -> Result<Nothing, Refusal> {
+    asked.desk().remember_key(&asked.path.computer)?;
+    Ok(Nothing {})
+}
+
+/// What agents register with.
+#[derive(JsonSchema, Serialize)]
+struct RegistrationView {
+    /// Does the configuration hold a registration key?
+    configured: bool,
+    /// When the one was made that the console or this API made; absent if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_at: Option<String>,
+    /// By whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
+}
+
+fn registration(asked: Asked<Nothing, Nothing, Nothing>) -> Result<RegistrationView, Refusal> {
+    let (made_at, made_by) = asked.desk().registration()?.map(|(at, by)| (utc_text(at), by)).unzip();
+    Ok(RegistrationView { configured: asked.site.has_registration_key(), made_at, made_by })
+}
+
+/// A key that was just made.
+#[derive(JsonSchema, Serialize)]
+struct RenewedView {
+    /// The key: `registration_key` of every agent that is to register. It is told this once.
+    key: String,
+}
+
+fn renew(asked: Asked<Nothing, Nothing, Nothing>) -> Result<RenewedView, Refusal> {
+    Ok(RenewedView { key: asked.desk().renew_registration()? })
+}
+
+fn remove(asked: Asked<Nothing, Nothing, Nothing>) -> Result<Nothing, Refusal> {
+    asked.desk().remove_registration()?;
     Ok(Nothing {})
 }

@@ -14,6 +14,7 @@
     reason = "every operation is one function of what was asked, whether it keeps it and can refuse or not"
 )]
 
+mod attention;
 mod audit;
 mod builds;
 mod computers;
@@ -21,6 +22,7 @@ mod deployments;
 mod fields;
 mod groups;
 mod identity;
+mod likenesses;
 mod mirrors;
 mod networks;
 mod openapi;
@@ -49,9 +51,11 @@ use super::Site;
 /// Every operation, in the order of the document.
 pub(super) fn operations() -> Vec<Operation> {
     [
+        attention::operations(),
         audit::operations(),
         computers::operations(),
         identity::operations(),
+        likenesses::operations(),
         deployments::operations(),
         fields::operations(),
         groups::operations(),

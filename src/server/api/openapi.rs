@@ -81,6 +81,7 @@ fn meaning(tag: &str) -> &'static str {
         "builds" | "package-builds" => "Building packages in the background.",
         "computers" => "Computers, their inventories, and what became of packages there.",
         "deployments" => "Packages for computers, and how far they are.",
+        "duplicates" => "Computers that look like one.",
         "expected-computers" => "Names whose first agent with a key may register it.",
         "changes" => "Changes of many computers, which can be taken back.",
         "field-order" => "The order of the administrators' own fields.",
@@ -97,6 +98,7 @@ fn meaning(tag: &str) -> &'static str {
         }
         "overview" => "What wants attention, at a glance.",
         "packages" => "Packages, from build to withdrawal.",
+        "registration-key" => "What new agents show to register a key of their own.",
         "registry-questions" => "What Windows computers are asked of their registry, and what they found.",
         "rights" => "What there is to have a right to.",
         "roles" => "Sets of rights that users are given.",

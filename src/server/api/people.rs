@@ -25,7 +25,7 @@ pub(super) fn operations() -> Vec<Operation> {
             Method::PATCH,
             "/users/{name}",
             "change_user",
-            "Changes role, scope, or whether a user may sign in",
+            "Changes role, scope, full name, mail, or whether a user may sign in",
             right,
             change,
         ),
@@ -121,6 +121,10 @@ fn words(rights: &Rights) -> Vec<&'static str> {
 struct UserView {
     /// The name to sign in with.
     name: String,
+    /// What people call the user; may be empty.
+    full_name: String,
+    /// Where the user is written to; may be empty.
+    mail: String,
     /// The name of a role.
     role: String,
     /// The computers of the scope, as a query; absent for all.
@@ -145,6 +149,8 @@ impl From<User> for UserView {
     fn from(user: User) -> Self {
         Self {
             name: user.name,
+            full_name: user.full_name,
+            mail: user.mail,
             role: user.role,
             computers: user.scope.computers.as_ref().map(ToString::to_string),
             families: user.scope.families.iter().map(ToString::to_string).collect(),
@@ -219,6 +225,10 @@ struct UserChange {
     computers: Option<String>,
     /// The families of packages of the scope; empty for all.
     families: Option<Vec<String>>,
+    /// What people call the user: at most 100 characters.
+    full_name: Option<String>,
+    /// Where the user is written to; an empty text for nowhere.
+    mail: Option<String>,
     /// Lock the user out, or let them in again.
     disabled: Option<bool>,
 }
@@ -233,6 +243,10 @@ fn change(asked: Asked<ByName, Nothing, UserChange>) -> Result<UserView, Refusal
             families: if body.families.is_some() { typed.families } else { user.scope.families.clone() },
         };
         desk.set_access(name, body.role.as_deref().unwrap_or(&user.role), scope)?;
+    }
+    if body.full_name.is_some() || body.mail.is_some() {
+        let full_name = body.full_name.as_deref().unwrap_or(&user.full_name);
+        desk.set_profile(name, full_name, body.mail.as_deref().unwrap_or(&user.mail))?;
     }
     if let Some(disabled) = body.disabled.filter(|disabled| *disabled != user.disabled_at.is_some()) {
         desk.set_disabled(name, disabled)?;
@@ -333,6 +347,11 @@ struct TokenView {
     user: String,
     /// What it may do, at most what its owner may.
     rights: Vec<&'static str>,
+    /// The query of the computers that this holds for, within its owner's own scope; absent for all of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    computers: Option<String>,
+    /// The families of packages that it holds for, likewise; empty for all of those.
+    families: Vec<String>,
     /// When it was made.
     created_at: String,
     /// Until when it holds; absent for ever.
@@ -350,6 +369,8 @@ impl From<Token> for TokenView {
             name: token.name,
             user: token.user,
             rights: words(&token.rights),
+            computers: token.scope.computers.as_ref().map(ToString::to_string),
+            families: token.scope.families.iter().map(ToString::to_string).collect(),
             created_at: utc_text(token.created_at),
             expires_at: token.expires_at.map(utc_text),
             last_used_at: token.last_used_at.map(utc_text),
@@ -376,6 +397,10 @@ struct NewToken {
     name: String,
     /// Words of rights.
     rights: Vec<String>,
+    /// The query of the computers that they hold for, within its owner's own scope; absent or blank for all of those.
+    computers: Option<String>,
+    /// The families of packages that they hold for, likewise; absent or empty for all of those.
+    families: Option<Vec<String>>,
     /// Until when it holds, such as `2027-01-01T00:00:00Z`; absent for ever.
     expires_at: Option<String>,
 }
@@ -396,7 +421,8 @@ fn create_token(asked: Asked<Nothing, Nothing, NewToken>) -> Result<TokenMade, R
             .ok_or_else(|| Refusal::invalid("expires_at is a moment such as 2027-01-01T00:00:00Z").about("expires_at"))
     };
     let expires_at = body.expires_at.as_deref().map(moment).transpose()?;
-    let (id, secret) = asked.desk().create_token(&body.name, rights(&body.rights)?, expires_at)?;
+    let scope = scope(body.computers.as_deref(), body.families.as_deref())?;
+    let (id, secret) = asked.desk().create_token(&body.name, rights(&body.rights)?, scope, expires_at)?;
     Ok(TokenMade { id, secret })
 }
 

@@ -12,9 +12,9 @@ use super::serve::{redirect, set_cookie};
 use super::shell::Shell;
 use super::show::{Html, hex, unhex};
 use super::signin::{own_address, set_session};
-use super::toast::Toast;
+use super::toast::{Toast, Undo};
 use crate::model::UnixTime;
-use crate::model::access::{Right, Rights};
+use crate::model::access::{Right, Rights, Scope};
 use crate::service::codes;
 use crate::service::desk::{Kind, Refusal};
 use crate::service::signin::Proof;
@@ -30,6 +30,7 @@ pub(super) fn pages() -> Vec<Page> {
         post("/account/codes", None, codes_on),
         post("/account/codes/off", None, codes_off),
         post("/account/codes/recovery", None, recovery_codes),
+        post("/account/profile", None, profile),
         post("/account/sessions/end", None, end_session),
         post("/account/sessions/end-others", None, end_others),
         get("/account/tokens/new", None, new_token),
@@ -90,6 +91,18 @@ fn here(call: &Call) -> Option<SecretDigest> {
 
 fn account(call: &Call) -> Result<View, Refusal> {
     call.page(&Account::of(call, None)?)
+}
+
+fn profile(call: &Call) -> Result<View, Refusal> {
+    let me = call.desk().myself()?;
+    match call.desk().set_profile(&me.name, call.form.get("full_name"), call.form.get("mail")) {
+        Ok(()) => {
+            let undo = Undo::new("/account/profile").with("full_name", me.full_name).with("mail", me.mail);
+            View::undoable("/account", "Your name and mail were changed.", undo)
+        }
+        Err(refusal) if refusal.kind == Kind::Invalid => call.again(&Account::of(call, Some(refusal))?),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 fn end_session(call: &Call) -> Result<View, Refusal> {
@@ -271,6 +284,8 @@ struct NewToken {
     shell: Shell,
     name: String,
     days: String,
+    computers: String,
+    families: String,
     rights: Vec<RightBox>,
     error: Option<Refusal>,
 }
@@ -284,6 +299,8 @@ impl NewToken {
             shell: call.shell("New token", ""),
             name: form.get("name").to_owned(),
             days: days.to_owned(),
+            computers: form.get("computers").to_owned(),
+            families: form.get("families").to_owned(),
             rights: own
                 .iter()
                 .map(|right| RightBox { right, ticked: form.all("right").any(|word| word == right.as_str()) })
@@ -305,6 +322,7 @@ struct TokenMade {
     secret: String,
     expires_at: Option<UnixTime>,
     rights: Rights,
+    scope: Scope,
     host: String,
 }
 
@@ -331,13 +349,15 @@ fn create_token(call: &Call) -> Result<View, Refusal> {
             return Err(Refusal::invalid("tick at least one thing that the token may do").about("rights"));
         }
         let expires_at = expiry(form.get("days"), call.site.app.clock.now())?;
-        let (_, secret) = call.desk().create_token(form.get("name"), rights.clone(), expires_at)?;
+        let scope = super::users::scope(call)?;
+        let (_, secret) = call.desk().create_token(form.get("name"), rights.clone(), scope.clone(), expires_at)?;
         Ok(TokenMade {
             shell: call.shell("New token", ""),
             name: form.get("name").to_owned(),
             secret,
             expires_at,
             rights,
+            scope,
             host: call.host.clone(),
         })
     })();

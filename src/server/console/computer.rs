@@ -13,6 +13,7 @@ use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Html};
 use super::toast::Undo;
+use crate::clock::local_text;
 use crate::model::access::Right;
 use crate::model::query::fold;
 use crate::model::settings::SettingKey;
@@ -50,8 +51,10 @@ pub(super) fn pages() -> Vec<Page> {
         post("/computers/{device_id}/fields", Right::EditComputers, set_field),
         post("/computers/{device_id}/notes", Right::EditComputers, add_note),
         post("/computers/{device_id}/notes/delete", Right::EditComputers, remove_note),
+        post("/computers/{device_id}/notes/restore", Right::EditComputers, restore_note),
         post("/computers/{device_id}/settings", Right::EditSettings, set_setting),
         post("/computers/{device_id}/forget-key", Right::RemoveComputers, forget_key),
+        post("/computers/{device_id}/remember-key", Right::RemoveComputers, remember_key),
         post("/computers/{device_id}/merge", Right::RemoveComputers, merge),
         post("/computers/{device_id}/unmerge", Right::RemoveComputers, unmerge),
         post("/computers/{device_id}/archive", Right::RemoveComputers, archive),
@@ -112,7 +115,7 @@ impl Head {
 }
 
 /// What people call it.
-fn name_of(computer: &Computer) -> &str {
+pub(super) fn name_of(computer: &Computer) -> &str {
     if computer.name.is_empty() { computer.device_id.host() } else { &computer.name }
 }
 
@@ -215,7 +218,7 @@ fn own_value(line: &Explanation) -> String {
 }
 
 fn server_alone(key: impl Borrow<SettingKey>) -> bool {
-    *key.borrow() == SettingKey::Duplicates
+    crate::service::settings::is_servers_alone(*key.borrow())
 }
 
 #[derive(Template)]
@@ -248,7 +251,7 @@ fn overview_page(call: &Call, error: Option<Refusal>) -> Result<OverviewPage, Re
     let one = call.desk().computer_overview(device_id(call))?;
     let computer = &one.computer;
     let version = if computer.os_version.is_empty() { String::new() } else { format!(" {}", computer.os_version) };
-    let facts = vec![
+    let mut facts = vec![
         ("System", format!("{}{version}", computer.os_name)),
         ("Architecture", computer.architecture.clone()),
         ("User", computer.user_name.clone()),
@@ -260,6 +263,9 @@ fn overview_page(call: &Call, error: Option<Refusal>) -> Result<OverviewPage, Re
         ("Agent", computer.user_agent.clone()),
         ("Heard from", computer.peer_address.clone()),
     ];
+    if let Some((at, by)) = call.desk().entered(computer)? {
+        facts.insert(0, ("Written down", format!("by {by}, {}; its agent has not come yet", local_text(at))));
+    }
     let peer = &computer.peer_address;
     let own_address = *peer == computer.ip_address || one.adapters.iter().any(|(ip, _)| ip == peer);
     Ok(OverviewPage {
@@ -579,15 +585,26 @@ fn set_field(call: &Call) -> Result<View, Refusal> {
 fn add_note(call: &Call) -> Result<View, Refusal> {
     let computer = call.desk().computer(device_id(call))?;
     match call.desk().add_note(device_id(call), call.form.raw("note")) {
-        Ok(_) => View::done(address(&computer), "The note was added."),
+        Ok(note) => {
+            let undo = Undo::new(format!("{}/notes/delete", address(&computer))).with("note", note.to_string());
+            View::undoable(address(&computer), "The note was added.", undo)
+        }
         Err(refusal) => overview_again(call, refusal),
     }
 }
 
 fn remove_note(call: &Call) -> Result<View, Refusal> {
     let computer = call.desk().computer(device_id(call))?;
-    call.desk().remove_note(device_id(call), call.form.parse("note")?)?;
-    View::done(address(&computer), "The note was removed.")
+    let note = call.form.parse::<i64>("note")?;
+    call.desk().remove_note(device_id(call), note)?;
+    let undo = Undo::new(format!("{}/notes/restore", address(&computer))).with("note", note.to_string());
+    View::undoable(address(&computer), "The note was removed.", undo)
+}
+
+fn restore_note(call: &Call) -> Result<View, Refusal> {
+    let computer = call.desk().computer(device_id(call))?;
+    call.desk().restore_note(device_id(call), call.form.parse("note")?)?;
+    View::done(address(&computer), "The note is there again.")
 }
 
 fn merge(call: &Call) -> Result<View, Refusal> {
@@ -635,7 +652,17 @@ fn restore(call: &Call) -> Result<View, Refusal> {
 
 fn forget_key(call: &Call) -> Result<View, Refusal> {
     match call.desk().forget_key(device_id(call)) {
-        Ok(computer) => View::done(address(&computer), format!("The key of {} was forgotten.", name_of(&computer))),
+        Ok(computer) => {
+            let undo = Undo::new(format!("{}/remember-key", address(&computer)));
+            View::undoable(address(&computer), format!("The key of {} was forgotten.", name_of(&computer)), undo)
+        }
+        Err(refusal) => overview_again(call, refusal),
+    }
+}
+
+fn remember_key(call: &Call) -> Result<View, Refusal> {
+    match call.desk().remember_key(device_id(call)) {
+        Ok(computer) => View::done(address(&computer), format!("{} has its key again.", name_of(&computer))),
         Err(refusal) => overview_again(call, refusal),
     }
 }

@@ -9,6 +9,7 @@ use super::call::{Call, Page, View, get, post};
 use super::deployments::Row;
 use super::shell::Shell;
 use super::show::count;
+use super::toast::Undo;
 use crate::model::ComputerId;
 use crate::model::access::Right;
 use crate::model::settings::SettingKey;
@@ -32,7 +33,9 @@ pub(super) fn pages() -> Vec<Page> {
         post("/groups", Right::EditGroups, create),
         get("/groups/{name}", Right::SeeGroups, one),
         post("/groups/{name}/query", Right::EditGroups, edit),
+        post("/groups/{name}/describe", Right::EditGroups, describe),
         post("/groups/{name}/members", Right::EditGroups, mark),
+        post("/groups/{name}/members/back", Right::EditGroups, mark_back),
         post("/groups/{name}/refresh", Right::EditGroups, refresh),
         post("/groups/{name}/settings", Right::EditSettings, set),
         post("/groups/{name}/delete", Right::EditGroups, delete),
@@ -218,15 +221,40 @@ fn one(call: &Call) -> Result<View, Refusal> {
     call.page(&group_page(call, call.path.raw("name"), None)?)
 }
 
+fn describe(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    call.desk().allow_all_computers()?;
+    let before = call.desk().group(name)?.group;
+    let new_name = call.form.some("name").unwrap_or(&before.name);
+    match call.desk().describe_group(name, new_name, call.form.get("description")) {
+        Ok(group) => {
+            let undo = Undo::new(format!("{}/describe", address(&group.name)))
+                .with("name", before.name)
+                .with("description", before.description);
+            View::undoable(address(&group.name), "Name and description were changed.", undo)
+        }
+        Err(refusal) if is_input(&refusal) => {
+            let query = before.query.unwrap_or_default();
+            call.again(&group_page(call, name, Some((query, Some(refusal))))?)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
 fn edit(call: &Call) -> Result<View, Refusal> {
     let (name, query) = (call.path.raw("name"), call.form.get("query"));
+    call.desk().allow_all_computers()?;
+    let before = call.desk().group(name)?.group.query.unwrap_or_default();
     match call.desk().edit_group(name, query) {
         Ok(all) => {
             let own = all.iter().find(|one| one.name.eq_ignore_ascii_case(name)).or(all.first());
             let text = own.map_or_else(String::new, |own| {
                 format!("{} joined, {} left; {} planned.", own.joined, own.left, count(own.planned as u64, "job"))
             });
-            View::done(address(name), text)
+            if before.is_empty() {
+                return View::done(address(name), text);
+            }
+            View::undoable(address(name), text, Undo::new(format!("{}/query", address(name))).with("query", before))
         }
         Err(refusal) if is_input(&refusal) => {
             call.again(&group_page(call, name, Some((query.to_owned(), Some(refusal))))?)
@@ -253,12 +281,36 @@ fn mark(call: &Call) -> Result<View, Refusal> {
     if computers.is_empty() {
         return Err(Refusal::invalid("name a computer").about("computer"));
     }
+    let before = call.desk().marks_in_group(name, &computers)?;
     let planned = call.desk().mark_in_group(name, &computers, mark)?;
     let mut text = format!("{} {done}.", count(computers.len() as u64, "computer"));
     if planned > 0 {
         let _ = write!(text, " {} planned.", count(planned as u64, "job"));
     }
-    View::done(address(name), text)
+    let back = Undo::new(format!("{}/members/back", address(name)));
+    let undo = before.into_iter().fold(back, |undo, (computer, mark)| undo.with(word(mark), computer));
+    View::undoable(address(name), text, undo)
+}
+
+/// The field of the form that takes a mark back.
+fn word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Include => "include",
+        Mark::Exclude => "exclude",
+        Mark::Remove => "remove",
+    }
+}
+
+/// Puts places back as they were. Jobs that were planned meanwhile stay: they are taken back where they are seen.
+fn mark_back(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.raw("name");
+    for mark in [Mark::Include, Mark::Exclude, Mark::Remove] {
+        let computers: Vec<String> = call.form.all(word(mark)).map(str::to_owned).collect();
+        if !computers.is_empty() {
+            call.desk().mark_in_group(name, &computers, mark)?;
+        }
+    }
+    View::done(address(name), "As it was before; jobs that were planned stay.")
 }
 
 fn refresh(call: &Call) -> Result<View, Refusal> {
@@ -273,6 +325,11 @@ fn set(call: &Call) -> Result<View, Refusal> {
     let key = call.form.parse::<SettingKey>("key")?;
     let value = call.form.some("value").filter(|_| !call.form.is_on("unset"));
     let changed = call.desk().set_group_setting(name, key, value)?;
+    let undo = Undo::new(format!("{}/settings", address(name))).with("key", key.info().name);
+    let undo = match changed.before {
+        Some(before) => undo.with("value", before.to_string()),
+        None => undo.with("unset", "1"),
+    };
     let mut text = match value {
         Some(value) => format!("{} is {value} for this group.", key.info().name),
         None => format!("The group says nothing of {} any more.", key.info().name),
@@ -280,7 +337,7 @@ fn set(call: &Call) -> Result<View, Refusal> {
     for warning in changed.warnings {
         let _ = write!(text, " {}.", super::deployments::capital(&warning));
     }
-    View::done(format!("{}#settings", address(name)), text)
+    View::undoable(format!("{}#settings", address(name)), text, undo)
 }
 
 fn delete(call: &Call) -> Result<View, Refusal> {

@@ -10,7 +10,7 @@ use super::shell::Shell;
 use super::show::{count, sentence, size};
 use crate::model::UnixTime;
 use crate::model::access::Right;
-use crate::service::desk::home::{FirstSteps, Home};
+use crate::service::desk::home::{FirstSteps, Home, StandingStill, StuckIn};
 use crate::service::desk::mirrors::MirrorLine;
 use crate::service::desk::{Desk, Refusal};
 use crate::store::audit::Line;
@@ -18,6 +18,8 @@ use crate::tls::server::ServerTls;
 
 /// Less free room than this is told.
 const LOW: u64 = 5 << 30;
+/// Deployments with jobs that stand still, as many as are shown.
+const STUCK: usize = 4;
 /// A certificate that ends so soon is told, in days.
 const SOON: u64 = 30;
 
@@ -49,6 +51,7 @@ struct Now {
     lost: u64,
     silent: usize,
     more_silent: bool,
+    stuck: StandingStill,
     sees_deployments: bool,
     sees_computers: bool,
     changes: Option<Vec<Line>>,
@@ -85,6 +88,7 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
             address: format!("/deployments/{}/computers?code={}", one.deployment, escaped(one.code.as_str())),
         });
     }
+    needs.extend(home.stuck.by_deployment.iter().take(STUCK).map(|one| standing_still(one, home.stuck.days)));
     let waiting = home.silent.iter().filter(|one| one.waits).count();
     let quiet = home.silent.len() - waiting;
     let more = if home.more_silent { " or more" } else { "" };
@@ -111,6 +115,15 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
             address,
         });
     }
+    if home.duplicates > 0 {
+        needs.push(Need {
+            tone: "neutral",
+            icon: "merge",
+            title: format!("{} of computers that look like one", count(home.duplicates as u64, "pair")),
+            text: "They share what one machine alone has: say whether they are one or two.".to_owned(),
+            address: super::likenesses::ADDRESS.to_owned(),
+        });
+    }
     needs.extend(home.mirrors.iter().map(mirror));
     let groups = desk.groups_of(&home.rolling)?;
     let part = Now {
@@ -121,11 +134,29 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
         lost,
         silent: home.silent.len(),
         more_silent: home.more_silent,
+        stuck: home.stuck,
         sees_deployments: desk.may(Right::SeeDeployments),
         sees_computers: desk.may(Right::SeeComputers),
         changes: home.changes,
     };
     part.render().map_err(Refusal::failed)
+}
+
+/// Computers that were told of a package, and nothing followed.
+fn standing_still(one: &StuckIn, days: u64) -> Need {
+    let others = one.computers.saturating_sub(one.names.len() as u64);
+    let more = if others > 0 { format!(" and {}", count(others, "other")) } else { String::new() };
+    Need {
+        tone: "warn",
+        icon: "clock",
+        title: format!("{} stuck with {}", count(one.computers, "computer"), one.package),
+        text: format!(
+            "Told of it more than {} ago; they come, and nothing follows: {}{more}.",
+            count(days, "day"),
+            one.names.join(", ")
+        ),
+        address: super::stuck::ADDRESS.to_owned(),
+    }
 }
 
 /// A mirror that does not what it is for.

@@ -27,9 +27,11 @@ mod deployments;
 mod fields;
 mod groups;
 mod home;
+mod likenesses;
 mod mirrors;
 mod networks;
 mod packages;
+mod registration;
 mod registry;
 mod search;
 mod serve;
@@ -39,6 +41,7 @@ mod show;
 mod signin;
 mod sites;
 mod software;
+mod stuck;
 mod templates;
 mod toast;
 mod users;
@@ -63,15 +66,18 @@ pub(super) fn pages() -> Vec<Page> {
         fields::pages(),
         groups::pages(),
         home::pages(),
+        likenesses::pages(),
         mirrors::pages(),
         networks::pages(),
         packages::pages(),
+        registration::pages(),
         registry::pages(),
         search::pages(),
         settings::pages(),
         sites::pages(),
         software::pages(),
         templates::pages(),
+        stuck::pages(),
         users::pages(),
         webhooks::pages(),
         work::pages(),

@@ -25,6 +25,7 @@ const SHOWN: usize = 500;
 pub(super) fn pages() -> Vec<Page> {
     vec![
         get("/packages", Right::SeePackages, list),
+        post("/packages/restore", Right::WithdrawPackages, restore_many),
         post("/packages/withdraw", Right::WithdrawPackages, withdraw_many),
         get("/packages/compare", Right::SeePackages, compare),
         get("/packages/{id}", Right::SeePackages, one),
@@ -355,8 +356,7 @@ fn withdraw(call: &Call) -> Result<View, Refusal> {
 
 /// Asks, unless it was asked; then withdraws every one that still can be.
 fn withdraw_many(call: &Call) -> Result<View, Refusal> {
-    let ids = call.form.all("id").map(str::parse::<PackageId>).collect::<Result<Vec<_>, _>>();
-    let ids = ids.map_err(|error| Refusal::invalid(error.to_string()).about("id"))?;
+    let ids = ticked(call)?;
     if ids.is_empty() {
         return View::done("/packages", "No package was ticked, so nothing was withdrawn.");
     }
@@ -367,14 +367,31 @@ fn withdraw_many(call: &Call) -> Result<View, Refusal> {
     if !call.form.is_on("sure") {
         return call.page(&Withdraw { shell: call.shell("Withdraw", "/packages"), lines, one: false });
     }
-    let (mut done, mut jobs) = (0_u64, 0_u64);
+    let (mut done, mut jobs, mut undo) = (0_u64, 0_u64, Undo::new("/packages/restore"));
     for line in lines.iter().filter(|line| line.package.state != PackageState::Withdrawn) {
         let withdrawn = call.desk().withdraw(line.package.id)?;
         done += 1;
         jobs += withdrawn.cancelled_jobs as u64;
+        undo = undo.with("id", line.package.id.to_string());
     }
     let toast = format!("{} withdrawn, {} cancelled.", show::count(done, "package"), show::count(jobs, "open job"));
-    View::done("/packages?state=withdrawn", toast)
+    View::undoable("/packages?state=withdrawn", toast, undo)
+}
+
+fn ticked(call: &Call) -> Result<Vec<PackageId>, Refusal> {
+    let ids = call.form.all("id").map(str::parse::<PackageId>).collect::<Result<Vec<_>, _>>();
+    ids.map_err(|error| Refusal::invalid(error.to_string()).about("id"))
+}
+
+/// Takes a withdrawal of many back.
+fn restore_many(call: &Call) -> Result<View, Refusal> {
+    let ids = ticked(call)?;
+    if ids.len() > ROWS {
+        return Err(Refusal::invalid("at most 50 packages are restored at once"));
+    }
+    ids.iter().try_for_each(|id| call.desk().restore(*id).map(drop))?;
+    let text = format!("{} restored. Jobs that were cancelled stay so.", show::count(ids.len() as u64, "package"));
+    View::done("/packages", text)
 }
 
 fn restore(call: &Call) -> Result<View, Refusal> {

@@ -35,12 +35,22 @@ struct Line {
 struct List {
     shell: Shell,
     lines: Vec<Line>,
+    q: String,
 }
 
 fn list(call: &Call) -> Result<View, Refusal> {
+    let q = call.query.get("q");
     let line = |overview: Overview| Line { layers: EveryonesLayers::from(&overview), overview };
-    let lines = call.desk().settings()?.into_iter().map(line).collect();
-    call.page(&List { shell: call.shell("Settings", "/settings"), lines })
+    let wanted = |overview: &Overview| speaks_of(overview.explanation.key, q);
+    let lines = call.desk().settings()?.into_iter().filter(wanted).map(line).collect();
+    call.page(&List { shell: call.shell("Settings", "/settings"), lines, q: q.to_owned() })
+}
+
+/// Is every word part of the key, of what it means, or of its unit?
+fn speaks_of(key: SettingKey, words: &str) -> bool {
+    let info = key.info();
+    let text = format!("{} {} {}", info.name, info.meaning, info.unit).to_lowercase();
+    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
 }
 
 #[derive(Template)]
@@ -111,5 +121,25 @@ fn change(call: &Call, value: Option<&str>) -> Result<View, Refusal> {
             call.again(&One::of(call, key, Some(refusal))?)
         }
         Err(refusal) => Err(refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_found_by_key_meaning_and_unit() {
+        for (words, key, found) in [
+            ("", SettingKey::Timeout, true),
+            ("frag LATENCY", SettingKey::FragmentLatency, true),
+            ("frag hours", SettingKey::FragmentLatency, false),
+            ("hours", SettingKey::PrologFrequency, true),
+            ("duplicate", SettingKey::Duplicates, true),
+            ("gives a package up", SettingKey::Timeout, true),
+            ("fragments", SettingKey::Registry, false),
+        ] {
+            assert_eq!(speaks_of(key, words), found, "{words:?} {key}");
+        }
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct Shell {
     pub(super) toast: Option<Toast>,
     pub(super) groups: Vec<PlaceGroup>,
     pub(super) version: &'static str,
-    pub(super) server_time: String,
+    /// The server's time, for administrators.
+    pub(super) server_time: Option<String>,
     started: std::time::Instant,
 }
 
@@ -61,6 +62,7 @@ const MENU: &[(&str, &[Entry])] = &[
             ("/software", "Software", "software", "g s", Some(Right::SeeComputers)),
             ("/networks", "Networks", "network", "g n", Some(Right::SeeComputers)),
             ("/registry", "Registry", "windows", "g r", Some(Right::SeeComputers)),
+            ("/registration", "Registration", "lock", "g i", Some(Right::SeeComputers)),
             ("/mirrors", "Mirrors", "mirror", "g m", Some(Right::SeeMirrors)),
         ],
     ),
@@ -107,7 +109,7 @@ impl Shell {
             toast: call.toast.clone(),
             groups: groups.filter(|group| !group.places.is_empty()).collect(),
             version: env!("CARGO_PKG_VERSION"),
-            server_time: clock::local_text(call.site.app.clock.now()),
+            server_time: call.desk().may(Right::EditUsers).then(|| clock::local_text(call.site.app.clock.now())),
             started: call.started,
         }
     }

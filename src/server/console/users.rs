@@ -23,6 +23,7 @@ pub(super) fn pages() -> Vec<Page> {
         get("/users/one/{name}", right, one),
         post("/users/one/{name}/access", right, access),
         post("/users/one/{name}/password", right, password),
+        post("/users/one/{name}/profile", right, profile),
         post("/users/one/{name}/codes", right, codes),
         post("/users/one/{name}/disable", right, disable),
         post("/users/one/{name}/enable", right, enable),
@@ -119,7 +120,8 @@ fn preview(call: &Call) -> Result<View, Refusal> {
     call.page(&Preview::of(call, call.form.get("computers")))
 }
 
-fn scope(call: &Call) -> Result<Scope, Refusal> {
+/// The scope that a form says.
+pub(super) fn scope(call: &Call) -> Result<Scope, Refusal> {
     let form = &call.form;
     let computers = Scope::parse(form.some("computers"), None);
     let computers = computers.map_err(|error| Refusal::from(error).about("computers"))?.computers;
@@ -231,6 +233,20 @@ fn access(call: &Call) -> Result<View, Refusal> {
     let name = call.path.get("name");
     let done = scope(call).and_then(|scope| call.desk().set_access(name, call.form.get("role"), scope));
     said(call, done, format!("{name} has the role and the scope from their next click on."))
+}
+
+fn profile(call: &Call) -> Result<View, Refusal> {
+    let name = call.path.get("name");
+    let before = call.desk().user(name)?;
+    match call.desk().set_profile(name, call.form.get("full_name"), call.form.get("mail")) {
+        Ok(()) => {
+            let undo = Undo::new(format!("{}/profile", address(name)))
+                .with("full_name", before.full_name)
+                .with("mail", before.mail);
+            View::undoable(address(name), "Name and mail were changed.", undo)
+        }
+        refused => said(call, refused, String::new()),
+    }
 }
 
 fn password(call: &Call) -> Result<View, Refusal> {
@@ -358,6 +374,7 @@ fn set_role(call: &Call) -> Result<View, Refusal> {
     let form = &call.form;
     let name = form.get("name").to_owned();
     let exists = form.is_on("exists");
+    let before = call.desk().roles()?.into_iter().find(|role| role.name == name);
     let done = (|| {
         let rights: Rights = form.all("right").map(str::parse).collect::<Result<_, _>>()?;
         if !exists && call.desk().roles()?.iter().any(|role| role.name == name) {
@@ -366,7 +383,10 @@ fn set_role(call: &Call) -> Result<View, Refusal> {
         call.desk().set_role(&name, rights)
     })();
     match done {
-        Ok(()) => View::done("/users/roles", format!("The role {name} holds for everybody who has it, at once.")),
+        Ok(()) => {
+            let text = format!("The role {name} holds for everybody who has it, at once.");
+            View::undoable("/users/roles", text, role_back(&name, before.as_ref()))
+        }
         Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::Conflict | Kind::Forbidden) => {
             call.again(&EditRole {
                 shell: call.shell("Role", "/users"),
@@ -380,10 +400,20 @@ fn set_role(call: &Call) -> Result<View, Refusal> {
     }
 }
 
+/// Makes a role again what it was.
+fn role_back(name: &str, before: Option<&RoleLine>) -> Undo {
+    let Some(before) = before else { return Undo::new("/users/roles/delete").with("name", name) };
+    let undo = Undo::new("/users/roles").with("name", name).with("exists", "1");
+    before.rights.iter().fold(undo, |undo, right| undo.with("right", right.as_str()))
+}
+
 fn delete_role(call: &Call) -> Result<View, Refusal> {
     let name = call.form.get("name");
+    let before = call.desk().roles()?.into_iter().find(|role| role.name == name);
     match call.desk().delete_role(name) {
-        Ok(()) => View::done("/users/roles", format!("The role {name} was deleted.")),
+        Ok(()) => {
+            View::undoable("/users/roles", format!("The role {name} was deleted."), role_back(name, before.as_ref()))
+        }
         Err(refusal) if refusal.kind == Kind::Conflict => call.again(&Roles::of(call, Some(refusal))?),
         Err(refusal) => Err(refusal),
     }

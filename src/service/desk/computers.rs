@@ -14,6 +14,7 @@ use super::super::duplicates;
 use super::super::query;
 use super::super::settings::{self as setting_service, Changed, Explanation, Layers, Whose};
 use super::super::why::{self, Why};
+use super::notes as removed;
 use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::limits::RequestLimits;
@@ -336,8 +337,7 @@ impl Desk {
         let known = self.app.store.read_now(move |conn| notes::of_computer(conn, id, usize::MAX))?;
         let known = known.into_iter().find(|one| one.id == note);
         let known = known.ok_or_else(|| Refusal::not_found("there is no such note on this computer"))?;
-        let change = Change::new("computer note remove", subject(&computer))
-            .before(json!({ "note": known.text, "author": known.author }));
+        let change = Change::new(removed::REMOVE, subject(&computer)).before(removed::written(&known));
         let app = self.changing(Right::EditComputers, change)?;
         app.store.write_now(move |conn| notes::delete(conn, id, note))?;
         Ok(())

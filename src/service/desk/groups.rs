@@ -15,7 +15,7 @@ use crate::model::access::Right;
 use crate::model::query::{Expr, Field, Query, TimeField};
 use crate::model::settings::SettingKey;
 use crate::model::{Computer, ComputerId, DeploymentId};
-use crate::store::groups::Member;
+use crate::store::groups::{self as stored, Group, Member, Reason};
 use crate::store::{computers, search};
 
 /// A computer of a preview, and what the query looks at.
@@ -137,6 +137,44 @@ impl Desk {
         self.allow_all_computers()?;
         let change = Change::new("group refresh", format!("group {name}"));
         Ok(groups::refresh(&self.changing(Right::EditGroups, change)?, Some(name))?)
+    }
+
+    /// Gives a group another name, or says what it is for.
+    pub fn describe_group(&self, name: &str, new_name: &str, description: &str) -> Result<Group, Refusal> {
+        self.allow(Right::EditGroups)?;
+        self.allow_all_computers()?;
+        let before = groups::summary(&self.app, name)?.group;
+        let change = Change::new("group describe", format!("group {}", before.name))
+            .before(json!({ "name": before.name, "description": before.description }))
+            .after(json!({ "name": new_name, "description": description }));
+        let app = self.changing(Right::EditGroups, change)?;
+        groups::describe(&app, name, new_name, description).map_err(|error| match error {
+            GroupError::Name(_) | GroupError::Exists(_) | GroupError::Named { .. } => {
+                Refusal::from(error).about("name")
+            }
+            GroupError::Description(_) => Refusal::from(error).about("description"),
+            other => other.into(),
+        })
+    }
+
+    /// What has been decided by hand about these computers in a group: what undoes a [`Desk::mark_in_group`].
+    pub fn marks_in_group(&self, name: &str, computers: &[String]) -> Result<Vec<(String, Mark)>, Refusal> {
+        let app = self.reading(Right::SeeGroups)?;
+        let (name, computers) = (name.to_owned(), computers.to_vec());
+        Ok(app.store.read_now(move |conn| -> Result<_, GroupError> {
+            let group = groups::find(conn, &name)?;
+            let mut marks = Vec::new();
+            for text in &computers {
+                let computer = named(conn, text).map_err(GroupError::Computer)?;
+                let mark = match stored::of_computer(conn, computer.id)?.get(&group.id) {
+                    Some(Reason::Included) => Mark::Include,
+                    Some(Reason::Excluded) => Mark::Exclude,
+                    Some(Reason::Query) | None => Mark::Remove,
+                };
+                marks.push((computer.device_id.to_string(), mark));
+            }
+            Ok(marks)
+        })?)
     }
 
     /// Puts computers in by hand, keeps them out, or leaves them to the query. Gives how many jobs were planned.

@@ -1,16 +1,19 @@
 //! What needs a person now, what is rolling out, what changed: the first page of a day.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::deployments::Summary;
+use super::super::settings;
 use super::mirrors::MirrorLine;
 use super::{Desk, Refusal};
 use crate::model::access::Right;
+use crate::model::settings::SettingKey;
 use crate::model::{DeploymentId, ResultCode, UnixTime};
+use crate::store::attention::{self, Failed, Sight, Silent, Stuck, StuckPlace};
 use crate::store::audit::{Line, Wanted as WantedLines};
 use crate::store::deployments::{Wanted, Which};
-use crate::store::progress::{self, Silent};
-use crate::store::{activations, computers, packages};
+use crate::store::{Conn, StoreError, activations, computers, packages};
 
 /// A computer that was not heard of for so long needs a look.
 pub const SILENT: Duration = Duration::from_hours(24 * 7);
@@ -20,8 +23,10 @@ const ROLLING: usize = 8;
 const LOOKED_AT: usize = 50;
 /// Lines of what failed.
 const FAILURES: usize = 6;
-/// Silent computers, counted up to so many.
-const MOST_SILENT: usize = 1000;
+/// Silent computers and jobs that stand still, counted up to so many.
+const MOST: usize = 1000;
+/// Computers of one deployment that are named.
+const NAMED: usize = 5;
 /// Lines of the audit log.
 const CHANGES: usize = 8;
 
@@ -36,6 +41,32 @@ pub struct Failures {
     pub code: ResultCode,
     /// How many computers.
     pub computers: u64,
+}
+
+/// Computers on which a package of one deployment stands still.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StuckIn {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Its package's name and version.
+    pub package: String,
+    /// How many computers.
+    pub computers: u64,
+    /// The names of the first of them: those where nothing has happened for longest.
+    pub names: Vec<String>,
+}
+
+/// Jobs that stand still, and since when that counts.
+#[derive(Clone, Debug, Default)]
+pub struct StandingStill {
+    /// Days without anything.
+    pub days: u64,
+    /// By deployment, the most computers first.
+    pub by_deployment: Vec<StuckIn>,
+    /// How many jobs, counted so far.
+    pub jobs: usize,
+    /// Are there more?
+    pub more: bool,
 }
 
 /// How far a newcomer is.
@@ -76,6 +107,10 @@ pub struct Home {
     pub silent: Vec<Silent>,
     /// Are there more?
     pub more_silent: bool,
+    /// Jobs of which their computers were told, and nothing followed.
+    pub stuck: StandingStill,
+    /// Pairs of computers that look like one, counted so far; none for an actor who may decide nothing about them.
+    pub duplicates: usize,
     /// Mirrors to which no computer is sent, or whose last sync went wrong; none for an actor who may not see mirrors.
     pub mirrors: Vec<MirrorLine>,
     /// Bytes that are free where packages are published, if the system tells.
@@ -99,24 +134,10 @@ impl Desk {
         }
         let more_rolling = rolling.len() > ROLLING;
         rolling.truncate(ROLLING);
-        let since = UnixTime::from_millis(
-            self.app.clock.now().millis() - i64::try_from(SILENT.as_millis()).unwrap_or(i64::MAX),
-        );
-        let mut silent = Vec::new();
-        if sees_computers {
-            silent = self.app.store.read_now(move |conn| progress::silent(conn, since, MOST_SILENT + 1))?;
-        }
-        let more_silent = silent.len() > MOST_SILENT;
-        silent.truncate(MOST_SILENT);
-        if !everywhere {
-            let mut mine = Vec::new();
-            for one in silent {
-                if self.sees_computer(one.computer)? {
-                    mine.push(one);
-                }
-            }
-            silent = mine;
-        }
+        let mut silent = if sees_computers { self.silent()? } else { Vec::new() };
+        let more_silent = silent.len() > MOST;
+        silent.truncate(MOST);
+        let stuck = if sees_deployments { self.standing_still()? } else { StandingStill::default() };
         let all = self.may(Right::SeePackages) && sees_computers && sees_deployments && !scope.is_limited();
         let changes = self.may(Right::SeeAudit).then(|| self.audit(WantedLines::default(), CHANGES)).transpose()?;
         Ok(Home {
@@ -131,10 +152,19 @@ impl Desk {
             failures,
             silent,
             more_silent,
+            stuck,
+            duplicates: self.open_duplicates()?,
             mirrors: self.ill_mirrors()?,
             free: self.app.tree.free().ok(),
             changes,
         })
+    }
+
+    fn open_duplicates(&self) -> Result<usize, Refusal> {
+        if self.may(Right::SeeComputers) && self.may(Right::RemoveComputers) {
+            return self.likenesses_count(MOST);
+        }
+        Ok(0)
     }
 
     fn ill_mirrors(&self) -> Result<Vec<MirrorLine>, Refusal> {
@@ -152,7 +182,7 @@ impl Desk {
     }
 
     fn first_steps(&self) -> Result<FirstSteps, Refusal> {
-        Ok(self.app.store.read_now(|conn| -> Result<_, crate::store::StoreError> {
+        Ok(self.app.store.read_now(|conn| -> Result<_, StoreError> {
             let newest = packages::list(conn, None, 20)?;
             let mut has_activation = false;
             for package in &newest {
@@ -167,43 +197,85 @@ impl Desk {
         })?)
     }
 
+    /// Reads what needs a person among the computers of the actor's scope.
+    fn survey<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Conn, &Sight) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (scope, now) = (self.actor.scope.computers.clone(), self.app.clock.now());
+        Ok(self.app.store.read_now(move |conn| {
+            let sight = Sight::of(conn, scope.as_ref(), now)?;
+            read(conn, &sight)
+        })?)
+    }
+
+    fn silent(&self) -> Result<Vec<Silent>, Refusal> {
+        let since = before(self.app.clock.now(), SILENT);
+        self.survey(move |conn, sight| attention::silent(conn, sight, since, MOST + 1))
+    }
+
+    /// Jobs of which their computers were told long ago and to which nothing happened since, though the computers come: the
+    /// oldest first, after a place. Long ago is what `STUCK_AFTER` says.
+    pub fn stuck(&self, after: Option<StuckPlace>, limit: usize) -> Result<Vec<Stuck>, Refusal> {
+        self.allow(Right::SeeDeployments)?;
+        let (scope, since) = (self.actor.scope.clone(), before(self.app.clock.now(), self.stuck_after()?));
+        self.survey(move |conn, sight| {
+            attention::stuck(conn, sight, |family| scope.has_family(family), since, after, limit)
+        })
+    }
+
+    /// What `STUCK_AFTER` says.
+    pub fn stuck_after(&self) -> Result<Duration, Refusal> {
+        let configured = self.app.configured.clone();
+        let read = move |conn: &mut Conn| settings::everyones(conn, &configured, SettingKey::StuckAfter);
+        let days = self.app.store.read_now(read)?;
+        Ok(Duration::from_hours(24 * days.unsigned_abs()))
+    }
+
+    fn standing_still(&self) -> Result<StandingStill, Refusal> {
+        let mut stuck = self.stuck(None, MOST + 1)?;
+        let more = stuck.len() > MOST;
+        stuck.truncate(MOST);
+        Ok(StandingStill {
+            days: self.stuck_after()?.as_secs() / (24 * 60 * 60),
+            jobs: stuck.len(),
+            more,
+            by_deployment: by_deployment(stuck),
+        })
+    }
+
     fn failures(&self) -> Result<Vec<Failures>, Refusal> {
         let scope = self.actor.scope.clone();
-        if scope.computers.is_some() {
-            // Counted there, one by one: there are few.
-            let mut all = Vec::new();
-            for summary in self.deployments(Wanted::default(), ROLLING)? {
-                if summary.line.deployment.closed_at.is_some() {
-                    continue;
-                }
-                let name = format!("{} {}", summary.line.package_name, summary.line.package_version);
-                for code in self.deployment(summary.line.deployment.id)?.codes {
-                    all.push((code, name.clone()));
-                }
-            }
-            return Ok(first_failures(all));
-        }
-        let all = self.app.store.read_now(move |conn| -> Result<_, crate::store::StoreError> {
-            let lines = crate::store::deployments::some(conn, &Wanted::default(), LOOKED_AT)?;
-            let open: Vec<_> = lines
-                .into_iter()
-                .filter(|line| line.deployment.closed_at.is_none() && line.deployment.cancelled_at.is_none())
-                .filter(|line| scope.has_family(&line.package_name))
-                .collect();
-            let ids: Vec<DeploymentId> = open.iter().map(|line| line.deployment.id).collect();
-            let codes = progress::codes(conn, &ids, FAILURES)?;
-            let named = codes.into_iter().map(|code| {
-                let line = open.iter().find(|line| line.deployment.id == code.deployment);
-                let name = line.map(|line| format!("{} {}", line.package_name, line.package_version));
-                (code, name.unwrap_or_default())
-            });
-            Ok(named.collect::<Vec<_>>())
-        })?;
+        let all = self
+            .survey(move |conn, sight| attention::failed(conn, sight, |family| scope.has_family(family), LOOKED_AT))?;
         Ok(first_failures(all))
     }
 }
 
-fn first_failures(mut all: Vec<(progress::CodeCount, String)>) -> Vec<Failures> {
+fn before(now: UnixTime, span: Duration) -> UnixTime {
+    UnixTime::from_millis(now.millis().saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn by_deployment(stuck: Vec<Stuck>) -> Vec<StuckIn> {
+    let mut all: BTreeMap<DeploymentId, StuckIn> = BTreeMap::new();
+    for one in stuck {
+        let line = all.entry(one.deployment).or_insert_with(|| StuckIn {
+            deployment: one.deployment,
+            package: format!("{} {}", one.package_name, one.package_version),
+            computers: 0,
+            names: Vec::new(),
+        });
+        line.computers += 1;
+        if line.names.len() < NAMED {
+            line.names.push(one.name);
+        }
+    }
+    let mut all: Vec<StuckIn> = all.into_values().collect();
+    all.sort_by_key(|line| std::cmp::Reverse(line.computers));
+    all
+}
+
+fn first_failures(mut all: Vec<Failed>) -> Vec<Failures> {
     all.sort_by_key(|(code, _)| std::cmp::Reverse(code.computers));
     let failures = all.into_iter().take(FAILURES).map(|(code, package)| Failures {
         deployment: code.deployment,

@@ -17,11 +17,12 @@ use crate::fetch::{Client, ClientOptions};
 use crate::model::access::Right;
 use crate::model::query::Query;
 use crate::model::{Activation, JobState, Location, Package, PackageId, PackageState, TreeKey, UnixTime};
+use crate::store::attention::Sight;
 use crate::store::audit;
 use crate::store::deployments::{DeploymentLine, Wanted as WantedDeployments};
 use crate::store::packages::Wanted;
 use crate::store::withdrawals::Withdrawal;
-use crate::store::{Conn, StoreError, activations, jobs, packages, withdrawals};
+use crate::store::{Conn, StoreError, activations, jobs, packages, seen, withdrawals};
 
 /// The steps of an activation, as they are watched.
 pub(super) const STEPS: [&str; 3] =
@@ -331,10 +332,17 @@ struct View {
 
 impl View {
     fn lines(&self, conn: &mut Conn, found: Vec<Package>) -> Result<Vec<PackageLine>, StoreError> {
-        let allowed = rollouts::allowed(conn, self.scope.as_ref(), self.now)?;
+        let mut within = match &self.scope {
+            None => None,
+            Some(scope) => {
+                let sight = Sight::of(conn, Some(scope), self.now)?;
+                let ids: Vec<PackageId> = found.iter().map(|package| package.id).collect();
+                Some(seen::of_packages(conn, &sight, &ids)?)
+            }
+        };
         let line = |package: Package| {
-            let counts = if let Some(allowed) = &allowed {
-                rollouts::counts_of_package(conn, package.id, allowed)?
+            let counts = if let Some(counts) = &mut within {
+                counts.remove(&package.id).unwrap_or_default()
             } else {
                 let counts = jobs::counts(conn, Some(package.id))?;
                 counts.into_iter().map(|(_, state, count)| (state, count)).collect()

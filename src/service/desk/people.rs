@@ -103,6 +103,25 @@ impl Desk {
         })?)
     }
 
+    /// Writes what people call a user, and where they are written to: one's own, or anybody's for whoever manages users.
+    pub fn set_profile(&self, name: &str, full_name: &str, mail: &str) -> Result<(), Refusal> {
+        let before = if name == self.actor.name {
+            self.in_person()?;
+            self.myself()?
+        } else {
+            let user = self.user(name)?;
+            self.may_touch(&user)?;
+            user
+        };
+        let change = Change::new("user profile", format!("user {name}"))
+            .before(json!({ "full_name": before.full_name, "mail": before.mail }))
+            .after(json!({ "full_name": full_name.trim(), "mail": mail.trim() }));
+        accounts::set_profile(&self.recorded(change), name, full_name, mail).map_err(|error| {
+            let field = if matches!(error, AccountError::Mail(_)) { "mail" } else { "full_name" };
+            Refusal::from(error).about(field)
+        })
+    }
+
     /// Locks a user out at once, everywhere, or lets them in again.
     pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), Refusal> {
         let user = self.user(name)?;
@@ -314,10 +333,16 @@ impl Desk {
         &self,
         name: &str,
         rights: Rights,
+        scope: Scope,
         expires_at: Option<UnixTime>,
     ) -> Result<(i64, String), Refusal> {
         self.in_person()?;
-        self.create_token_of(&self.actor.name, &self.actor.rights, name, rights, expires_at)
+        // A token that makes a token gives no more than it has; a person's own scope may change with the person.
+        let scope = if self.actor.token.is_some() { scope.within(&self.actor.scope) } else { scope };
+        if Scope::parse(None, scope.families_text().as_deref()).is_err() {
+            return Err(Refusal::invalid("these families and yours have nothing in common").about("families"));
+        }
+        self.create_token_of(&self.actor.name, &self.actor.rights, name, (rights, scope), expires_at)
     }
 
     /// Makes a token of a user's: only on the machine itself, where whoever asks could read the database anyway.
@@ -326,6 +351,7 @@ impl Desk {
         owner: &str,
         name: &str,
         rights: Rights,
+        scope: Scope,
         expires_at: Option<UnixTime>,
     ) -> Result<(i64, String), Refusal> {
         if self.actor.via != Via::CommandLine {
@@ -334,7 +360,7 @@ impl Desk {
         let user = self.user(owner)?;
         let role = user.role.clone();
         let most = self.app.store.read_now(move |conn| accounts::rights_of(conn, &role))?.unwrap_or_default();
-        self.create_token_of(&user.name, &most, name, rights, expires_at)
+        self.create_token_of(&user.name, &most, name, (rights, scope), expires_at)
     }
 
     fn create_token_of(
@@ -342,7 +368,7 @@ impl Desk {
         owner: &str,
         most: &Rights,
         name: &str,
-        rights: Rights,
+        (rights, scope): (Rights, Scope),
         expires_at: Option<UnixTime>,
     ) -> Result<(i64, String), Refusal> {
         let name = name.trim();
@@ -366,6 +392,8 @@ impl Desk {
         }
         let change = Change::new("token create", format!("token {name} of {owner}")).after(json!({
             "rights": rights.to_string(),
+            "computers": scope.computers.as_ref().map(ToString::to_string),
+            "families": scope.families_text(),
             "expires_at": expires_at.map(crate::clock::utc_text),
         }));
         let token = Token {
@@ -373,6 +401,7 @@ impl Desk {
             name: name.to_owned(),
             user: owner.to_owned(),
             rights,
+            scope,
             created_at: now,
             expires_at,
             last_used_at: None,

@@ -9,10 +9,12 @@ use super::super::assign::AssignError;
 use super::super::deployments::DeploymentError;
 use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
+use super::super::entry::EntryError;
 use super::super::fields::OwnFieldError;
 use super::super::groups::GroupError;
 use super::super::identity::IdentityError;
 use super::super::import::ImportError;
+use super::super::likenesses::LikenessError;
 use super::super::mass::UndoError;
 use super::super::mirrors::MirrorError;
 use super::super::publish::PublishError;
@@ -160,8 +162,18 @@ refusals! {
         IdentityError::Named(error) => assign(error),
         IdentityError::NotAName(_) => Kind::Invalid,
         IdentityError::NotExpected(_) => Kind::NotFound,
-        IdentityError::NoKey(_) => Kind::Conflict,
+        IdentityError::NoKey(_) | IdentityError::NothingForgotten(_) | IdentityError::NoRegistrationKey => Kind::Conflict,
         IdentityError::Store(_) => Kind::Failed,
+    };
+    LikenessError => |error| match error {
+        LikenessError::Named(error) => assign(error),
+        LikenessError::NotAsked(..) | LikenessError::NotSettled(..) => Kind::Conflict,
+        LikenessError::Store(_) => Kind::Failed,
+    };
+    EntryError => |error| match error {
+        EntryError::Exists(_) => Kind::Conflict,
+        EntryError::Store(_) | EntryError::Name(IdentityError::Store(_)) => Kind::Failed,
+        _ => Kind::Invalid,
     };
     GroupError => group;
     SettingError => |error| match error {
@@ -262,7 +274,7 @@ fn assign(error: &AssignError) -> Kind {
 fn group(error: &GroupError) -> Kind {
     match error {
         GroupError::Unknown(_) => Kind::NotFound,
-        GroupError::Name(_) => Kind::Invalid,
+        GroupError::Name(_) | GroupError::Description(_) => Kind::Invalid,
         GroupError::Ask(error) => ask(error),
         GroupError::Computer(error) => assign(error),
         GroupError::Store(_) => Kind::Failed,
@@ -287,7 +299,11 @@ fn account(error: &AccountError) -> Kind {
     match error {
         AccountError::Unknown(_) => Kind::NotFound,
         AccountError::Exists(_) | AccountError::Last(_) => Kind::Conflict,
-        AccountError::Short(_) | AccountError::Name(_) | AccountError::Role(_) => Kind::Invalid,
+        AccountError::Short(_)
+        | AccountError::Name(_)
+        | AccountError::Role(_)
+        | AccountError::FullName
+        | AccountError::Mail(_) => Kind::Invalid,
         AccountError::Hash(_) | AccountError::Store(_) => Kind::Failed,
     }
 }

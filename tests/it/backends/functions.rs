@@ -786,6 +786,8 @@ fn users_are_kept(database: &Database) {
         name: name.to_owned(),
         password_hash: "$argon2id$x".to_owned(),
         must_change_password: true,
+        full_name: String::new(),
+        mail: String::new(),
         role: "viewer".to_owned(),
         scope: dripfeed::model::access::Scope::ALL,
         one_time_secret: None,

@@ -31,6 +31,8 @@ pub(super) fn user(name: &str) -> User {
         name: name.to_owned(),
         password_hash: String::new(),
         must_change_password: false,
+        full_name: String::new(),
+        mail: String::new(),
         role: "viewer".to_owned(),
         scope: dripfeed::model::access::Scope::ALL,
         one_time_secret: None,
