@@ -100,6 +100,7 @@ fn deploy(conn: &mut Conn, n: u64) -> Result<(), StoreError> {
         created_at: START,
         cancelled_at: None,
         closed_at: None,
+        bundle: None,
     };
     let all: Vec<ComputerId> = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, START)?;

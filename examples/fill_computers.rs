@@ -235,6 +235,7 @@ fn deploy(conn: &mut Conn, now: UnixTime) -> Result<(), StoreError> {
         created_at: now,
         cancelled_at: None,
         closed_at: None,
+        bundle: None,
     };
     let all = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, now)?;

@@ -222,6 +222,9 @@ pub(crate) struct Serve {
 pub(crate) enum PackageVerb {
     /// Build a package from an archive, a directory or a file; prints its id
     Build(Box<Build>),
+    /// Take over packages of a stock server's download directory, each whole or not at all; they keep their numbers where
+    /// those are free
+    Import(Import),
     /// List packages, newest first
     List {
         /// As JSON
@@ -255,6 +258,29 @@ pub(crate) enum PackageVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Import {
+    /// The directory that agents of the stock server fetch from: a directory for each package, with its info file and its
+    /// fragments
+    pub(crate) directory: PathBuf,
+    /// Only these packages, by number
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<PackageId>,
+    /// Names and systems, which the directory does not have: lines of number, name and WINDOWS, LINUX or MAC with tabs between,
+    /// as `mysql -BNe 'SELECT FILEID, NAME, OSNAME FROM download_available'` prints them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) names: Option<PathBuf>,
+    /// What packages are for that nothing else tells of: linux, windows or macos [default: told from their archives]
+    #[arg(long, value_name = "SYSTEM")]
+    pub(crate) os: Option<OsFamily>,
+    /// Read and compare everything, and say what would become of each; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -401,9 +427,17 @@ pub(crate) struct Activate {
 
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("target").required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Assign {
-    /// Number of the package
-    pub(crate) id: PackageId,
+    /// Number of the package; of several, a deployment of each is made in one act
+    #[arg(required = true, num_args = 1.., value_name = "ID")]
+    pub(crate) ids: Vec<PackageId>,
+    /// Offer each of several packages to a computer only when the one before it succeeded there
+    #[arg(long)]
+    pub(crate) in_order: bool,
+    /// Show who would get what and who would not, and why; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Computers, by name or device id
     #[arg(long, value_name = "COMPUTER", num_args = 1.., group = "target")]
     pub(crate) computer: Vec<String>,
@@ -432,7 +466,12 @@ pub(crate) struct Assign {
 
 impl Assign {
     pub(crate) fn options(&self) -> JobOptions {
-        JobOptions { force: self.force, schedule: self.schedule.clone(), post_command: self.post_command.clone() }
+        JobOptions {
+            force: self.force,
+            schedule: self.schedule.clone(),
+            post_command: self.post_command.clone(),
+            follows: None,
+        }
     }
 }
 
@@ -448,7 +487,7 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DeploymentVerb {
     /// List deployments, newest first
     List {
@@ -471,6 +510,12 @@ pub(crate) enum DeploymentVerb {
         /// Leave jobs that an agent was told of to their end
         #[arg(long)]
         waiting_only: bool,
+        /// Only on these computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1..)]
+        computer: Vec<String>,
+        /// Take back what was assigned in one act with it, too
+        #[arg(long, conflicts_with_all = ["waiting_only", "computer"])]
+        bundle: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -482,6 +527,21 @@ pub(crate) enum DeploymentVerb {
         /// Not where it expired
         #[arg(long)]
         failed: bool,
+        /// Only on these computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1..)]
+        computer: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take computers off a deployment: what is open there is taken back, what failed is not tried again with the others;
+    /// results stay
+    TakeOff {
+        /// Its number
+        deployment: i64,
+        /// The computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1.., required = true)]
+        computer: Vec<String>,
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -4,49 +4,90 @@ use serde::Serialize;
 
 use super::args::{Assign, Place};
 use super::context::{administrator, open};
-use super::output::{Output, warn};
+use super::output::{Output, printable, warn};
 use super::package::duration;
 use super::{Done, Failure};
-use crate::service::assign::{AssignError, Target, assign};
+use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, assign_bundle, preview};
 
 pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let app = open(place)?.app;
-    let (id, json) = (options.id, options.json);
-    let job_options = options.options();
+    let (json, dry_run, job_options) = (options.json, options.dry_run, options.options());
+    let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?;
     let target = match (options.group, options.query) {
         (Some(group), _) => Target::Group(group),
         (None, Some(query)) => Target::Where(query),
         (None, None) if options.all => Target::All,
         (None, None) => Target::Computers(options.computer),
     };
-    let assigned = assign(&app, id, target, job_options, &administrator()).map_err(|error| match error {
-        AssignError::Store(_) => Failure::Failed(error.into()),
-        _ => Failure::Refused(error.into()),
-    })?;
-    if assigned.not_activated {
+    if dry_run {
+        let look = preview(&app, &bundle, target, &job_options, None).map_err(refuse)?;
+        return if json { output.json(&LookView::from(&look)) } else { show(&look, output) };
+    }
+    let made = assign_bundle(&app, &bundle, target, &job_options, &administrator(), None).map_err(refuse)?;
+    for id in made.iter().filter(|one| one.not_activated).map(|one| one.package) {
         warn(format_args!("package {id} is not activated: nothing is offered before `dripfeed activate {id}`"));
     }
     if json {
         #[derive(Serialize)]
         struct View {
-            deployment: i64,
-            planned: usize,
-            already: usize,
-            other_system: usize,
-            pace_seconds: u64,
+            #[serde(flatten)]
+            first: AssignedView,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            then: Vec<AssignedView>,
         }
-        return output.json(&View {
+        let mut views = made.iter().map(AssignedView::from);
+        return match views.next() {
+            Some(first) => output.json(&View { first, then: views.collect() }),
+            None => Ok(()),
+        };
+    }
+    made.iter().try_for_each(|one| say(one, output))?;
+    if bundle.in_order() && made.len() > 1 {
+        output.line("each is offered to a computer when the one before it succeeded there")?;
+    }
+    Ok(())
+}
+
+fn refuse(error: AssignError) -> Failure {
+    match error {
+        AssignError::Store(_) => Failure::Failed(error.into()),
+        _ => Failure::Refused(error.into()),
+    }
+}
+
+/// What was planned of one package, as JSON.
+#[derive(Serialize)]
+struct AssignedView {
+    deployment: i64,
+    package: u32,
+    planned: usize,
+    already: usize,
+    other_system: usize,
+    pace_seconds: u64,
+}
+
+impl From<&Assigned> for AssignedView {
+    fn from(assigned: &Assigned) -> Self {
+        Self {
             deployment: assigned.deployment.0,
+            package: assigned.package.number(),
             planned: assigned.planned,
             already: assigned.already,
             other_system: assigned.other_system,
             pace_seconds: assigned.pace.as_secs(),
-        });
+        }
     }
-    let computers = |n: usize| if n == 1 { "1 computer".to_owned() } else { format!("{n} computers") };
+}
+
+fn computers(n: usize) -> String {
+    if n == 1 { "1 computer".to_owned() } else { format!("{n} computers") }
+}
+
+fn say(assigned: &Assigned, output: &mut Output) -> Done {
     output.line(format_args!(
-        "deployment {}: {id} for {}, {} from contact to execution",
+        "deployment {}: {} for {}, {} from contact to execution",
         assigned.deployment,
+        assigned.package,
         computers(assigned.planned),
         duration(assigned.pace)
     ))?;
@@ -56,6 +97,101 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     }
     if assigned.other_system > 0 {
         output.line(format_args!("{} left out: they run another system", computers(assigned.other_system)))?;
+    }
+    Ok(())
+}
+
+/// What would be planned, as JSON.
+#[derive(Serialize)]
+struct LookView {
+    in_order: bool,
+    meant: usize,
+    archived: usize,
+    standing: bool,
+    packages: Vec<PreviewView>,
+    computers: Vec<FatesView>,
+}
+
+/// One package.
+#[derive(Serialize)]
+struct PreviewView {
+    package: u32,
+    gets: usize,
+    has_it: usize,
+    already: usize,
+    other_system: usize,
+    pace_seconds: u64,
+    activated: bool,
+}
+
+/// What would become of each package on one computer.
+#[derive(Serialize)]
+struct FatesView {
+    computer: String,
+    packages: Vec<&'static str>,
+}
+
+impl From<&Look> for LookView {
+    fn from(look: &Look) -> Self {
+        let package = |one: &Preview| PreviewView {
+            package: one.package.id.number(),
+            gets: one.gets.count,
+            has_it: one.has_it.count,
+            already: one.already.count,
+            other_system: one.other_system.count,
+            pace_seconds: one.pace.as_secs(),
+            activated: !one.not_activated,
+        };
+        Self {
+            in_order: look.in_order,
+            meant: look.meant,
+            archived: look.archived.count,
+            standing: look.standing,
+            packages: look.packages.iter().map(package).collect(),
+            computers: look
+                .computers
+                .iter()
+                .map(|(computer, fates)| FatesView {
+                    computer: computer.device_id.to_string(),
+                    packages: fates.iter().map(|fate| fate.as_str()).collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn show(look: &Look, output: &mut Output) -> Done {
+    let rows: Vec<[String; 7]> = look
+        .packages
+        .iter()
+        .map(|one| {
+            [
+                one.package.id.to_string(),
+                printable(&format!("{} {}", one.package.name, one.package.version)),
+                one.gets.count.to_string(),
+                one.has_it.count.to_string(),
+                one.already.count.to_string(),
+                one.other_system.count.to_string(),
+                duration(one.pace),
+            ]
+        })
+        .collect();
+    output.table(["PACKAGE", "NAME", "GET IT", "RAN IT BEFORE", "HAVE AN OPEN JOB", "OTHER SYSTEM", "TAKES"], &rows)?;
+    output.line("")?;
+    let rows: Vec<[String; 3]> = look
+        .computers
+        .iter()
+        .flat_map(|(computer, fates)| {
+            let of = fates.iter().zip(&look.packages);
+            of.map(|(fate, one)| [printable(&computer.name), one.package.id.to_string(), fate.as_str().to_owned()])
+        })
+        .collect();
+    output.table(["COMPUTER", "PACKAGE", "WOULD"], &rows)?;
+    if look.meant > look.computers.len() {
+        output.line(format_args!("and {} more", computers(look.meant - look.computers.len())))?;
+    }
+    if look.standing {
+        output.line("computers that come later would get it, too")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::context::{administrator, desk, open};
 use super::identity::{self, IdentityView};
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure, import, likenesses, software};
+use super::{Done, Failure, likenesses, software, table};
 use crate::clock;
 use crate::model::{Computer, ComputerId, UnixTime};
 use crate::service::App;
@@ -29,11 +29,11 @@ pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Don
     let app = open(place)?.app;
     match verb {
         ComputerVerb::Import { file, dry_run, clear, leave_out_wrong, json } => {
-            let how = import::How { dry_run, clear, leave_out_wrong, json };
-            import::import(place, app, &file, &how, output)
+            let how = table::How { dry_run, clear, leave_out_wrong, json };
+            table::import(place, app, &file, &how, output)
         }
-        ComputerVerb::Undo { change, json } => import::undo(place, app, change, json, output),
-        ComputerVerb::Count { by, query, json } => import::count(place, app, &by, query.as_deref(), json, output),
+        ComputerVerb::Undo { change, json } => table::undo(place, app, change, json, output),
+        ComputerVerb::Count { by, query, json } => table::count(place, app, &by, query.as_deref(), json, output),
         ComputerVerb::List { query, archived, json } => list(&app, query.as_deref(), archived, json, output),
         ComputerVerb::Show { computer, inventory: true, .. } => inventory(&app, &computer, output),
         ComputerVerb::Show { computer, software: true, json, .. } => {
@@ -324,6 +324,7 @@ fn word(kind: EventKind) -> &'static str {
         EventKind::Reported => "reported",
         EventKind::Decided => "decided",
         EventKind::Cancelled => "cancelled",
+        EventKind::Restored => "restored",
         EventKind::Key => "key",
         EventKind::Refused => "refused",
         EventKind::Apart => "apart",

@@ -181,7 +181,9 @@ fn activate_arguments(id: PackageId) -> Activate {
 
 fn assign_arguments(id: PackageId, computer: &str) -> Assign {
     Assign {
-        id,
+        ids: vec![id],
+        in_order: false,
+        dry_run: false,
         computer: vec![computer.to_owned()],
         group: None,
         query: None,

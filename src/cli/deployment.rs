@@ -1,6 +1,6 @@
 //! `dripfeed deployment …`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -10,20 +10,24 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::{DeploymentId, JobState, PostCommand, Schedule};
+use crate::model::{ComputerId, DeploymentId, JobState, PostCommand, Schedule};
 use crate::service::App;
-use crate::service::deployments::{self, DeploymentError, Summary};
+use crate::service::assign::{AssignError, named};
+use crate::service::deployments::{self, DeploymentError, Only, Summary};
 
 pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
     match *verb {
         DeploymentVerb::List { json } => list(&app, json, output),
         DeploymentVerb::Show { deployment, json } => show(&app, DeploymentId(deployment), json, output),
-        DeploymentVerb::Cancel { deployment, waiting_only, json } => {
-            cancel(&app, DeploymentId(deployment), waiting_only, json, output)
+        DeploymentVerb::Cancel { deployment, waiting_only, ref computer, bundle, json } => {
+            cancel(&app, DeploymentId(deployment), &Take { waiting_only, computers: computer, bundle }, json, output)
         }
-        DeploymentVerb::Retry { deployment, failed, json } => {
-            retry(&app, DeploymentId(deployment), failed, json, output)
+        DeploymentVerb::Retry { deployment, failed, ref computer, json } => {
+            retry(&app, DeploymentId(deployment), failed, computer, json, output)
+        }
+        DeploymentVerb::TakeOff { deployment, ref computer, json } => {
+            take_off(&app, DeploymentId(deployment), computer, json, output)
         }
     }
 }
@@ -144,6 +148,7 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
     let line = &summary.line;
     let (deployment, options) = (&line.deployment, &line.deployment.options);
     let mut wishes = Vec::new();
+    wishes.extend(options.follows.map(|package| format!("after package {package}")));
     if options.force {
         wishes.push("also where it was run before".to_owned());
     }
@@ -162,6 +167,7 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
         ("deployment", deployment.id.to_string()),
         ("package", printable(&format!("{} {} {}", deployment.package, line.package_name, line.package_version))),
         ("for", target.to_owned()),
+        ("made with", together(app, id)?),
         ("options", if wishes.is_empty() { "-".to_owned() } else { wishes.join(", ") }),
         ("made", format!("{} by {}", clock::local_text(deployment.created_at), printable(&line.created_by))),
         ("cancelled", deployment.cancelled_at.map_or("no".to_owned(), clock::local_text)),
@@ -195,12 +201,49 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
     output.table(["COMPUTER", "STATE", "CODE", "SINCE", "WHY"], &rows)
 }
 
+/// The other deployments of its bundle.
+fn together(app: &App, id: DeploymentId) -> Result<String, Failure> {
+    let lines = deployments::bundle(app, id)?;
+    let others = lines.iter().map(|line| line.deployment.id).filter(|other| *other != id);
+    let others: Vec<String> = others.map(|other| other.to_string()).collect();
+    Ok(if others.is_empty() { "-".to_owned() } else { format!("deployments {}", others.join(", ")) })
+}
+
+/// Those that were named; all of them if none was.
+fn only(app: &App, names: &[String]) -> Result<Only, Failure> {
+    if names.is_empty() {
+        return Ok(Only::default());
+    }
+    let names = names.to_vec();
+    let found = app.store.read_now(move |conn| -> Result<BTreeSet<ComputerId>, AssignError> {
+        names.iter().map(|name| named(conn, name).map(|computer| computer.id)).collect()
+    });
+    let computers = found.map_err(|error| match error {
+        AssignError::Store(_) => Failure::Failed(error.into()),
+        _ => Failure::Refused(error.into()),
+    })?;
+    Ok(Only { computers: Some(computers), ..Only::default() })
+}
+
 fn jobs(count: usize) -> String {
     if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
-fn cancel(app: &App, id: DeploymentId, waiting_only: bool, json: bool, output: &mut Output) -> Done {
-    let cancelled = deployments::cancel(app, id, waiting_only, &administrator()).map_err(refuse)?;
+/// What is taken back.
+struct Take<'a> {
+    waiting_only: bool,
+    computers: &'a [String],
+    bundle: bool,
+}
+
+fn cancel(app: &App, id: DeploymentId, take: &Take<'_>, json: bool, output: &mut Output) -> Done {
+    let by = administrator();
+    let cancelled = if take.bundle {
+        deployments::cancel_bundle(app, id, &by, None, |_| true)
+    } else {
+        deployments::cancel_some(app, id, take.waiting_only, &by, only(app, take.computers)?)
+    };
+    let cancelled = cancelled.map_err(refuse)?;
     if json {
         #[derive(Serialize)]
         struct View {
@@ -216,7 +259,12 @@ fn cancel(app: &App, id: DeploymentId, waiting_only: bool, json: bool, output: &
             was_standing: cancelled.was_standing,
         });
     }
-    output.line(format_args!("deployment {id} is cancelled: {} taken back", jobs(cancelled.jobs)))?;
+    let what = match take {
+        Take { bundle: true, .. } => "and what was assigned with it are cancelled",
+        Take { computers: [], .. } => "is cancelled",
+        Take { .. } => "goes on elsewhere",
+    };
+    output.line(format_args!("deployment {id} {what}: {} taken back", jobs(cancelled.jobs)))?;
     if cancelled.go_on > 0 {
         output.line(format_args!("{} that agents were told of go on", jobs(cancelled.go_on)))?;
     }
@@ -226,8 +274,26 @@ fn cancel(app: &App, id: DeploymentId, waiting_only: bool, json: bool, output: &
     Ok(())
 }
 
-fn retry(app: &App, id: DeploymentId, failed_only: bool, json: bool, output: &mut Output) -> Done {
-    let retried = deployments::retry(app, id, failed_only).map_err(refuse)?;
+fn take_off(app: &App, id: DeploymentId, names: &[String], json: bool, output: &mut Output) -> Done {
+    let taken = deployments::take_off(app, id, &administrator(), only(app, names)?).map_err(refuse)?;
+    if json {
+        #[derive(Serialize)]
+        struct View {
+            deployment: i64,
+            open: usize,
+            ended: usize,
+        }
+        return output.json(&View { deployment: id.0, open: taken.open, ended: taken.ended });
+    }
+    output.line(format_args!(
+        "deployment {id}: {} taken off, {} of them open; what the agents said stays on record",
+        jobs(taken.open + taken.ended),
+        taken.open
+    ))
+}
+
+fn retry(app: &App, id: DeploymentId, failed_only: bool, names: &[String], json: bool, output: &mut Output) -> Done {
+    let retried = deployments::retry_some(app, id, failed_only, only(app, names)?).map_err(refuse)?;
     if json {
         #[derive(Serialize)]
         struct View {

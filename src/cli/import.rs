@@ -1,138 +1,125 @@
-//! `dripfeed computer import/undo/count`: values out of a table, back again, and counted.
+//! `dripfeed package import`
 
-use std::io::Read as _;
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::args::Place;
-use super::context::{desk, refused};
-use super::output::{Output, count as number_of, printable, say};
+use super::args::Import as Options;
+use super::output::{Output, count, printable, say};
+use super::progress::Bar;
 use super::{Done, Failure};
+use crate::model::PackageId;
 use crate::service::App;
-use crate::service::desk::computers::Asked;
-use crate::service::import::{Line, Outcome, Plan, Table};
-use crate::service::publish::Source;
+use crate::service::import::{Import, ImportError, Imported, find, read_list};
+use crate::service::publish::Progress;
 
-/// Bytes of a table.
-const LARGEST: u64 = 64 << 20;
-
-/// How a table is taken.
-#[expect(clippy::struct_excessive_bools, reason = "options of a verb")]
-pub(super) struct How {
-    pub(super) dry_run: bool,
-    pub(super) clear: bool,
-    pub(super) leave_out_wrong: bool,
-    pub(super) json: bool,
+/// What became of a package, as JSON.
+#[derive(Serialize)]
+struct View {
+    /// Its number on the stock server.
+    id: u32,
+    outcome: &'static str,
+    /// Its number here.
+    package: Option<u32>,
+    name: Option<String>,
+    os: Option<&'static str>,
+    reason: Option<String>,
 }
 
-pub(super) fn import(place: &Place, app: App, file: &Path, how: &How, output: &mut Output) -> Done {
-    let table = Table { text: text_of(place, file)?, clear: how.clear };
-    let desk = desk(place, app);
-    let (plan, undo) = if how.dry_run {
-        (desk.plan_import(&table).map_err(refused)?, None)
-    } else {
-        desk.import(&table, how.leave_out_wrong).map_err(refused)?
-    };
-    if how.json {
-        return output.json(&view(&plan, undo));
-    }
-    let rows: Vec<[String; 3]> = plan.lines.iter().filter_map(row).collect();
-    if !rows.is_empty() {
-        output.table(["LINE", "COMPUTER", "WHAT"], &rows)?;
-    }
-    let whom = number_of(plan.computers() as u64, "computer");
-    let what = number_of(plan.values() as u64, "value");
-    match (how.dry_run, undo) {
-        (true, _) => output.line(format_args!("{what} of {whom} would change; nothing was written")),
-        (false, Some(id)) => {
-            output.line(format_args!("wrote {what} of {whom}; `dripfeed computer undo {id}` takes it back for a week"))
-        }
-        (false, None) => output.line("nothing was written: everything is so already"),
-    }
-}
-
-/// The table's text: of the file, or of what was uploaded in its place.
-fn text_of(place: &Place, file: &Path) -> Result<String, Failure> {
-    let uploaded = place.served.as_ref().map(|served| served.upload.clone());
-    let path = match uploaded {
-        Some(Some(Source::Named { path, .. })) => path,
-        Some(_) => return Err(Failure::refused("the table was not uploaded")),
-        None => file.to_owned(),
-    };
-    let opened = std::fs::File::open(&path)
-        .map_err(|error| Failure::refused(format!("the table {} cannot be read: {error}", file.display())))?;
-    let mut bytes = Vec::new();
-    opened.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Failure::refused("the table has more than 64 MiB: divide it"));
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::refused(format!("the table {} is not UTF-8: save it as such", file.display())))
-}
-
-/// A line as people read it; those that are so already say nothing.
-fn row(line: &Line) -> Option<[String; 3]> {
-    let what = match &line.outcome {
-        Outcome::Same => return None,
-        Outcome::Wrong(sentence) => format!("wrong: {}", printable(sentence)),
-        Outcome::Changes(changes) => {
-            let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { printable(text) };
-            let change = |(column, before, after): &(String, String, String)| {
-                format!("{}: {} -> {}", printable(column), shown(before), shown(after))
-            };
-            changes.iter().map(change).collect::<Vec<_>>().join("; ")
+pub(super) fn run(app: &App, options: Options, output: &mut Output) -> Done {
+    let shown = options.directory.display().to_string();
+    let read = |what: &str, error: std::io::Error| Failure::refused(format!("{what}: {error}"));
+    let described = match &options.names {
+        None => BTreeMap::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| read(&path.display().to_string(), error))?;
+            read_list(&text).map_err(|error| Failure::Refused(error.into()))?
         }
     };
-    Some([line.number.to_string(), printable(&line.computer), what])
+    let mut ids = find(&options.directory).map_err(|error| read(&shown, error))?;
+    if !options.ids.is_empty() {
+        if let Some(missing) = options.ids.iter().find(|id| !ids.contains(id)) {
+            return Err(Failure::refused(format!("{shown} has no package {missing}")));
+        }
+        ids.retain(|id| options.ids.contains(id));
+    }
+    if ids.is_empty() {
+        return Err(Failure::refused(format!(
+            "{shown} has no packages: name the directory that a stock server's agents fetch from, which has a directory \
+             for each package"
+        )));
+    }
+    let import = Import { directory: options.directory, described, os: options.os };
+    let mut views = Vec::new();
+    for id in ids {
+        let view = one(app, &import, id, options.dry_run)?;
+        if !options.json {
+            output.line(sentence(&view))?;
+        }
+        views.push(view);
+    }
+    let refused = views.iter().filter(|view| view.outcome == "refused").count();
+    if options.json {
+        output.json(&views)?;
+    } else if views.iter().any(|view| view.outcome == "imported") {
+        say("next, for each: dripfeed activate ID");
+    }
+    match refused {
+        0 => Ok(()),
+        refused => {
+            let refused = u32::try_from(refused).unwrap_or(u32::MAX);
+            Err(Failure::refused(format!("{} refused; the others are as told", count(refused, "package"))))
+        }
+    }
 }
 
-fn view(plan: &Plan, undo: Option<i64>) -> Value {
-    let line = |line: &Line| match &line.outcome {
-        Outcome::Same => None,
-        Outcome::Wrong(sentence) => Some(json!({ "line": line.number, "computer": line.computer, "wrong": sentence })),
-        Outcome::Changes(changes) => {
-            let change = |(column, before, after): &(String, String, String)| json!({ "column": column, "before": before, "after": after });
-            let changes: Vec<Value> = changes.iter().map(change).collect();
-            Some(json!({ "line": line.number, "computer": line.computer, "changes": changes }))
-        }
-    };
-    json!({
-        "values": plan.values(),
-        "computers": plan.computers(),
-        "wrong": plan.wrong(),
-        "passed_over": plan.passed_over,
-        "lines": plan.lines.iter().filter_map(line).collect::<Vec<Value>>(),
-        "undo": undo,
+fn one(app: &App, import: &Import, id: PackageId, dry: bool) -> Result<View, Failure> {
+    let bar = Bar::new("importing");
+    let done = import.one(app, id, dry, &mut |progress| match progress {
+        Progress::Packing(done) => bar.bytes("reading", done),
+        Progress::Cutting { done, total } => bar.of("importing", done, total),
+        Progress::Publishing => bar.say("publishing"),
+    });
+    bar.clear();
+    let view = View { id: id.number(), outcome: "known", package: None, name: None, os: None, reason: None };
+    Ok(match done {
+        Ok(Imported::Known) => View { package: Some(id.number()), ..view },
+        Ok(Imported::Possible(kept)) => View { outcome: "possible", package: kept.then_some(id.number()), ..view },
+        Ok(Imported::Built(package)) => View {
+            outcome: "imported",
+            package: Some(package.id.number()),
+            os: Some(package.os.as_str()),
+            name: Some(format!("{} {}", package.name, package.version)),
+            ..view
+        },
+        Err(error) if error.is_refusal() => View { outcome: "refused", reason: Some(whole(error)), ..view },
+        // What is wrong here stays wrong for the next one.
+        Err(error) => return Err(Failure::Failed(error.into())),
     })
 }
 
-pub(super) fn undo(place: &Place, app: App, change: i64, json: bool, output: &mut Output) -> Done {
-    let done = desk(place, app).undo_many(change).map_err(refused)?;
-    if json {
-        return output.json(&json!({ "changed": done.changed, "left": done.left }));
-    }
-    output.line(format_args!(
-        "took back {}; {} stay, because they were changed since",
-        number_of(done.changed as u64, "value"),
-        done.left
-    ))
+/// A sentence with its causes.
+fn whole(error: ImportError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }
 
-pub(super) fn count(place: &Place, app: App, by: &str, query: Option<&str>, json: bool, output: &mut Output) -> Done {
-    let asked = Asked { query: query.unwrap_or_default().to_owned(), ..Asked::default() };
-    let tally = desk(place, app).tally(&asked, by).map_err(refused)?;
-    if json {
-        let view = |(value, computers, query): &(String, u64, String)| json!({ "value": value, "computers": computers, "query": query });
-        let items: Vec<Value> = tally.rows.iter().map(view).collect();
-        return output.json(&json!({ "by": tally.title, "total": tally.total, "items": items }));
+fn sentence(view: &View) -> String {
+    let id = view.id;
+    match (view.outcome, view.package) {
+        ("known", _) => format!("{id}: is here already"),
+        ("possible", Some(_)) => format!("{id}: would be imported"),
+        ("possible", None) => {
+            format!("{id}: would be imported under a new number, because its own is another package's here")
+        }
+        ("imported", Some(package)) => {
+            let (name, os) = (printable(view.name.as_deref().unwrap_or_default()), view.os.unwrap_or_default());
+            let number = if package == id {
+                String::new()
+            } else {
+                format!(" as {package}, because {id} is another package's here")
+            };
+            format!("{id}: imported{number}: {name} for {os}")
+        }
+        _ => format!("{id}: refused: {}", printable(view.reason.as_deref().unwrap_or_default())),
     }
-    if tally.rows.is_empty() {
-        say("no computer matches: `dripfeed computer list` shows them all");
-        return Ok(());
-    }
-    let row = |(value, computers, _): &(String, u64, String)| {
-        [computers.to_string(), if value.is_empty() { "-".to_owned() } else { printable(value) }]
-    };
-    output.table(["COMPUTERS", "VALUE"], &tally.rows.iter().map(row).collect::<Vec<_>>())
 }

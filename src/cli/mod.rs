@@ -32,6 +32,7 @@ mod serve;
 mod setting;
 mod software;
 mod status;
+mod table;
 mod template;
 mod terminal;
 mod token;

@@ -18,10 +18,11 @@ use crate::service::{App, verify};
 use crate::store::{StoreError, activations, jobs, packages};
 
 pub(super) fn run(place: &Place, verb: PackageVerb, output: &mut Output) -> Done {
-    let making = matches!(verb, PackageVerb::Build(_));
+    let making = matches!(verb, PackageVerb::Build(_) | PackageVerb::Import(_));
     let app = if making { open_or_make(place)? } else { open(place)? }.app;
     match verb {
         PackageVerb::Build(options) => super::build::run(place, &app, *options, output),
+        PackageVerb::Import(options) => super::import::run(&app, options, output),
         PackageVerb::List { json } => list(&app, json, output),
         PackageVerb::Show { id, info: true, .. } => show_info(&app, id, output),
         PackageVerb::Show { id, json, .. } => show(&app, id, json, output),

@@ -50,6 +50,11 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
             return only_here("`check-config` reads a file of this machine: leave --server (DRIPFEED_SERVER) away");
         }
         Verb::Demo(_) => return only_here("`demo` runs on this machine: leave --server (DRIPFEED_SERVER) away"),
+        Verb::Package(PackageVerb::Import(_)) => {
+            return only_here(
+                "`package import` reads a directory of the server's machine: leave --server (DRIPFEED_SERVER) away there",
+            );
+        }
         Verb::Package(verb) => package(verb),
         Verb::Template(verb) => template(verb),
         Verb::Activate(Activate { ca: Some(_), .. }) => {
@@ -128,6 +133,7 @@ fn package(verb: &PackageVerb) -> About {
             };
             line("package build", needs, reached, Computers::Nothing).on("package", format_args!("{shown} {version}"))
         }
+        PackageVerb::Import(_) => by_desk("package import", &[Right::BuildPackages]),
         PackageVerb::List { .. } => line("package list", see, Packages::All, Computers::Nothing),
         PackageVerb::Show { id, .. } => line("package show", see, Packages::One(*id), Computers::Nothing),
         PackageVerb::Withdraw { id, .. } => {
@@ -150,9 +156,11 @@ fn template(verb: &TemplateVerb) -> About {
 }
 
 fn assign(options: &Assign) -> About {
-    let Assign { id, computer, .. } = options;
+    let Assign { ids, computer, .. } = options;
     let computers = if computer.is_empty() { Computers::All } else { Computers::Named(computer.clone()) };
-    line("assign", &[Right::Deploy], Packages::One(*id), computers).on("package", id)
+    let about = line("assign", &[Right::Deploy], Packages::These(ids.clone()), computers);
+    let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    about.on(if ids.len() == 1 { "package" } else { "packages" }, words.join(" "))
 }
 
 fn deployment(verb: &DeploymentVerb) -> About {
@@ -162,6 +170,9 @@ fn deployment(verb: &DeploymentVerb) -> About {
         DeploymentVerb::Show { .. } => all("deployment show", &[Right::SeeDeployments]),
         DeploymentVerb::Cancel { deployment, .. } => {
             all("deployment cancel", &[Right::StopDeployments]).on("deployment", deployment)
+        }
+        DeploymentVerb::TakeOff { deployment, .. } => {
+            all("deployment take-off", &[Right::StopDeployments]).on("deployment", deployment)
         }
         DeploymentVerb::Retry { deployment, .. } => {
             all("deployment retry", &[Right::Deploy]).on("deployment", deployment)

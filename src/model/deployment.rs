@@ -215,6 +215,8 @@ pub struct JobOptions {
     pub schedule: Option<Schedule>,
     /// What to do afterwards.
     pub post_command: Option<PostCommand>,
+    /// Not before this package has succeeded on the same computer: the one before it in a bundle.
+    pub follows: Option<PackageId>,
 }
 
 /// An administrator's intent: one package for some computers, or for all, those to come included.
@@ -236,6 +238,8 @@ pub struct Deployment {
     pub cancelled_at: Option<UnixTime>,
     /// When it was put away: nobody else gets it, and its results stay.
     pub closed_at: Option<UnixTime>,
+    /// The first of the deployments that were made in one act with it; nothing for one that was made alone.
+    pub bundle: Option<DeploymentId>,
 }
 
 /// One package on one computer within a deployment.
@@ -287,6 +291,13 @@ pub enum Withheld {
     NoMirror,
     /// Its time has not come, and this agent would not wait for it by itself.
     Scheduled(Schedule),
+    /// Another package comes first.
+    Follows {
+        /// Which.
+        package: PackageId,
+        /// How its newest job on this computer stands, if it has one.
+        state: Option<JobState>,
+    },
 }
 
 impl fmt::Display for Withheld {
@@ -302,6 +313,15 @@ impl fmt::Display for Withheld {
                 "its fragments are only on mirrors ($IP$ or $NAME$ in its location), and no mirror of the computer's site has it",
             ),
             Self::Scheduled(schedule) => write!(f, "scheduled for {schedule}, and this agent does not wait by itself"),
+            Self::Follows { package, state } => {
+                write!(f, "package {package} comes first, and it ")?;
+                f.write_str(match state {
+                    None => "has no job there",
+                    Some(JobState::Failed | JobState::Expired) => "failed there: a retry of it goes on",
+                    Some(JobState::Cancelled) => "was taken back there",
+                    Some(_) => "is not done there yet",
+                })
+            }
         }
     }
 }

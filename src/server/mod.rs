@@ -23,6 +23,7 @@ mod body;
 mod connection;
 mod console;
 mod events;
+mod fetches;
 mod identity;
 mod listen;
 mod manifest;
@@ -55,6 +56,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::api::Growing;
 use self::body::Patience;
 use self::connection::{Deadlines, Signal, Stage};
+use self::fetches::Fetches;
 use self::listen::{Door, Places};
 use self::meters::{Meters, Readers};
 use self::middleware::RequestIds;
@@ -186,6 +188,8 @@ struct Site {
     files: Arc<Files>,
     /// From whom a package was taken back.
     stopped: Stopped,
+    /// Who fetches what.
+    fetches: Arc<Fetches>,
     tls: ServerTls,
     addresses: Addresses,
     patience: Patience,
@@ -271,6 +275,7 @@ impl Server {
         refresh(&stopped, &app);
         let site = Site {
             stopped,
+            fetches: Arc::default(),
             files: Arc::new(Files::new(app.tree.clone())),
             app,
             tls,

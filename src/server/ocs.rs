@@ -89,8 +89,20 @@ async fn exchange(site: &Site, mut peer: Peer, request: HttpRequest) -> Result<R
         return Err(Refusal::Stranger);
     }
     let kind = kind(&request);
+    let (address, device) = (
+        peer.address,
+        match &request {
+            Request::Prolog(prolog) => Some(site.fetches.mark(&prolog.device_id)),
+            _ => None,
+        },
+    );
     let (mut response, standing) = match answer(&site.app, peer, container, document, request).await {
-        Ok(answered) => (answered.reply, answered.standing),
+        Ok(answered) => {
+            if let Some(device) = device {
+                site.fetches.contact(address, device);
+            }
+            (answered.reply, answered.standing)
+        }
         Err(refusal) => {
             let standing = refusal.standing();
             (refusal.response(), standing)

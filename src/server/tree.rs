@@ -76,7 +76,12 @@ pub(super) async fn serve(
         );
     }
     match site.files.open(key) {
-        Ok(bytes) => file(key, bytes, request.headers().get(RANGE), head),
+        Ok(bytes) => {
+            if !head {
+                site.fetches.note(remote.0.ip(), key, site.app.clock.now());
+            }
+            file(key, bytes, request.headers().get(RANGE), head)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             reply::text(StatusCode::NOT_FOUND, "there is no such file in the tree: withdrawn, or never published")
         }

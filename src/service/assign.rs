@@ -1,24 +1,24 @@
-//! Assigning: a deployment of one package to some computers, or to all.
+//! Assigning: deployments of one package or several to some computers, or to all.
+
+mod choose;
+mod preview;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::App;
 use super::groups::refresh_around;
-use super::prolog::fits;
-use super::query::{self, AskError};
-use crate::engine::{PaceError, check_pace};
+use super::query::AskError;
+use crate::engine::PaceError;
 use crate::model::query::Query;
-use crate::model::settings::{Settings, SettingsLayer, resolve};
 use crate::model::{
-    Computer, ComputerId, Deployment, DeploymentId, DeviceId, GroupId, JobOptions, OsFamily, Package, PackageId,
-    PackageState, UnixTime,
+    Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId, UnixTime,
 };
 use crate::store::groups::{Group, Reason};
-use crate::store::settings::Scope;
-use crate::store::{
-    Conn, StoreError, activations, computers, deployments, groups, jobs, packages, progress, search, settings,
-};
+use crate::store::{Conn, StoreError, activations, computers, deployments, groups, jobs, search};
+use choose::{Choice, Meant};
+
+pub use preview::{Fate, Look, Part, Preview, preview};
 
 /// For whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +40,8 @@ pub enum Target {
 pub struct Assigned {
     /// The deployment.
     pub deployment: DeploymentId,
+    /// Of which package.
+    pub package: PackageId,
     /// Jobs that are new.
     pub planned: usize,
     /// Computers that have an open job of the package already.
@@ -55,6 +57,29 @@ pub struct Assigned {
 /// Why nothing was assigned.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {
+    /// Nothing to deploy.
+    #[error("name a package: `dripfeed package list` shows them")]
+    NoPackage,
+    /// More packages than one act holds.
+    #[error("{0} packages are too many for one act: at most {most} are deployed at once", most = Bundle::MOST)]
+    TooMany(usize),
+    /// A package was named twice.
+    #[error("package {0} is named twice")]
+    Twice(PackageId),
+    /// One after the other, but for different systems.
+    #[error(
+        "packages that follow one another have to be for one system: {package} is for {os}, {other} is for {other_os}"
+    )]
+    MixedOrder {
+        /// The first package.
+        package: PackageId,
+        /// What it is for.
+        os: OsFamily,
+        /// One that follows.
+        other: PackageId,
+        /// What that is for.
+        other_os: OsFamily,
+    },
     /// No such package.
     #[error("there is no package {0}: `dripfeed package list` shows them")]
     UnknownPackage(PackageId),
@@ -104,7 +129,79 @@ pub enum AssignError {
     Store(#[from] StoreError),
 }
 
-/// Makes a deployment and its jobs, in one transaction.
+/// What is deployed in one act: packages in their order, each on its own or one after the other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bundle {
+    packages: Vec<PackageId>,
+    in_order: bool,
+}
+
+impl Bundle {
+    /// Packages of one act.
+    pub const MOST: usize = 20;
+
+    /// With `in_order`, each package is offered to a computer only when the one before it succeeded there.
+    pub fn new(packages: Vec<PackageId>, in_order: bool) -> Result<Self, AssignError> {
+        if packages.is_empty() {
+            return Err(AssignError::NoPackage);
+        }
+        if packages.len() > Self::MOST {
+            return Err(AssignError::TooMany(packages.len()));
+        }
+        let mut seen = BTreeSet::new();
+        match packages.iter().find(|package| !seen.insert(**package)) {
+            Some(twice) => Err(AssignError::Twice(*twice)),
+            None => Ok(Self { packages, in_order }),
+        }
+    }
+
+    /// In their order.
+    pub fn packages(&self) -> &[PackageId] {
+        &self.packages
+    }
+
+    /// Does one wait for the other?
+    pub fn in_order(&self) -> bool {
+        self.in_order
+    }
+
+    /// Each package with those that it is for.
+    fn choices(&self, conn: &mut Conn, meant: &Meant) -> Result<Vec<Choice>, AssignError> {
+        let choices: Vec<Choice> =
+            self.packages.iter().map(|package| meant.choose(conn, *package)).collect::<Result<_, _>>()?;
+        let first = &choices[0].package;
+        let other = choices.iter().map(|choice| &choice.package).find(|package| package.os != first.os);
+        match other.filter(|_| self.in_order) {
+            // Where the first is never run the second would wait for ever.
+            Some(other) => {
+                Err(AssignError::MixedOrder { package: first.id, os: first.os, other: other.id, other_os: other.os })
+            }
+            None => Ok(choices),
+        }
+    }
+
+    /// The options of the package at this place. What is done afterwards is done after the last of those that follow one
+    /// another: a restart between them would be one for each.
+    fn options(&self, at: usize, asked: &JobOptions) -> JobOptions {
+        if !self.in_order {
+            return asked.clone();
+        }
+        let is_last = at + 1 == self.packages.len();
+        JobOptions {
+            post_command: asked.post_command.clone().filter(|_| is_last),
+            follows: at.checked_sub(1).map(|before| self.packages[before]),
+            ..asked.clone()
+        }
+    }
+}
+
+impl From<PackageId> for Bundle {
+    fn from(package: PackageId) -> Self {
+        Self { packages: vec![package], in_order: false }
+    }
+}
+
+/// Makes a deployment of one package and its jobs, in one transaction.
 pub fn assign(
     app: &App,
     package: PackageId,
@@ -112,20 +209,21 @@ pub fn assign(
     options: JobOptions,
     by: &str,
 ) -> Result<Assigned, AssignError> {
-    assign_within(app, package, target, options, by, None)
+    let made = assign_bundle(app, &package.into(), target, &options, by, None)?;
+    Ok(made.into_iter().next().expect("a deployment for each package"))
 }
 
-/// The same for somebody who may touch only the computers that a query asks for. Such a deployment stands for nobody who
-/// comes later: it takes those that are there.
-pub fn assign_within(
+/// Makes a deployment of each package of a bundle, in one transaction. Somebody with a scope deploys to the computers that
+/// it asks for; such a deployment stands for nobody who comes later: it takes those that are there.
+pub fn assign_bundle(
     app: &App,
-    package: PackageId,
+    bundle: &Bundle,
     target: Target,
-    options: JobOptions,
+    options: &JobOptions,
     by: &str,
     scope: Option<Query>,
-) -> Result<Assigned, AssignError> {
-    let (by, now) = (by.to_owned(), app.clock.now());
+) -> Result<Vec<Assigned>, AssignError> {
+    let (bundle, options, by, now) = (bundle.clone(), options.clone(), by.to_owned(), app.clock.now());
     let configured = app.configured.clone();
     app.store.write_now(move |conn| {
         if let Target::Group(name) = &target
@@ -134,260 +232,53 @@ pub fn assign_within(
             // Who is a member today, not when it was last asked.
             refresh_around(conn, &group.name, now)?;
         }
-        let choice = choose(conn, &configured, package, &target, scope.as_ref(), now)?;
-        let Choice { all_computers, group, chosen, .. } = choice;
-        let id = match group {
-            Some(group) => deployments::create_for_group(conn, package, group, &options, &by, now)?,
-            None => deployments::create(conn, package, all_computers, &options, &by, now)?,
-        };
-        let deployment = Deployment {
-            id,
-            package,
-            all_computers,
-            group,
-            options,
-            created_at: now,
-            cancelled_at: None,
-            closed_at: None,
-        };
-        let planned = jobs::plan(conn, &deployment, &chosen, now)?;
-        Ok(Assigned {
-            deployment: id,
-            planned,
-            already: chosen.len() - planned,
-            other_system: choice.other_system.len(),
-            pace: choice.pace,
-            not_activated: activations::find(conn, package)?.is_none(),
-        })
-    })
-}
-
-/// Some computers: how many, and the first of them.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// How many.
-    pub count: usize,
-    /// The first of them.
-    pub first: Vec<Computer>,
-}
-
-/// What an assignment would do.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    /// The package.
-    pub package: Package,
-    /// Who gets it.
-    pub gets: Part,
-    /// Whose agents say that they have run it: without force their jobs end without being offered.
-    pub has_it: Part,
-    /// Who has an open job of it already, which stays as it is.
-    pub already: Part,
-    /// Who runs another system.
-    pub other_system: Part,
-    /// Who was put away.
-    pub archived: Part,
-    /// How many the actor may not touch.
-    pub out_of_scope: usize,
-    /// Will computers that come later get it, too?
-    pub standing: bool,
-    /// How long it takes from contact to execution, by the engine's own arithmetic.
-    pub pace: Duration,
-    /// How often agents check in where nothing else is set, in hours.
-    pub contact_hours: u32,
-    /// True if deployment is switched off for every computer.
-    pub is_off: bool,
-    /// True if nothing will be offered until the package is activated.
-    pub not_activated: bool,
-}
-
-/// Computers of a preview that are named.
-const NAMED: usize = 20;
-
-/// Tells what [`assign_within`] would do, and changes nothing.
-pub fn preview(
-    app: &App,
-    package: PackageId,
-    target: Target,
-    options: &JobOptions,
-    scope: Option<Query>,
-) -> Result<Preview, AssignError> {
-    let (now, force, configured) = (app.clock.now(), options.force, app.configured.clone());
-    app.store.read_now(move |conn| {
-        let choice = choose(conn, &configured, package, &target, scope.as_ref(), now)?;
-        let already: BTreeSet<ComputerId> =
-            progress::with_open_job(conn, package, &choice.chosen)?.into_iter().collect();
-        let mut has_it = BTreeSet::new();
-        if !force {
-            has_it.extend(progress::with_history(conn, package, &choice.chosen)?);
-            has_it.retain(|id| !already.contains(id));
+        let meant = Meant::load(conn, &configured, &target, scope.as_ref(), now)?;
+        let mut made = Vec::with_capacity(bundle.packages.len());
+        for (at, choice) in bundle.choices(conn, &meant)?.iter().enumerate() {
+            made.push(deploy(conn, &meant, choice, bundle.options(at, &options), &by, now)?);
         }
-        let gets: Vec<ComputerId> =
-            choice.chosen.iter().copied().filter(|id| !already.contains(id) && !has_it.contains(id)).collect();
-        let mut some = |ids: Vec<ComputerId>| -> Result<Part, StoreError> {
-            let first = ids.iter().take(NAMED).map(|id| computers::find(conn, *id));
-            Ok(Part { count: ids.len(), first: first.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect() })
-        };
-        Ok(Preview {
-            gets: some(gets)?,
-            has_it: some(has_it.into_iter().collect())?,
-            already: some(already.into_iter().collect())?,
-            other_system: some(choice.other_system)?,
-            archived: some(choice.archived)?,
-            out_of_scope: choice.out_of_scope,
-            standing: choice.all_computers || choice.group.is_some(),
-            pace: choice.pace,
-            contact_hours: choice.settings.prolog_frequency(),
-            is_off: !choice.settings.download().on,
-            not_activated: activations::find(conn, package)?.is_none(),
-            package: choice.package,
-        })
+        if made.len() > 1 {
+            let together: Vec<DeploymentId> = made.iter().map(|one| one.deployment).collect();
+            deployments::bind(conn, &together)?;
+        }
+        Ok(made)
     })
 }
 
-/// Who is meant.
-struct Choice {
-    package: Package,
-    all_computers: bool,
-    group: Option<GroupId>,
-    /// Those for whose system the package is, in order of their numbers.
-    chosen: Vec<ComputerId>,
-    other_system: Vec<ComputerId>,
-    archived: Vec<ComputerId>,
-    out_of_scope: usize,
-    settings: Settings,
-    pace: Duration,
-}
-
-/// The rules of an assignment, for a real one and for a look at it.
-fn choose(
+fn deploy(
     conn: &mut Conn,
-    configured: &SettingsLayer,
-    package: PackageId,
-    target: &Target,
-    scope: Option<&Query>,
+    meant: &Meant,
+    choice: &Choice,
+    options: JobOptions,
+    by: &str,
     now: UnixTime,
-) -> Result<Choice, AssignError> {
-    let found = packages::find(conn, package)?.ok_or(AssignError::UnknownPackage(package))?;
-    if found.state != PackageState::Available {
-        return Err(AssignError::NotAvailable(package, found.state.as_str()));
-    }
-    let mut global = configured.clone();
-    global.0.extend(settings::layer(conn, Scope::Global)?.0);
-    let (priority, fragments) = (found.priority, found.fragments);
-    let pace_of = |of_groups: &[SettingsLayer], own: &SettingsLayer| {
-        check_pace(&resolve(&global, of_groups, own).download(), priority, fragments)
+) -> Result<Assigned, StoreError> {
+    let (package, all_computers, group) = (choice.package.id, meant.all_computers, meant.group);
+    let id = match group {
+        Some(group) => deployments::create_for_group(conn, package, group, &options, by, now)?,
+        None => deployments::create(conn, package, all_computers, &options, by, now)?,
     };
-    let pace = pace_of(&[], &SettingsLayer::default())?;
-    let mut choice = Choice {
-        package: found,
-        all_computers: *target == Target::All && scope.is_none(),
-        group: None,
-        chosen: Vec::new(),
-        other_system: Vec::new(),
-        archived: Vec::new(),
-        out_of_scope: 0,
-        settings: resolve(&global, &[], &SettingsLayer::default()),
-        pace,
+    let deployment = Deployment {
+        id,
+        package,
+        all_computers,
+        group,
+        options,
+        created_at: now,
+        cancelled_at: None,
+        closed_at: None,
+        bundle: None,
     };
-    let allowed = scope.map(|query| search::ids(conn, query, now)).transpose()?;
-    match target {
-        Target::All => {
-            for (id, system) in progress::systems(conn)? {
-                choice.put(id, &system, None, allowed.as_ref());
-            }
-        }
-        Target::Group(name) => {
-            let known = groups::find_by_name(conn, name)?.ok_or_else(|| AssignError::UnknownGroup(name.clone()))?;
-            let layer = settings::layer(conn, Scope::Group(known.id))?;
-            choice.pace = pace.max(pace_of(&[layer], &SettingsLayer::default())?);
-            choice.group = scope.is_none().then_some(known.id);
-            for computer in members_now(conn, &known, now)? {
-                choice.put_computer(&computer, allowed.as_ref());
-            }
-        }
-        Target::Where(text) => {
-            let query = query::read(conn, text).map_err(|error| match error {
-                AskError::Store(error) => AssignError::Store(error),
-                other => AssignError::Ask(other),
-            })?;
-            let matching = search::computers(conn, &query, now, None, usize::MAX)?;
-            if matching.is_empty() {
-                return Err(AssignError::NobodyMatches);
-            }
-            for computer in matching {
-                choice.put_computer(&computer, allowed.as_ref());
-            }
-        }
-        Target::Selected(ids) => {
-            for id in ids.iter().copied().collect::<BTreeSet<_>>() {
-                if let Some(computer) = computers::find(conn, id)? {
-                    choice.put_computer(&computer, allowed.as_ref());
-                }
-            }
-        }
-        Target::Computers(names) => {
-            for name in names {
-                let computer = choice.named(conn, name, allowed.as_ref())?;
-                let of_groups: Vec<SettingsLayer> =
-                    groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
-                let own = settings::layer(conn, Scope::Computer(computer.id))?;
-                choice.pace = choice.pace.max(pace_of(&of_groups, &own)?);
-                choice.chosen.push(computer.id);
-            }
-            choice.chosen.sort_unstable();
-            choice.chosen.dedup();
-        }
-    }
-    Ok(choice)
-}
-
-impl Choice {
-    /// A computer that was named: one that cannot get the package refuses the whole.
-    fn named(
-        &self,
-        conn: &mut Conn,
-        name: &str,
-        allowed: Option<&BTreeSet<ComputerId>>,
-    ) -> Result<Computer, AssignError> {
-        let computer = named(conn, name)?;
-        if allowed.is_some_and(|allowed| !allowed.contains(&computer.id)) {
-            return Err(AssignError::UnknownComputer(name.to_owned()));
-        }
-        if computer.archived_at.is_some() {
-            return Err(AssignError::Archived(computer.device_id.to_string()));
-        }
-        if !fits(self.package.os, &computer.os_name) {
-            return Err(AssignError::OtherSystem {
-                package: self.package.id,
-                os: self.package.os,
-                computer: computer.name,
-                runs: computer.os_name,
-            });
-        }
-        Ok(computer)
-    }
-
-    fn put_computer(&mut self, computer: &Computer, allowed: Option<&BTreeSet<ComputerId>>) {
-        self.put(computer.id, &computer.os_name, computer.archived_at, allowed);
-    }
-
-    fn put(
-        &mut self,
-        id: ComputerId,
-        system: &str,
-        archived: Option<UnixTime>,
-        allowed: Option<&BTreeSet<ComputerId>>,
-    ) {
-        if allowed.is_some_and(|allowed| !allowed.contains(&id)) {
-            self.out_of_scope += 1;
-        } else if archived.is_some() {
-            self.archived.push(id);
-        } else if fits(self.package.os, system) {
-            self.chosen.push(id);
-        } else {
-            self.other_system.push(id);
-        }
-    }
+    let planned = jobs::plan(conn, &deployment, &choice.chosen, now)?;
+    Ok(Assigned {
+        deployment: id,
+        package,
+        planned,
+        already: choice.chosen.len() - planned,
+        other_system: choice.other_system.len(),
+        pace: choice.pace,
+        not_activated: activations::find(conn, package)?.is_none(),
+    })
 }
 
 /// Who is in a group if its query is asked now: what a refresh would write, without writing it.

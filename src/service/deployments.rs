@@ -1,15 +1,22 @@
-//! Deployments after they were made: how far they are, taking them back, trying again.
+//! Deployments after they were made: how far they are, and what can be done to them.
+
+mod change;
 
 use std::collections::BTreeSet;
 
 use super::App;
 use crate::model::query::Query;
-use crate::model::{ComputerId, DeploymentId, JobId, JobState, PackageId, PackageState, UnixTime};
+use crate::model::{ComputerId, DeploymentId, JobId, JobState, PackageId, UnixTime};
 use crate::store::deployments::{DeploymentLine, Wanted};
-use crate::store::events::{Event, EventKind};
-use crate::store::jobs::{JobLine, JobOn};
-use crate::store::progress::{self, Brief, CodeCount, OnComputer, Slice};
-use crate::store::{Conn, StoreError, deployments, events, jobs, packages, search};
+use crate::store::jobs::JobLine;
+use crate::store::progress::{self, Brief, CodeCount, Of, OnComputer, Slice};
+use crate::store::{Conn, StoreError, deployments, jobs, search};
+
+pub use crate::store::undo::Among;
+pub use change::{
+    Act, Cancelled, Changed, Only, Retried, TakenOff, Undone, cancel, cancel_bundle, cancel_some, on_computer,
+    on_package, retry, retry_some, take_off, undo_cancel, undo_retry,
+};
 
 /// Why a deployment was left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +30,12 @@ pub enum DeploymentError {
     /// None of the computers that are meant has an open job.
     #[error("deployment {0} has no open jobs on these computers")]
     NothingOpen(DeploymentId),
+    /// None of the computers that are meant is under way, failed or expired.
+    #[error("deployment {0} has nothing to take off on these computers: what succeeded stays")]
+    NothingToTakeOff(DeploymentId),
+    /// It was undone, or something newer is there.
+    #[error("there is nothing to undo any more: something else was done since")]
+    NothingToUndo,
     /// It was taken back.
     #[error(
         "deployment {0} was cancelled, so it is not tried again: assign the package anew (dripfeed assign {1} --computer …)"
@@ -72,29 +85,6 @@ pub fn is_standing(line: &DeploymentLine) -> bool {
 pub fn is_running(summary: &Summary) -> bool {
     let open = summary.counts.iter().any(|(state, count)| state.is_open() && *count > 0);
     summary.line.deployment.closed_at.is_none() && (open || is_standing(&summary.line))
-}
-
-/// Which of a deployment's computers are meant; all of them by default.
-#[derive(Clone, Debug, Default)]
-pub struct Only {
-    /// Those that this query asks for: the actor's scope.
-    pub scope: Option<Query>,
-    /// Those whose newest attempt ended with this code.
-    pub code: Option<String>,
-    /// The one with this attempt.
-    pub job: Option<JobId>,
-}
-
-impl Only {
-    fn narrow(&self, conn: &mut Conn, jobs: &mut Vec<JobOn>, now: UnixTime) -> Result<(), StoreError> {
-        let allowed = allowed(conn, self.scope.as_ref(), now)?;
-        jobs.retain(|job| {
-            allowed.as_ref().is_none_or(|allowed| allowed.contains(&job.computer))
-                && self.code.as_ref().is_none_or(|code| job.result.as_deref().unwrap_or_default() == code)
-                && self.job.is_none_or(|one| one == job.job)
-        });
-        Ok(())
-    }
 }
 
 /// The computers of a scope; `None`: all.
@@ -205,10 +195,10 @@ pub fn progress(app: &App, id: DeploymentId, scope: Option<Query>) -> Result<Pro
     })
 }
 
-/// The newest attempts of a deployment, for a list; for a scope, those there.
+/// The newest attempts of a deployment, or of all of a package, for a list; for a scope, those there.
 pub fn computers(
     app: &App,
-    id: DeploymentId,
+    of: Of,
     wanted: progress::Wanted,
     scope: Option<Query>,
     after: Option<JobId>,
@@ -218,11 +208,11 @@ pub fn computers(
     let now = app.clock.now();
     app.store.read_now(move |conn| {
         let Some(allowed) = allowed(conn, scope.as_ref(), now)? else {
-            return progress::list(conn, id, &wanted, after, limit);
+            return progress::list(conn, of, &wanted, after, limit);
         };
         let (mut found, mut after) = (Vec::new(), after);
         loop {
-            let page = progress::list(conn, id, &wanted, after, PAGE)?;
+            let page = progress::list(conn, of, &wanted, after, PAGE)?;
             let last = page.len() < PAGE;
             after = page.last().map(|line| line.job.id);
             found.extend(page.into_iter().filter(|line| allowed.contains(&line.job.computer)));
@@ -232,6 +222,25 @@ pub fn computers(
             }
         }
     })
+}
+
+/// How many computers ended badly with a package and which code, the most frequent first; for a scope, those there.
+pub fn codes_of_package(
+    app: &App,
+    package: PackageId,
+    scope: Option<Query>,
+) -> Result<Vec<(JobState, String, u64)>, StoreError> {
+    if scope.is_none() {
+        return app.store.read_now(move |conn| progress::codes_of_package(conn, package, LINES));
+    }
+    let wanted = progress::Wanted { states: vec![JobState::Failed, JobState::Expired], ..progress::Wanted::default() };
+    let lost = computers(app, Of::Package(package), wanted, scope, None, usize::MAX)?;
+    let code = |line: OnComputer| (line.job.state, line.job.result.map(|code| code.to_string()).unwrap_or_default());
+    let mut codes: Vec<_> =
+        count(lost.into_iter().map(code)).into_iter().map(|((state, code), n)| (state, code, n)).collect();
+    codes.sort_by_key(|(_, _, computers)| std::cmp::Reverse(*computers));
+    codes.truncate(LINES);
+    Ok(codes)
 }
 
 /// Slices of a chart.
@@ -333,124 +342,10 @@ pub fn each_job<E: From<StoreError>>(
     }
 }
 
-/// What a cancellation did.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Cancelled {
-    /// The package.
-    pub package: PackageId,
-    /// Jobs that were taken back.
-    pub jobs: usize,
-    /// Jobs that were offered before and go on.
-    pub go_on: usize,
-    /// True if computers that come later would have got it until now.
-    pub was_standing: bool,
-}
-
-/// Takes a deployment back: its open jobs become cancelled, and no computer gets it any more. With `waiting_only`, jobs
-/// that an agent was told of go on to their end.
-pub fn cancel(app: &App, id: DeploymentId, waiting_only: bool, by: &str) -> Result<Cancelled, DeploymentError> {
-    cancel_some(app, id, waiting_only, by, Only::default())
-}
-
-/// The same for some of its computers. The deployment itself goes on for the others if not all are meant.
-pub fn cancel_some(
-    app: &App,
-    id: DeploymentId,
-    waiting_only: bool,
-    by: &str,
-    only: Only,
-) -> Result<Cancelled, DeploymentError> {
-    const OPEN: [JobState; 3] = [JobState::Pending, JobState::Offered, JobState::Downloading];
-    let (now, by) = (app.clock.now(), by.to_owned());
-    app.store.write_now(move |conn| {
-        let line = deployments::find(conn, id)?.ok_or(DeploymentError::Unknown(id))?;
-        let package = line.deployment.package;
-        let mut open = jobs::newest_of_deployment(conn, id, &OPEN)?;
-        let whole = only.scope.is_none() && only.code.is_none() && only.job.is_none();
-        only.narrow(conn, &mut open, now)?;
-        let (chosen, rest): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|job| !waiting_only || job.state == JobState::Pending);
-        let was_standing = whole && is_standing(&line);
-        if !(whole && deployments::cancel(conn, id, now)?) && chosen.is_empty() {
-            if !whole {
-                return Err(DeploymentError::NothingOpen(id));
-            }
-            return Err(DeploymentError::AlreadyCancelled(id, if waiting_only { "waiting" } else { "open" }));
-        }
-        let text = format!("deployment {id} cancelled by {by}");
-        let mut happened = Vec::new();
-        if whole {
-            happened.push(event(now, package, None, String::new(), &text));
-        }
-        for job in &chosen {
-            jobs::cancel(conn, job.job, now)?;
-            happened.push(event(now, package, Some((job.computer, job.job)), job.device_id.clone(), &text));
-        }
-        events::append(conn, &happened)?;
-        Ok(Cancelled { package, jobs: chosen.len(), go_on: rest.len(), was_standing })
+/// The deployments that were made in one act with this one, which is among them; none for one that was made alone.
+pub fn bundle(app: &App, id: DeploymentId) -> Result<Vec<DeploymentLine>, StoreError> {
+    app.store.read_now(move |conn| match deployments::find(conn, id)?.and_then(|line| line.deployment.bundle) {
+        Some(bundle) => deployments::of_bundle(conn, bundle),
+        None => Ok(Vec::new()),
     })
-}
-
-fn event(now: UnixTime, package: PackageId, on: Option<(ComputerId, JobId)>, device_id: String, text: &str) -> Event {
-    Event {
-        at: now,
-        kind: EventKind::Cancelled,
-        computer: on.map(|(computer, _)| computer),
-        device_id,
-        package: Some(package),
-        job: on.map(|(_, job)| job),
-        text: text.to_owned(),
-    }
-}
-
-/// What was tried again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Retried {
-    /// The package.
-    pub package: PackageId,
-    /// Jobs that are new.
-    pub planned: usize,
-    /// Computers that have an open job of the package from elsewhere already.
-    pub already: usize,
-}
-
-/// Plans a new job on every computer whose newest attempt failed or expired; with `failed_only`, not on those that
-/// expired. Earlier attempts stay as they ended (docs/decisions/0165).
-pub fn retry(app: &App, id: DeploymentId, failed_only: bool) -> Result<Retried, DeploymentError> {
-    retry_some(app, id, failed_only, Only::default())
-}
-
-/// The same for some of its computers.
-pub fn retry_some(app: &App, id: DeploymentId, failed_only: bool, only: Only) -> Result<Retried, DeploymentError> {
-    let now = app.clock.now();
-    app.store.write_now(move |conn| {
-        let line = deployments::find(conn, id)?.ok_or(DeploymentError::Unknown(id))?;
-        let package = line.deployment.package;
-        if packages::find(conn, package)?.is_none_or(|package| package.state != PackageState::Available) {
-            return Err(DeploymentError::Withdrawn(package));
-        }
-        if line.deployment.cancelled_at.is_some() {
-            return Err(DeploymentError::Cancelled(id, package));
-        }
-        if line.deployment.closed_at.is_some() {
-            return Err(DeploymentError::Closed(id));
-        }
-        let states: &[JobState] =
-            if failed_only { &[JobState::Failed] } else { &[JobState::Failed, JobState::Expired] };
-        let mut ended = jobs::newest_of_deployment(conn, id, states)?;
-        only.narrow(conn, &mut ended, now)?;
-        if ended.is_empty() {
-            let what = if failed_only { "failed" } else { "failed or expired" };
-            return Err(DeploymentError::NothingToRetry { id, what, have: spell(conn, id)? });
-        }
-        let computers: Vec<ComputerId> = ended.iter().map(|job| job.computer).collect();
-        let planned = jobs::plan(conn, &line.deployment, &computers, now)?;
-        Ok(Retried { package, planned, already: computers.len() - planned })
-    })
-}
-
-fn spell(conn: &mut Conn, id: DeploymentId) -> Result<String, StoreError> {
-    let counts = jobs::counts_of_deployments(conn, Some(id))?;
-    let words: Vec<String> = counts.iter().map(|(_, state, count)| format!("{count} {state}")).collect();
-    Ok(if words.is_empty() { "it has no computers".to_owned() } else { words.join(", ") })
 }

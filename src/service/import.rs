@@ -1,345 +1,337 @@
-//! Values of computers out of a table: what would change and what is wrong, line by line, and then all of it in one write
-//! (docs/decisions/0732).
+//! Packages of a stock server's download directory become packages of ours.
+//!
+//! The directory has `<id>/info` and `<id>/<id>-<n>`, and no more: what a package is called and for which system it is
+//! stands in the stock server's database. A list of those can be given; what is not in it is guessed or asked for.
+//!
+//! Each package is built like any other, whole or not at all: its fragments have to be what its info file says, its archive
+//! is looked through, and it is cut and described anew. It keeps its number if no package here ever had it, because agents
+//! remember numbers. Activating it is another step.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use super::App;
-use super::account;
-use super::fields::meant;
-use super::mass;
-use crate::model::csv::{self, Unclosed};
-use crate::model::own_field::FieldKind;
-use crate::model::query::{Query, fold};
-use crate::model::{ComputerId, UnixTime};
-use crate::store::known::{self, KnownAs};
-use crate::store::mass::{Step, What};
-use crate::store::{Conn, StoreError, search};
+use super::publish::{self, BuildRequest, Fragmenting, Progress, PublishError, Source};
+use crate::archive::{ArchiveError, ArchiveFormat, EntryKind, EntryPath, Visitor, walk};
+use crate::clock;
+use crate::disk::lock;
+use crate::disk::published::Scratch;
+use crate::model::{OsFamily, Package, PackageId, TreeKey, UnixTime};
+use crate::protocol::{Info, InfoError};
+use crate::store::packages::{self, NewPackage};
+use crate::store::{Conn, StoreError};
 
-/// Lines of a table.
-pub const MOST_LINES: usize = 100_000;
-/// Columns of a table.
-const MOST_COLUMNS: usize = 300;
+/// Bytes of an info file.
+const INFO: u64 = 1 << 20;
 
-/// Why nothing of a table was taken.
+/// What the stock server's database says of a package.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// For which system.
+    pub os: Option<OsFamily>,
+}
+
+/// Why a list of names was refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line} of the list is not \"number, name, system\" with tabs between: \"{text}\"")]
+pub struct InvalidList {
+    line: usize,
+    text: String,
+}
+
+/// Reads lines of number, name and system (`WINDOWS`, `LINUX`, `MAC`, or nothing) with tabs between: what
+/// `mysql -BNe 'SELECT FILEID, NAME, OSNAME FROM download_available'` prints.
+pub fn read_list(text: &str) -> Result<BTreeMap<PackageId, Described>, InvalidList> {
+    let mut list = BTreeMap::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = || InvalidList { line: at + 1, text: line.chars().take(80).collect() };
+        let mut columns = line.split('\t').map(str::trim);
+        let id = columns.next().and_then(|id| id.parse::<PackageId>().ok()).ok_or_else(wrong)?;
+        let name = columns.next().filter(|name| !name.is_empty()).ok_or_else(wrong)?.to_owned();
+        let os = match columns.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "" | "null" => None,
+            "windows" => Some(OsFamily::Windows),
+            "linux" => Some(OsFamily::Linux),
+            "mac" | "macos" => Some(OsFamily::Macos),
+            _ => return Err(wrong()),
+        };
+        list.insert(id, Described { name, os });
+    }
+    Ok(list)
+}
+
+/// Why a package was not imported. Nothing of it is here then.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// It is not one.
-    #[error("the table cannot be read: {0}")]
-    Unclosed(#[from] Unclosed),
-    /// It has no line but the first.
-    #[error("the table is empty: expected a first line with the names of its columns, and a line for each computer")]
-    Empty,
-    /// It has too many.
-    #[error("the table has more than {MOST_LINES} lines or {MOST_COLUMNS} columns: divide it")]
-    Large,
-    /// Nothing says whose the lines are.
-    #[error("no column says which computer a line is about: call one name, device_id, number or serial")]
-    NoKey,
-    /// Nothing can be written.
-    #[error("no column is to be written: call one tag, or as one of the fields: {0}")]
-    NoTarget(String),
-    /// A column that is nothing.
-    #[error("there is no field \"{0}\": make it first, or take the column out of the table")]
-    Unknown(String),
-    /// A column twice.
-    #[error("the column \"{0}\" is there twice")]
-    Twice(String),
-    /// Some lines are wrong.
-    #[error("{0} line(s) are wrong, so nothing was written: correct them, or say that they are to be left out")]
-    Wrong(usize),
+    /// A file is not there or cannot be read.
+    #[error("{file}")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its info file is none.
+    #[error("{file}")]
+    Info {
+        /// Which.
+        file: TreeKey,
+        /// Why.
+        source: InfoError,
+    },
+    /// It is another package's directory.
+    #[error("its info file is that of package {0}")]
+    Other(PackageId),
+    /// Something else lies in its directory.
+    #[error("{0} is not a plain file")]
+    NoFile(TreeKey),
+    /// Nothing says for which system it is.
+    #[error("nothing says for which system it is: --os windows, linux or macos, or name it in a list (--names)")]
+    System,
+    /// A build of it was refused or failed.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A table and how to take it.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    /// As it came.
-    pub text: String,
-    /// Take a value back where its cell is empty? Else it stays.
-    pub clear: bool,
+impl ImportError {
+    /// Is it the package's fault (and not the disk's or the database's)?
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Publish(error) => error.is_refusal(),
+            Self::Store(_) => false,
+            _ => true,
+        }
+    }
 }
 
-/// What a line would do.
+/// What became of a package.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// Columns that would change: name, what is there, what would be.
-    Changes(Vec<(String, String, String)>),
-    /// Everything is so already.
-    Same,
-    /// It cannot be taken; a sentence.
-    Wrong(String),
+pub enum Imported {
+    /// It is here now; under another number if its own had been used for something else.
+    Built(Package),
+    /// It could be, under its own number or, with `false`, under a new one.
+    Possible(bool),
+    /// It was here before.
+    Known,
 }
 
-/// A line of the table.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Line {
-    /// Where it stands, counted from 1.
-    pub number: usize,
-    /// What it calls the computer.
-    pub computer: String,
-    /// What it would do.
-    pub outcome: Outcome,
+/// What to import, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The stock server's download directory.
+    pub directory: PathBuf,
+    /// What its database says.
+    pub described: BTreeMap<PackageId, Described>,
+    /// For which system a package is that nothing else tells of.
+    pub os: Option<OsFamily>,
 }
 
-/// What a table would do.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// By which column computers are known.
-    pub key: &'static str,
-    /// Columns that are written.
-    pub written: Vec<String>,
-    /// Columns that are passed over, because they are an inventory's or another name of the computer.
-    pub passed_over: Vec<String>,
-    /// Every line.
-    pub lines: Vec<Line>,
-    steps: Vec<Step>,
-}
-
-impl Plan {
-    /// How many lines cannot be taken.
-    pub fn wrong(&self) -> usize {
-        self.lines.iter().filter(|line| matches!(line.outcome, Outcome::Wrong(_))).count()
+/// The packages that lie in a download directory, by number. Whatever else is there is left out.
+pub fn find(directory: &Path) -> io::Result<Vec<PackageId>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse::<PackageId>().ok());
+        if entry.file_type()?.is_dir() {
+            found.extend(id);
+        }
     }
-
-    /// How many computers would have other values.
-    pub fn computers(&self) -> usize {
-        self.steps.iter().map(|step| step.computer).collect::<BTreeSet<_>>().len()
-    }
-
-    /// How many values would be others.
-    pub fn values(&self) -> usize {
-        self.steps.len()
-    }
+    found.sort_unstable();
+    Ok(found)
 }
 
-/// A column that is written.
-struct Target {
-    at: usize,
-    title: String,
-    what: What,
-    kind: FieldKind,
-}
-
-/// What the first line says.
-struct Head {
-    key: (KnownAs, &'static str, usize),
-    targets: Vec<Target>,
-    passed_over: Vec<String>,
-}
-
-/// The names of computers, the surest first.
-const KEYS: [(KnownAs, &str); 4] = [
-    (KnownAs::DeviceId, "device_id"),
-    (KnownAs::Number, "number"),
-    (KnownAs::Name, "name"),
-    (KnownAs::Serial, "serial"),
-];
-
-/// Columns of exported lists that nobody can write.
-const INVENTORY: [&str; 19] = [
-    "os",
-    "os_version",
-    "architecture",
-    "ip",
-    "peer",
-    "user",
-    "model",
-    "uuid",
-    "workgroup",
-    "agent",
-    "mac",
-    "memory",
-    "cpu",
-    "manufacturer",
-    "bios",
-    "proven",
-    "first_contact",
-    "last_inventory",
-    "last_contact",
-];
-
-impl Head {
-    fn read(conn: &mut Conn, titles: &[String]) -> Result<Self, ImportError> {
-        let titles: Vec<String> = titles.iter().map(|title| csv::unprotected(title).to_owned()).collect();
-        let at = |word: &str| titles.iter().position(|title| fold(title) == word);
-        let key = KEYS.into_iter().find_map(|(key, word)| at(word).map(|at| (key, word, at)));
-        let key = key.ok_or(ImportError::NoKey)?;
-        let (mut targets, mut passed_over): (Vec<Target>, Vec<String>) = (Vec::new(), Vec::new());
-        for (at, title) in titles.iter().enumerate().filter(|(at, title)| *at != key.2 && !title.is_empty()) {
-            let word = fold(title);
-            let (what, kind) = if word == "tag" {
-                (What::Tag, FieldKind::Text)
-            } else if let Some(field) = meant(conn, title)? {
-                (What::Field(field.id), field.kind)
-            } else if INVENTORY.contains(&word.as_str()) || KEYS.iter().any(|(_, key)| *key == word) {
-                passed_over.push(title.clone());
-                continue;
-            } else {
-                return Err(ImportError::Unknown(title.chars().take(60).collect()));
-            };
-            if targets.iter().any(|target| target.what == what) {
-                return Err(ImportError::Twice(title.clone()));
+impl Import {
+    /// Imports one package, or with `dry` says what would become of it: everything is read and compared, nothing is written.
+    pub fn one(
+        &self,
+        app: &App,
+        id: PackageId,
+        dry: bool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Imported, ImportError> {
+        let (info, request) = self.request(id)?;
+        let size = size_of(&request.source);
+        let known = app.store.read_now(move |conn| known(conn, &info, size))?;
+        match known {
+            Known::Same => Ok(Imported::Known),
+            known if dry => {
+                publish::try_build(app, &request, progress)?;
+                Ok(Imported::Possible(matches!(known, Known::Free)))
             }
-            targets.push(Target { at, title: title.clone(), what, kind });
+            _ => {
+                let built = publish::build_numbered(app, &request, Some(id), progress, |_, _| Ok(()))?;
+                Ok(Imported::Built(built.package))
+            }
         }
-        if targets.is_empty() {
-            let fields = crate::store::fields::list(conn)?.into_iter().map(|field| field.name).collect::<Vec<_>>();
-            return Err(ImportError::NoTarget(if fields.is_empty() {
-                "none yet".to_owned()
-            } else {
-                fields.join(", ")
-            }));
+    }
+
+    /// What a package is called.
+    pub fn name(&self, id: PackageId) -> String {
+        self.described.get(&id).map_or_else(|| format!("package-{id}"), |described| described.name.clone())
+    }
+
+    /// What a build of it asks for.
+    fn request(&self, id: PackageId) -> Result<(Info, BuildRequest), ImportError> {
+        let info = self.info(id)?;
+        let paths = self.fragments(&info)?;
+        let described = self.described.get(&id).and_then(|described| described.os);
+        let os = match described.or(self.os) {
+            Some(os) => os,
+            None => guess(&info, paths.first())?.ok_or(ImportError::System)?,
+        };
+        let name = self.name(id);
+        let package = NewPackage {
+            name,
+            // A stock number is the second of the build.
+            version: clock::utc_text(UnixTime::from_seconds(i64::from(id))).chars().take(10).collect(),
+            description: format!("Imported from another server, where it is package {id}."),
+            os,
+            action: info.action.clone(),
+            priority: info.priority,
+            notify: info.notify.clone(),
+            done: info.done.clone(),
+            exit_codes: info.exit_codes.clone(),
+        };
+        let (source, fragmenting) = match info.digest {
+            Some(digest) => {
+                let count = info.fragments.0;
+                (Source::Fragments { paths, digest, name: format!("package {id}") }, Fragmenting::Count(count))
+            }
+            None => (Source::Nothing, Fragmenting::DEFAULT),
+        };
+        Ok((info, BuildRequest { package, source, fragmenting }))
+    }
+
+    fn info(&self, id: PackageId) -> Result<Info, ImportError> {
+        let key = TreeKey::Info { package: id };
+        let path = self.plain(key)?;
+        let mut text = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(INFO).read_to_end(&mut text));
+        read.map_err(|source| ImportError::Read { file: key.to_string(), source })?;
+        let info = Info::parse(&text).map_err(|source| ImportError::Info { file: key, source })?;
+        if info.package == id { Ok(info) } else { Err(ImportError::Other(info.package)) }
+    }
+
+    fn fragments(&self, info: &Info) -> Result<Vec<PathBuf>, ImportError> {
+        let numbers = info.fragments.numbers();
+        numbers.map(|number| self.plain(TreeKey::Fragment { package: info.package, number })).collect()
+    }
+
+    /// Where a file is, which is no link to one that somebody put elsewhere.
+    fn plain(&self, key: TreeKey) -> Result<PathBuf, ImportError> {
+        let path = self.directory.join(key.package().to_string()).join(key.file_name());
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(path),
+            Ok(_) => Err(ImportError::NoFile(key)),
+            Err(source) => Err(ImportError::Read { file: key.to_string(), source }),
         }
-        Ok(Self { key, targets, passed_over })
     }
 }
 
-/// A line whose computer is known, and what it wants.
-struct Wish {
-    line: usize,
-    computer: ComputerId,
-    values: Vec<Option<String>>,
+/// A download directory that came in an archive, unpacked into staging for as long as this lives.
+#[derive(Debug)]
+pub struct Unpacked {
+    scratch: Scratch,
+    /// No clean-up takes it away meanwhile.
+    _building: lock::Held,
 }
 
-/// What the table would do, for the computers that the scope asks for.
-pub fn plan(app: &App, table: &Table, scope: Option<Query>) -> Result<Plan, ImportError> {
-    let (table, now) = (table.clone(), app.clock.now());
-    app.store.read_now(move |conn| plan_in(conn, &table, scope.as_ref(), now))
+impl Unpacked {
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
 }
 
-/// Writes what the table says, all of it in one write; lines that are wrong stand against it unless they are to be left
-/// out. Gives the plan as it was carried out, and the number to take it back by.
-pub fn import(
-    app: &App,
-    table: &Table,
-    scope: Option<Query>,
-    leave_out_wrong: bool,
-    by: &str,
-) -> Result<(Plan, Option<i64>), ImportError> {
-    let (table, now, by) = (table.clone(), app.clock.now(), by.to_owned());
-    app.store.write_now(move |conn| {
-        let plan = plan_in(conn, &table, scope.as_ref(), now)?;
-        if plan.wrong() > 0 && !leave_out_wrong {
-            return Err(ImportError::Wrong(plan.wrong()));
+/// Unpacks a ZIP or TAR.GZ of a download directory: every `<id>/info` and `<id>/<id>-<n>` in it, wherever it lies. The archive
+/// is refused for what an uploaded one is refused for.
+pub fn unpack(app: &App, archive: &Path) -> Result<Unpacked, ImportError> {
+    let building = lock::shared(&app.tree.build_lock()).map_err(PublishError::from)?;
+    let scratch = app.tree.scratch().map_err(PublishError::from)?;
+    let read = |source| ImportError::Read { file: "the archive".to_owned(), source };
+    let file = File::open(archive).map_err(read)?;
+    let size = file.metadata().map_err(read)?.len();
+    let mut taking = Taking { scratch: &scratch, twice: None };
+    walk(file, size, OsFamily::Linux, &app.archive_limits, &mut taking).map_err(PublishError::from)?;
+    if let Some(key) = taking.twice {
+        return Err(
+            PublishError::Refused(format!("the archive has {key} twice: pack one download directory alone")).into()
+        );
+    }
+    Ok(Unpacked { scratch, _building: building })
+}
+
+/// Takes the files of packages.
+struct Taking<'a> {
+    scratch: &'a Scratch,
+    twice: Option<TreeKey>,
+}
+
+impl Visitor for Taking<'_> {
+    fn entry(&mut self, path: &EntryPath, kind: &EntryKind, content: &mut dyn io::Read) -> Result<(), ArchiveError> {
+        let [.., directory, name] = path.components() else { return Ok(()) };
+        let (Ok(key), EntryKind::File { .. }) = (format!("{directory}/{name}").parse::<TreeKey>(), kind) else {
+            return Ok(());
+        };
+        match self.scratch.create(directory, name) {
+            Ok(mut file) => io::copy(content, &mut file).map(drop)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.twice = Some(key),
+            Err(error) => return Err(error.into()),
         }
-        let undo = mass::carry_out(conn, &by, "computer import", &plan.steps, now)?;
-        Ok((plan, undo))
+        Ok(())
+    }
+}
+
+fn size_of(source: &Source) -> u64 {
+    let Source::Fragments { paths, .. } = source else { return 0 };
+    paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// What a package's number stands for here.
+enum Known {
+    Free,
+    /// The very package, imported before.
+    Same,
+    Other,
+}
+
+fn known(conn: &mut Conn, info: &Info, size: u64) -> Result<Known, StoreError> {
+    Ok(match packages::find(conn, info.package)? {
+        None => Known::Free,
+        Some(found) if is_same(&found, info, size) => Known::Same,
+        Some(_) => Known::Other,
     })
 }
 
-fn plan_in(conn: &mut Conn, table: &Table, scope: Option<&Query>, now: UnixTime) -> Result<Plan, ImportError> {
-    let rows = csv::rows(&table.text)?;
-    let Some(((_, titles), rows)) = rows.split_first().filter(|(_, rows)| !rows.is_empty()) else {
-        return Err(ImportError::Empty);
-    };
-    if rows.len() > MOST_LINES || titles.len() > MOST_COLUMNS {
-        return Err(ImportError::Large);
-    }
-    let head = Head::read(conn, titles)?;
-    let (_, word, at) = head.key;
-    let found = Found::of(conn, &head, rows, scope, now)?;
-    let (mut lines, mut wishes, mut seen) = (Vec::with_capacity(rows.len()), Vec::new(), HashMap::new());
-    for (number, row) in rows {
-        let name = row.get(at).map_or("", |cell| csv::unprotected(cell)).to_owned();
-        let wish = found.one(word, &name).and_then(|computer| {
-            if let Some(line) = seen.insert(computer, *number) {
-                return Err(format!("line {line} is about the same computer"));
-            }
-            let values = head.targets.iter().map(|target| read(target, row, table.clear)).collect::<Result<_, _>>()?;
-            Ok(Wish { line: lines.len(), computer, values })
+fn is_same(found: &Package, info: &Info, size: u64) -> bool {
+    // An older digest than MD5 is not kept, so it cannot be compared.
+    let fits = [found.md5, found.sha256].contains(&info.digest);
+    let is_other_kind = info.digest.is_some_and(|digest| {
+        [found.md5, found.sha256].iter().flatten().all(|own| own.algorithm() != digest.algorithm())
+    });
+    found.action == info.action && found.priority == info.priority && found.size == size && (fits || is_other_kind)
+}
+
+/// For which system a package is, by what is in it: agents for Windows read ZIP alone, and all others were given TAR.GZ.
+fn guess(info: &Info, first: Option<&PathBuf>) -> Result<Option<OsFamily>, ImportError> {
+    const WINDOWS: [&str; 7] = [".exe", ".msi", "msiexec", ".bat", "powershell", "wmic ", "cmd /"];
+    if let Some(path) = first {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut head));
+        read.map_err(|source| ImportError::Read { file: format!("fragment 1 of package {}", info.package), source })?;
+        return Ok(match ArchiveFormat::detect(&head) {
+            Some(ArchiveFormat::Zip) => Some(OsFamily::Windows),
+            Some(ArchiveFormat::TarGz) => Some(OsFamily::Linux),
+            None => None,
         });
-        let outcome = match wish {
-            Ok(wish) => {
-                wishes.push(wish);
-                Outcome::Same
-            }
-            Err(sentence) => Outcome::Wrong(sentence),
-        };
-        lines.push(Line { number: *number, computer: name, outcome });
     }
-    let steps = steps(conn, &head.targets, &wishes, &mut lines)?;
-    let written = head.targets.into_iter().map(|target| target.title).collect();
-    Ok(Plan { key: word, written, passed_over: head.passed_over, lines, steps })
-}
-
-/// What a cell wants its column to be; `None` to leave it alone.
-fn read(target: &Target, row: &[String], clear: bool) -> Result<Option<String>, String> {
-    let cell = row.get(target.at).map_or("", |cell| csv::unprotected(cell));
-    if cell.is_empty() && !clear {
-        return Ok(None);
-    }
-    let value = match target.what {
-        What::Tag => account::checked_tag(cell).map_err(|error| error.to_string()),
-        What::Field(_) | What::Setting(_) => target.kind.read(cell).map_err(|error| error.to_string()),
-    };
-    value.map(Some).map_err(|sentence| format!("{}: {sentence}", target.title))
-}
-
-/// The steps of all wishes, column by column; each line is told what it would change.
-fn steps(conn: &mut Conn, targets: &[Target], wishes: &[Wish], lines: &mut [Line]) -> Result<Vec<Step>, StoreError> {
-    let line_of: HashMap<ComputerId, usize> = wishes.iter().map(|wish| (wish.computer, wish.line)).collect();
-    let mut all = Vec::new();
-    for (column, target) in targets.iter().enumerate() {
-        let wanted: Vec<(ComputerId, String)> =
-            wishes.iter().filter_map(|wish| Some((wish.computer, wish.values[column].clone()?))).collect();
-        for step in mass::steps(conn, target.what, &wanted)? {
-            let change = (target.title.clone(), step.before.clone(), step.after.clone());
-            if let Some(line) = line_of.get(&step.computer).and_then(|line| lines.get_mut(*line)) {
-                match &mut line.outcome {
-                    Outcome::Changes(changes) => changes.push(change),
-                    outcome => *outcome = Outcome::Changes(vec![change]),
-                }
-            }
-            all.push(step);
-        }
-    }
-    Ok(all)
-}
-
-/// The computers that a table names, by what it calls them.
-struct Found(BTreeMap<String, Vec<(ComputerId, bool)>>);
-
-impl Found {
-    fn of(
-        conn: &mut Conn,
-        head: &Head,
-        rows: &[csv::Row],
-        scope: Option<&Query>,
-        now: UnixTime,
-    ) -> Result<Self, StoreError> {
-        let (key, _, at) = head.key;
-        let names: BTreeSet<String> = rows
-            .iter()
-            .filter_map(|(_, row)| row.get(at))
-            .map(|cell| key.of(csv::unprotected(cell)))
-            .filter(|name| !name.is_empty())
-            .collect();
-        let names: Vec<String> = names.into_iter().collect();
-        let allowed = scope.map(|scope| search::ids(conn, scope, now)).transpose()?;
-        let mut found: BTreeMap<String, Vec<(ComputerId, bool)>> = BTreeMap::new();
-        for (name, id, archived) in known::find(conn, key, &names)? {
-            if allowed.as_ref().is_none_or(|ids| ids.contains(&id)) {
-                found.entry(name).or_default().push((id, archived));
-            }
-        }
-        Ok(Self(found))
-    }
-
-    /// The one that is meant; who is put away does not stand in the way of who is there.
-    fn one(&self, word: &str, name: &str) -> Result<ComputerId, String> {
-        if name.is_empty() {
-            return Err(format!("the cell of {word} is empty"));
-        }
-        let key = KEYS.iter().find(|(_, known)| *known == word).map_or_else(String::new, |(key, _)| key.of(name));
-        let all = self.0.get(&key).map_or(&[][..], Vec::as_slice);
-        let present: Vec<ComputerId> = all.iter().filter(|(_, archived)| !archived).map(|(id, _)| *id).collect();
-        let ids = if present.is_empty() { all.iter().map(|(id, _)| *id).collect() } else { present };
-        match ids[..] {
-            [] => Err(format!("there is no computer with the {word} \"{name}\"")),
-            [id] => Ok(id),
-            _ => Err(format!("{} computers have the {word} \"{name}\": name them by device_id", ids.len())),
-        }
-    }
+    let command = info.action.text().to_lowercase();
+    Ok(WINDOWS.iter().any(|part| command.contains(part)).then_some(OsFamily::Windows))
 }

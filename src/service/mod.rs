@@ -38,6 +38,7 @@ pub mod settings;
 pub mod signin;
 pub mod sites;
 pub mod stopped;
+pub mod table;
 pub mod templates;
 pub mod uploads;
 pub mod verify;

@@ -275,6 +275,13 @@ pub(super) fn gate(
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
+    if let Some(package) = job.options.follows
+        // Whoever was told goes on, whatever is tried again meanwhile.
+        && job.state == JobState::Pending
+        && !is_done_before(open, context, package)
+    {
+        return Err(Withheld::Follows { package, state: open.earlier });
+    }
     // A stock agent knows the first one and comes back for another when that fails; ours takes the next by itself.
     let near = locations(&context.nearby, job.package, &activation.fragment_location, moment.now);
     let mut near = near.into_iter().map(|(location, _)| location);
@@ -291,6 +298,13 @@ pub(super) fn gate(
         post_command: job.options.post_command.clone(),
         force: job.options.force,
     })
+}
+
+/// Has the package that comes first succeeded on the computer? So it has if this very contact finds it in the agent's
+/// history.
+fn is_done_before(open: &OpenJob, context: &DeviceContext, package: PackageId) -> bool {
+    let had = |other: &OpenJob| other.job.package == package && other.in_history && !other.job.options.force;
+    matches!(open.earlier, Some(JobState::Succeeded | JobState::AlreadyInstalled)) || context.jobs.iter().any(had)
 }
 
 fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
@@ -409,6 +423,7 @@ mod tests {
                 checked_at: None,
             }),
             in_history: false,
+            earlier: None,
         }
     }
 
@@ -508,6 +523,38 @@ mod tests {
         inactive.activation = None;
         inactive.job.withheld = Some(Withheld::NotActivated.to_string());
         insta::assert_snapshot!(check(vec![inactive], &[], true), @"Stop, on true, offers [], offered [], in history [], withheld []");
+    }
+
+    #[test]
+    fn what_comes_after_waits_until_the_one_before_succeeded_there() {
+        let second = |earlier: Option<JobState>| {
+            let mut job = open_job(2);
+            job.job.options.follows = Some(open_job(1).job.package);
+            job.earlier = earlier;
+            job
+        };
+        let offered = |jobs: Vec<OpenJob>| {
+            let text = check(jobs, &[], true);
+            let (from, to) = (text.find('[').expect("offers"), text.find(']').expect("offers"));
+            text[from + 1..to].to_owned()
+        };
+        assert_eq!(offered(vec![open_job(1), second(Some(JobState::Pending))]), "1795164001");
+        for state in JobState::ALL {
+            let is_done = matches!(state, JobState::Succeeded | JobState::AlreadyInstalled);
+            assert_eq!(offered(vec![second(Some(state))]) == "1795164002", is_done, "{state}");
+        }
+        assert_eq!(offered(vec![second(None)]), "");
+        let mut told = second(Some(JobState::Failed));
+        told.job.state = JobState::Offered;
+        assert_eq!(offered(vec![told]), "1795164002", "whoever was told goes on");
+        let mut known = open_job(1);
+        known.in_history = true;
+        assert_eq!(offered(vec![known, second(Some(JobState::Pending))]), "1795164002", "done at this very contact");
+        let failed = check(vec![second(Some(JobState::Failed))], &[], true);
+        assert!(
+            failed.contains("package 1795164001 comes first, and it failed there: a retry of it goes on"),
+            "{failed}"
+        );
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Stage {
     OtherSystem,
     /// Its time has not come.
     Scheduled,
+    /// Another package has to succeed first.
+    AfterAnother,
     /// The agent's history has it, so it will not be offered.
     InHistory,
     /// Nothing is in its way: the next contact offers it.
@@ -66,6 +68,7 @@ impl Stage {
             Self::DownloadOff => "download off",
             Self::OtherSystem => "other system",
             Self::Scheduled => "scheduled",
+            Self::AfterAnother => "after another",
             Self::InHistory => "in history",
             Self::Waiting => "waiting",
             Self::Silent => "silent",
@@ -220,7 +223,7 @@ impl Facts {
             waits_for_schedule: self.agent().waits_for_schedule(),
         };
         if let Err(withheld) = gate(open, &self.context, self.context.settings.download().on, &moment) {
-            return Ok(self.withheld(job, &withheld));
+            return self.withheld(conn, job, &withheld);
         }
         if self.is_late() {
             let waits =
@@ -256,7 +259,7 @@ impl Facts {
         Ok((Stage::Offered, text))
     }
 
-    fn withheld(&self, job: &Job, withheld: &Withheld) -> (Stage, String) {
+    fn withheld(&self, conn: &mut Conn, job: &Job, withheld: &Withheld) -> Result<(Stage, String), StoreError> {
         let stage = match withheld {
             Withheld::DownloadOff => Stage::DownloadOff,
             Withheld::NotActivated => Stage::NotActivated,
@@ -264,6 +267,7 @@ impl Facts {
             Withheld::OtherSystem { .. } => Stage::OtherSystem,
             Withheld::NoMirror => Stage::NoMirror,
             Withheld::Scheduled(_) => Stage::Scheduled,
+            Withheld::Follows { .. } => Stage::AfterAnother,
         };
         let mut text = match withheld {
             Withheld::DownloadOff => {
@@ -278,12 +282,42 @@ impl Facts {
             Withheld::NotActivated => {
                 format!("package {0} is not activated: dripfeed activate {0}", self.package.id)
             }
+            Withheld::Follows { package, .. } => self.comes_first(conn, *package)?,
             other => other.to_string(),
         };
         if job.state != JobState::Pending {
             text.push_str("; it was offered before, so the agent may have it under way");
         }
-        (stage, text)
+        Ok((stage, text))
+    }
+
+    /// What it waits for, and what would end the waiting.
+    fn comes_first(&self, conn: &mut Conn, first: PackageId) -> Result<String, StoreError> {
+        let name = &self.computer.name;
+        let package = match packages::find(conn, first)? {
+            Some(package) => format!("{} {} (package {first})", package.name, package.version),
+            None => format!("package {first}"),
+        };
+        let Some(job) = jobs::for_report(conn, self.computer.id, first)? else {
+            return Ok(format!(
+                "{package} comes first, and {name} has no job of it: dripfeed assign {first} --computer {}",
+                self.computer.device_id
+            ));
+        };
+        let code = job.result.as_ref().map(|code| format!(" with {code}")).unwrap_or_default();
+        Ok(match job.state {
+            JobState::Failed | JobState::Expired => format!(
+                "{package} comes first, and it failed on {name}{code}: dripfeed deployment retry {} tries it again, and \
+                 what follows goes on when that succeeds",
+                job.deployment
+            ),
+            JobState::Cancelled => format!(
+                "{package} comes first, and it was taken back on {name}: dripfeed assign {first} --computer {} plans it \
+                 anew",
+                self.computer.device_id
+            ),
+            _ => format!("{package} comes first, and it is not done on {name} yet ({})", job.state),
+        })
     }
 
     fn of_ended(&self, conn: &mut Conn, job: &Job) -> Result<(Stage, String), StoreError> {

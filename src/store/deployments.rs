@@ -9,7 +9,8 @@ use super::row::{At, limit as rows, text, time};
 use super::schema::{deployments, packages};
 use super::{Conn, StoreError};
 use crate::model::{
-    Deployment, DeploymentId, GroupId, JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime,
+    Deployment, DeploymentId, FragmentCount, GroupId, JobOptions, PackageId, PackageState, PostCommand, Schedule,
+    UnixTime,
 };
 
 #[derive(Queryable, Selectable)]
@@ -25,6 +26,8 @@ struct DeploymentRow {
     cancelled_at: Option<i64>,
     closed_at: Option<i64>,
     group_id: Option<i64>,
+    follows: Option<i64>,
+    bundle: Option<i64>,
 }
 
 impl TryFrom<DeploymentRow> for Deployment {
@@ -37,10 +40,11 @@ impl TryFrom<DeploymentRow> for Deployment {
             package: at.package(row.package_id)?,
             all_computers: row.all_computers,
             group: row.group_id.map(GroupId),
-            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
+            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref(), row.follows)?,
             created_at: UnixTime::from_millis(row.created_at),
             cancelled_at: time(row.cancelled_at),
             closed_at: time(row.closed_at),
+            bundle: row.bundle.map(DeploymentId),
         })
     }
 }
@@ -56,12 +60,16 @@ pub struct DeploymentLine {
     pub package_name: String,
     /// Its version.
     pub package_version: String,
+    /// Its fragments.
+    pub fragments: FragmentCount,
 }
 
-type Found = (DeploymentRow, String, (String, String));
+type Found = (DeploymentRow, String, (String, String, i64));
 
-fn line((row, created_by, (package_name, package_version)): Found) -> Result<DeploymentLine, StoreError> {
-    Ok(DeploymentLine { deployment: row.try_into()?, created_by, package_name, package_version })
+fn line((row, created_by, package): Found) -> Result<DeploymentLine, StoreError> {
+    let (package_name, package_version, fragments) = package;
+    let fragments = FragmentCount(At("packages", row.package_id).number("fragment_count", fragments)?);
+    Ok(DeploymentLine { deployment: row.try_into()?, created_by, package_name, package_version, fragments })
 }
 
 /// One deployment.
@@ -69,7 +77,7 @@ pub fn find(conn: &mut Conn, id: DeploymentId) -> Result<Option<DeploymentLine>,
     let found: Option<Found> = q!(conn => deployments::table
         .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
         .filter(deployments::id.eq(id.0))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
         .first(conn)
         .optional())?;
     found.map(line).transpose()
@@ -82,7 +90,19 @@ pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Resu
         .filter(deployments::id.lt(before.map_or(i64::MAX, |id| id.0)))
         .order(deployments::id.desc())
         .limit(rows(limit))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .load(conn))?;
+    found.into_iter().map(line).collect()
+}
+
+/// Deployments of one package, newest first, at most `limit`.
+pub fn of_package(conn: &mut Conn, package: PackageId, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
+    let found: Vec<Found> = q!(conn => deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::package_id.eq(i64::from(package)))
+        .order(deployments::id.desc())
+        .limit(rows(limit))
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
         .load(conn))?;
     found.into_iter().map(line).collect()
 }
@@ -127,7 +147,7 @@ pub fn some(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<Deploy
             .filter(deployments::id.lt(wanted.before.map_or(i64::MAX, |id| id.0)))
             .order(deployments::id.desc())
             .limit(rows(limit))
-            .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version)))
+            .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
             .into_boxed();
         if let Some(package) = wanted.package {
             query = query.filter(deployments::package_id.eq(i64::from(package)));
@@ -200,12 +220,32 @@ fn insert(
             deployments::force.eq(options.force),
             deployments::schedule.eq(options.schedule.as_ref().map(Schedule::as_str)),
             deployments::post_command.eq(options.post_command.as_ref().map(PostCommand::as_str)),
+            deployments::follows.eq(options.follows.map(i64::from)),
             deployments::created_by.eq(text(created_by)),
             deployments::created_at.eq(now.millis()),
         ))
         .returning(deployments::id)
         .get_result(conn))?;
     Ok(DeploymentId(id))
+}
+
+/// Says of deployments that they were made in one act.
+pub fn bind(conn: &mut Conn, together: &[DeploymentId]) -> Result<(), StoreError> {
+    let numbers: Vec<i64> = together.iter().map(|id| id.0).collect();
+    let of = deployments::table.filter(deployments::id.eq_any(&numbers));
+    q!(conn => diesel::update(of).set(deployments::bundle.eq(numbers.first())).execute(conn))?;
+    Ok(())
+}
+
+/// The deployments of a bundle, in their order.
+pub fn of_bundle(conn: &mut Conn, bundle: DeploymentId) -> Result<Vec<DeploymentLine>, StoreError> {
+    let found: Vec<Found> = q!(conn => deployments::table
+        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        .filter(deployments::bundle.eq(bundle.0))
+        .order(deployments::id)
+        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .load(conn))?;
+    found.into_iter().map(line).collect()
 }
 
 /// Standing deployments that are in force: not cancelled, package not withdrawn.

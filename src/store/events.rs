@@ -21,6 +21,8 @@ pub enum EventKind {
     Decided,
     /// An administrator took the job back.
     Cancelled,
+    /// An administrator undid that.
+    Restored,
     /// The key of a computer was taken or forgotten.
     Key,
     /// A message in a computer's name was refused, because nothing proved that it was its own.
@@ -30,8 +32,16 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    const ALL: [Self; 7] =
-        [Self::Offered, Self::Reported, Self::Decided, Self::Cancelled, Self::Key, Self::Refused, Self::Apart];
+    const ALL: [Self; 8] = [
+        Self::Offered,
+        Self::Reported,
+        Self::Decided,
+        Self::Cancelled,
+        Self::Restored,
+        Self::Key,
+        Self::Refused,
+        Self::Apart,
+    ];
 
     /// The word used in the store and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +50,7 @@ impl EventKind {
             Self::Reported => "reported",
             Self::Decided => "decided",
             Self::Cancelled => "cancelled",
+            Self::Restored => "restored",
             Self::Key => "key",
             Self::Refused => "refused",
             Self::Apart => "apart",

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::{Eq, IsNull, sql};
+use diesel::expression::ValidGrouping;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::activations::ActivationRow;
@@ -30,6 +32,8 @@ pub struct OpenJob {
     pub activation: Option<Activation>,
     /// Does the agent's own history, as its inventory last told it, have the package?
     pub in_history: bool,
+    /// How the newest job of the package that comes first stands on the computer, if one does and there is a job of it.
+    pub earlier: Option<JobState>,
 }
 
 /// A job for a list, with the names that people read.
@@ -64,6 +68,7 @@ pub(super) struct JobRow {
     offered_at: Option<i64>,
     finished_at: Option<i64>,
     updated_at: i64,
+    follows: Option<i64>,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -76,7 +81,7 @@ impl TryFrom<JobRow> for Job {
             deployment: DeploymentId(row.deployment_id),
             computer: ComputerId(row.computer_id),
             package: at.package(row.package_id)?,
-            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref())?,
+            options: at.options(row.force, row.schedule.as_deref(), row.post_command.as_deref(), row.follows)?,
             state: at.check(row.state.parse())?,
             result: row.result.as_deref().map(ResultCode::from_wire),
             withheld: row.withheld,
@@ -98,6 +103,27 @@ fn is_open() -> IsNull<jobs::finished_at> {
 pub(super) fn all_open(states: &[JobState]) -> Option<bool> {
     let first = states.first()?.is_open();
     states.iter().all(|state| state.is_open() == first).then_some(first)
+}
+
+/// "How the newest job of the package that comes first stands on the same computer"; null if nothing comes first. A text
+/// without parameters that says that it never changes, so that the statement stays prepared, and one look into an index for each job of the prolog's one query.
+#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
+struct Earlier;
+
+impl Expression for Earlier {
+    type SqlType = Nullable<Text>;
+}
+impl<Source> AppearsOnTable<Source> for Earlier {}
+impl<Source> SelectableExpression<Source> for Earlier {}
+
+impl<DB: diesel::backend::Backend> QueryFragment<DB> for Earlier {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(
+            "(SELECT earlier.state FROM jobs AS earlier WHERE earlier.computer_id = jobs.computer_id \
+             AND earlier.package_id = jobs.follows ORDER BY earlier.id DESC LIMIT 1)",
+        );
+        Ok(())
+    }
 }
 
 /// Plans a job of this deployment on each computer, but not where the same package has an open job already; those are
@@ -124,6 +150,7 @@ pub fn plan(
             JobState::Pending.as_str().into_sql::<Text>(),
             now.millis().into_sql::<BigInt>(),
             now.millis().into_sql::<BigInt>(),
+            options.follows.map(i64::from).into_sql::<Nullable<BigInt>>(),
         ));
         planned += q!(conn => diesel::insert_into(jobs::table)
             .values(snapshot)
@@ -137,6 +164,7 @@ pub fn plan(
                 jobs::state,
                 jobs::created_at,
                 jobs::updated_at,
+                jobs::follows,
             ))
             // The index on open jobs conflicts.
             .on_conflict_do_nothing()
@@ -184,7 +212,7 @@ pub fn computers_of_deployment(
 
 /// The open jobs of a computer, in the order of their creation.
 pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenJob>, StoreError> {
-    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>);
+    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<String>);
     let told = installations::computer_id
         .eq(jobs::computer_id)
         .and(installations::package_id.eq(jobs::package_id))
@@ -202,9 +230,10 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             (packages::state, packages::os),
             Option::<ActivationRow>::as_select(),
             installations::package_id.nullable(),
+            Earlier,
         ))
         .load(conn))?;
-    let parse = |(job, (state, os), activation, told): Found| {
+    let parse = |(job, (state, os), activation, told, earlier): Found| {
         let at = At("packages", job.package_id);
         Ok(OpenJob {
             job: job.try_into()?,
@@ -212,6 +241,7 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             package_os: at.check(os.parse())?,
             activation: activation.map(Activation::try_from).transpose()?,
             in_history: told.is_some(),
+            earlier: earlier.map(|state| at.check(state.parse())).transpose()?,
         })
     };
     found.into_iter().map(parse).collect()
@@ -320,16 +350,21 @@ pub struct JobOn {
     pub device_id: String,
     /// The result's code, if it has one.
     pub result: Option<String>,
+    /// The gate that withholds it.
+    pub withheld: Option<String>,
 }
 
-/// The newest attempt on each computer within a deployment, those in one of these states, in order of their number.
+/// The newest attempt on each computer within a deployment, those in one of these states, in order of their number; of
+/// all, or of some jobs.
 pub fn newest_of_deployment(
     conn: &mut Conn,
     deployment: DeploymentId,
     states: &[JobState],
+    among: Option<&BTreeSet<JobId>>,
 ) -> Result<Vec<JobOn>, StoreError> {
-    type Found = (i64, String, i64, String, Option<String>);
+    type Found = (i64, String, i64, String, Option<String>, Option<String>);
     let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let among: Option<Vec<i64>> = among.map(|among| among.iter().map(|job| job.0).collect());
     let found: Vec<Found> = q!(conn => {
         let query = jobs::table
             .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
@@ -337,17 +372,28 @@ pub fn newest_of_deployment(
             .filter(jobs::state.eq_any(words.clone()))
             .filter(jobs::retried.eq(false))
             .order(jobs::id)
-            .select((jobs::id, jobs::state, jobs::computer_id, computers::device_id, jobs::result))
+            .select((
+                jobs::id,
+                jobs::state,
+                jobs::computer_id,
+                computers::device_id,
+                jobs::result,
+                jobs::withheld,
+            ))
             .into_boxed();
-        match all_open(states) {
-            Some(true) => query.filter(jobs::finished_at.is_null()).load(conn),
-            Some(false) => query.filter(jobs::finished_at.is_not_null()).load(conn),
+        let query = match all_open(states) {
+            Some(true) => query.filter(jobs::finished_at.is_null()),
+            Some(false) => query.filter(jobs::finished_at.is_not_null()),
+            None => query,
+        };
+        match among.clone() {
+            Some(among) => query.filter(jobs::id.eq_any(among)).load(conn),
             None => query.load(conn),
         }
     })?;
-    let parse = |(job, state, computer, device_id, result): Found| {
+    let parse = |(job, state, computer, device_id, result, withheld): Found| {
         let state = At("jobs", job).check(state.parse())?;
-        Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id, result })
+        Ok(JobOn { job: JobId(job), state, computer: ComputerId(computer), device_id, result, withheld })
     };
     found.into_iter().map(parse).collect()
 }
@@ -505,13 +551,33 @@ pub fn cancelled_on_available(conn: &mut Conn) -> Result<Vec<(ComputerId, Packag
 /// How many jobs of each package are in each state; of one package, or of all. By package, then in the order of
 /// [`JobState::ALL`].
 pub fn counts(conn: &mut Conn, package: Option<PackageId>) -> Result<Vec<(PackageId, JobState, u64)>, StoreError> {
+    counts_with(conn, package, true)
+}
+
+/// The same of the newest attempts alone: how many computers, once for each deployment.
+pub fn newest_counts(
+    conn: &mut Conn,
+    package: Option<PackageId>,
+) -> Result<Vec<(PackageId, JobState, u64)>, StoreError> {
+    counts_with(conn, package, false)
+}
+
+fn counts_with(
+    conn: &mut Conn,
+    package: Option<PackageId>,
+    with_older: bool,
+) -> Result<Vec<(PackageId, JobState, u64)>, StoreError> {
     let (from, to) = package.map_or((i64::MIN, i64::MAX), |id| (i64::from(id), i64::from(id)));
     let query = job_counts::table
         .filter(job_counts::package_id.ge(from))
         .filter(job_counts::package_id.le(to))
         .filter(job_counts::jobs.gt(0_i64))
         .select((job_counts::package_id, job_counts::state, job_counts::jobs));
-    let found: Vec<(i64, String, i64)> = q!(conn => query.load(conn))?;
+    let found: Vec<(i64, String, i64)> = q!(conn => if with_older {
+        query.load(conn)
+    } else {
+        query.filter(job_counts::retried.eq(false)).load(conn)
+    })?;
     // A package may have several deployments.
     let mut counts: BTreeMap<(PackageId, JobState), u64> = BTreeMap::new();
     for (package, state, count) in found {

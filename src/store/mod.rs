@@ -83,6 +83,7 @@ pub mod settings;
 pub mod software;
 pub mod tally;
 pub mod templates;
+pub mod undo;
 pub mod uploads;
 pub mod users;
 pub mod values;

@@ -129,6 +129,29 @@ struct FragmentRow<'a> {
 /// Takes the id of the present second, or the next that was never given out, and inserts a row in state `building`.
 /// An id is never given out twice, whatever became of the row.
 pub fn reserve(conn: &mut Conn, new: &NewPackage, now: UnixTime) -> Result<PackageId, StoreError> {
+    reserve_number(conn, new, None, now)
+}
+
+/// The same with this number, if no package ever had it.
+pub fn reserve_number(
+    conn: &mut Conn,
+    new: &NewPackage,
+    wanted: Option<PackageId>,
+    now: UnixTime,
+) -> Result<PackageId, StoreError> {
+    let id = match wanted {
+        Some(id) if find(conn, id)?.is_none() => {
+            let passed = counters::table.find("package").filter(counters::value.lt(i64::from(id)));
+            q!(conn => diesel::update(passed).set(counters::value.eq(i64::from(id))).execute(conn))?;
+            id
+        }
+        _ => next_number(conn, now)?,
+    };
+    insert(conn, id, new, now)?;
+    Ok(id)
+}
+
+fn next_number(conn: &mut Conn, now: UnixTime) -> Result<PackageId, StoreError> {
     // After 2038 there is no id of the present second any more; the next one still is one.
     let second = Some(now.seconds()).filter(|second| (1..=i64::from(PackageId::MAX)).contains(second)).unwrap_or(1);
     let next = diesel::dsl::case_when(counters::value.ge(second), counters::value + 1_i64).otherwise(second);
@@ -136,11 +159,14 @@ pub fn reserve(conn: &mut Conn, new: &NewPackage, now: UnixTime) -> Result<Packa
         .set(counters::value.eq(next))
         .returning(counters::value)
         .get_result(conn))?;
-    let id = At("counters", "package").package(number)?;
+    At("counters", "package").package(number)
+}
+
+fn insert(conn: &mut Conn, id: PackageId, new: &NewPackage, now: UnixTime) -> Result<(), StoreError> {
     let notify = new.notify.as_ref();
     q!(conn => diesel::insert_into(packages::table)
         .values((
-            packages::id.eq(number),
+            packages::id.eq(i64::from(id)),
             packages::name.eq(text(&new.name)),
             packages::version.eq(text(&new.version)),
             packages::description.eq(text(&new.description)),
@@ -160,7 +186,7 @@ pub fn reserve(conn: &mut Conn, new: &NewPackage, now: UnixTime) -> Result<Packa
             packages::created_at.eq(now.millis()),
         ))
         .execute(conn))?;
-    Ok(id)
+    Ok(())
 }
 
 /// Writes size, digests and fragments of a package in state `building`; of any other it changes nothing.

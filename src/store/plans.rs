@@ -402,14 +402,22 @@ fn the_newest_attempts_are_marked_and_not_looked_for() {
     let any = progress::Wanted::default();
     let failed = progress::Wanted { states: vec![JobState::Failed], ..progress::Wanted::default() };
     let lost = progress::Wanted { states: vec![JobState::Failed, JobState::Expired], ..progress::Wanted::default() };
-    plans.of("progress::list", |conn| progress::list(conn, deployment, &any, Some(JobId(1)), 10));
-    plans.of("progress::list of a state", |conn| progress::list(conn, deployment, &failed, Some(JobId(1)), 10));
-    plans.of("progress::list of two", |conn| progress::list(conn, deployment, &lost, Some(JobId(1)), 10));
+    plans.of("progress::list", |conn| {
+        progress::list(conn, progress::Of::Deployment(deployment), &any, Some(JobId(1)), 10)
+    });
+    plans.of("progress::list of a state", |conn| {
+        progress::list(conn, progress::Of::Deployment(deployment), &failed, Some(JobId(1)), 10)
+    });
+    plans.of("progress::list of two", |conn| {
+        progress::list(conn, progress::Of::Deployment(deployment), &lost, Some(JobId(1)), 10)
+    });
     plans.of("progress::briefs", |conn| progress::briefs(conn, deployment));
     plans.of("progress::codes", |conn| progress::codes(conn, &[deployment, deployment], 10));
     plans.of("progress::slices", |conn| progress::slices(conn, deployment, NOW, 1000));
     plans.of("progress::gates", |conn| progress::gates(conn, deployment, 10));
-    plans.of("jobs::newest_of_deployment", |conn| jobs::newest_of_deployment(conn, deployment, &[JobState::Failed]));
+    plans.of("jobs::newest_of_deployment", |conn| {
+        jobs::newest_of_deployment(conn, deployment, &[JobState::Failed], None)
+    });
     plans.of("deployments::some", |conn| {
         let which = deployments::Which::Running;
         deployments::some(conn, &deployments::Wanted { which, ..deployments::Wanted::default() }, 10)

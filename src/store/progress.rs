@@ -29,6 +29,19 @@ pub struct Wanted {
     pub withheld: Option<String>,
 }
 
+impl Wanted {
+    /// Does it show a job that stands like this?
+    pub fn shows(&self, state: JobState, code: Option<&str>, withheld: Option<&str>) -> bool {
+        (self.states.is_empty() || self.states.contains(&state))
+            && self.code.as_deref().is_none_or(|wanted| code.unwrap_or_default() == wanted)
+            && match self.withheld.as_deref() {
+                None => true,
+                Some("") => withheld.is_some(),
+                Some(gate) => withheld == Some(gate),
+            }
+    }
+}
+
 /// A job with its computer, for a list.
 #[derive(Clone, Debug)]
 pub struct OnComputer {
@@ -40,21 +53,33 @@ pub struct OnComputer {
     pub device_id: String,
     /// Its address.
     pub ip_address: String,
+    /// Where it was last heard from.
+    pub peer_address: String,
     /// When it was last heard of.
     pub last_contact: UnixTime,
 }
 
-type Found = (JobRow, (String, String, String, i64));
+type Found = (JobRow, (String, String, String, String, i64));
 
-fn on_computer((job, (name, device_id, ip_address, last_contact)): Found) -> Result<OnComputer, StoreError> {
+fn on_computer((job, of): Found) -> Result<OnComputer, StoreError> {
+    let (name, device_id, ip_address, peer_address, last_contact) = of;
     let last_contact = UnixTime::from_millis(last_contact);
-    Ok(OnComputer { job: job.try_into()?, name, device_id, ip_address, last_contact })
+    Ok(OnComputer { job: job.try_into()?, name, device_id, ip_address, peer_address, last_contact })
 }
 
-/// The newest attempts of a deployment in order of their number, after `after`, at most `limit`.
+/// Of which deployments.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Of {
+    /// Of this one.
+    Deployment(DeploymentId),
+    /// Of all of a package.
+    Package(PackageId),
+}
+
+/// The newest attempts of deployments in order of their number, after `after`, at most `limit`.
 pub fn list(
     conn: &mut Conn,
-    deployment: DeploymentId,
+    of: Of,
     wanted: &Wanted,
     after: Option<JobId>,
     limit: usize,
@@ -63,16 +88,25 @@ pub fn list(
     let found: Vec<Found> = q!(conn => {
         let mut query = jobs::table
             .inner_join(computers::table.on(computers::id.eq(jobs::computer_id)))
-            .filter(jobs::deployment_id.eq(deployment.0))
             .filter(jobs::id.gt(after.map_or(i64::MIN, |id| id.0)))
             .filter(sql::<Bool>(NEWEST))
             .order(jobs::id)
             .limit(rows(limit))
             .select((
                 JobRow::as_select(),
-                (computers::name, computers::device_id, computers::ip_address, computers::last_contact),
+                (
+                    computers::name,
+                    computers::device_id,
+                    computers::ip_address,
+                    computers::peer_address,
+                    computers::last_contact,
+                ),
             ))
             .into_boxed();
+        query = match of {
+            Of::Deployment(id) => query.filter(jobs::deployment_id.eq(id.0)),
+            Of::Package(id) => query.filter(jobs::package_id.eq(i64::from(id))),
+        };
         query = match states.as_slice() {
             [] => query,
             [state] => query.filter(jobs::state.eq((*state).to_owned())),
@@ -105,7 +139,13 @@ pub fn find(conn: &mut Conn, deployment: DeploymentId, job: JobId) -> Result<Opt
         .filter(jobs::deployment_id.eq(deployment.0))
         .select((
             JobRow::as_select(),
-            (computers::name, computers::device_id, computers::ip_address, computers::last_contact),
+            (
+                computers::name,
+                computers::device_id,
+                computers::ip_address,
+                computers::peer_address,
+                computers::last_contact,
+            ),
         ))
         .first(conn)
         .optional())?;
@@ -191,6 +231,7 @@ pub(super) fn lost(
     Ok(q!(conn => {
         let mut query = jobs::table
             .filter(jobs::deployment_id.eq_any(&numbers))
+            .filter(jobs::finished_at.is_not_null())
             .filter(jobs::state.eq_any(&LOST))
             .filter(sql::<Bool>(NEWEST))
             .select((jobs::deployment_id, jobs::state, jobs::result, jobs::computer_id))
@@ -200,6 +241,28 @@ pub(super) fn lost(
         }
         query.load(conn)
     })?)
+}
+
+/// Codes of what failed or expired in all deployments of a package, the most frequent first, at most `limit`.
+pub fn codes_of_package(
+    conn: &mut Conn,
+    package: PackageId,
+    limit: usize,
+) -> Result<Vec<(JobState, String, u64)>, StoreError> {
+    let found: Vec<(String, Option<String>, i64)> = q!(conn => jobs::table
+        .filter(jobs::package_id.eq(i64::from(package)))
+        .filter(jobs::state.eq_any(&LOST))
+        .filter(sql::<Bool>(NEWEST))
+        .group_by((jobs::state, jobs::result))
+        .select((jobs::state, jobs::result, count_star()))
+        .order((count_star().desc(), jobs::result))
+        .limit(rows(limit))
+        .load(conn))?;
+    let parse = |(state, code, count): (String, Option<String>, i64)| {
+        let at = At("jobs", package);
+        Ok((at.check(state.parse())?, code.unwrap_or_default(), at.number("count", count)?))
+    };
+    found.into_iter().map(parse).collect()
 }
 
 /// How many open jobs of a deployment are withheld by which gate, the most frequent first, at most `limit`.

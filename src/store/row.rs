@@ -65,11 +65,13 @@ impl<K: Display + Copy> At<K> {
         force: bool,
         schedule: Option<&str>,
         post_command: Option<&str>,
+        follows: Option<i64>,
     ) -> Result<JobOptions, StoreError> {
         Ok(JobOptions {
             force,
             schedule: self.check(schedule.map(str::parse).transpose())?,
             post_command: self.check(post_command.map(str::parse).transpose())?,
+            follows: follows.map(|package| self.package(package)).transpose()?,
         })
     }
 }

@@ -213,6 +213,8 @@ diesel::table! {
         created_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
         closed_at -> Nullable<BigInt>,
+        follows -> Nullable<BigInt>,
+        bundle -> Nullable<BigInt>,
         group_id -> Nullable<BigInt>,
     }
 }
@@ -243,6 +245,7 @@ diesel::table! {
         offered_at -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
         updated_at -> BigInt,
+        follows -> Nullable<BigInt>,
         retried -> Bool,
     }
 }

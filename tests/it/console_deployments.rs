@@ -10,6 +10,8 @@ use dripfeed::model::access::{Right, Scope};
 use dripfeed::model::{DeploymentId, JobOptions, PackageId};
 use dripfeed::server::{Addresses, Server};
 use dripfeed::service::assign::{Target, preview};
+use dripfeed::service::deployments::Act;
+use dripfeed::service::desk::deployments::Chosen;
 use dripfeed::service::desk::{Actor, Desk, Kind, Via};
 use dripfeed::service::signin::{Guesses, Place, form_secret, new_token, sign_in};
 use dripfeed::service::{accounts, deployments};
@@ -92,15 +94,23 @@ fn a_look_says_who_gets_it_and_who_does_not_and_plans_nothing() {
     say_inventory(&test, C, "Microsoft Windows 11 Pro", &[]);
     say_inventory(&test, WS, "Debian", &[]);
     assign_to(&test, id, Target::Computers(vec![WS.to_owned()]));
-    let looked = preview(&test.app, id, Target::All, &JobOptions::default(), None).expect("a preview");
-    assert_eq!(numbers(&looked.gets), (1, vec!["a"]));
-    assert_eq!(numbers(&looked.has_it), (1, vec!["b"]));
-    assert_eq!(numbers(&looked.other_system), (1, vec!["c"]));
-    assert_eq!(numbers(&looked.already), (1, vec!["ws042"]));
-    assert!(looked.standing && !looked.not_activated && !looked.is_off && looked.pace.as_secs() > 0);
+    let look = |options: &JobOptions| preview(&test.app, &id.into(), Target::All, options, None).expect("a preview");
+    let looked = look(&JobOptions::default());
+    let one = &looked.packages[0];
+    assert_eq!(numbers(&one.gets), (1, vec!["a"]));
+    assert_eq!(numbers(&one.has_it), (1, vec!["b"]));
+    assert_eq!(numbers(&one.other_system), (1, vec!["c"]));
+    assert_eq!(numbers(&one.already), (1, vec!["ws042"]));
+    assert!(looked.standing && !one.not_activated && !looked.is_off && one.pace.as_secs() > 0);
+    let fates: Vec<String> =
+        looked.computers.iter().map(|(computer, fates)| format!("{} {}", computer.name, fates[0].as_str())).collect();
+    assert_eq!(
+        fates,
+        ["a gets it", "b ran it before", "c runs another system", "ws042 has an open job of it"],
+        "computer by computer"
+    );
     let forced = JobOptions { force: true, ..JobOptions::default() };
-    let looked = preview(&test.app, id, Target::All, &forced, None).expect("a preview");
-    assert_eq!(numbers(&looked.gets), (2, vec!["a", "b"]), "force goes before the history");
+    assert_eq!(numbers(&look(&forced).packages[0].gets), (2, vec!["a", "b"]), "force goes before the history");
     let known = test.app.store.read_now(|conn| dripfeed::store::deployments::list(conn, None, 10)).expect("read");
     assert_eq!(known.len(), 1, "only the real one is there");
     // The real one plans what the look promised: those that get it and those whose job ends at once.
@@ -113,29 +123,33 @@ fn whoever_has_some_computers_deploys_to_them_sees_them_and_takes_back_there() {
     let test = TestApp::new();
     let (id, everybody) = story(&test);
     let mine = scoped(&test, "name = b or name = c");
-    let looked = mine.preview_deployment(id, Target::All, &JobOptions::default()).expect("a preview");
-    assert_eq!((looked.gets.count, looked.already.count, looked.out_of_scope, looked.standing), (1, 1, 1, false));
+    let looked = mine.preview_deployment(&id.into(), Target::All, &JobOptions::default()).expect("a preview");
+    let one = &looked.packages[0];
+    assert_eq!((one.gets.count, one.already.count, looked.out_of_scope, looked.standing), (1, 1, 1, false));
     let progress = mine.deployment(everybody).expect("some of it is theirs");
     let words: Vec<String> = progress.summary.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     assert_eq!(words, ["1 pending", "1 failed"], "the one that succeeded is not theirs");
     let lines = mine.deployment_computers(everybody, progress::Wanted::default(), None, 10).expect("a list");
     assert_eq!(lines.iter().map(|line| line.name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(mine.close_deployment(everybody).expect_err("it concerns all").kind, Kind::Forbidden);
-    let cancelled = mine.cancel_deployment(everybody, false, None).expect("there");
+    let cancelled = mine.cancel_deployment(everybody, false, Chosen::default()).expect("there");
     assert_eq!((cancelled.jobs, cancelled.was_standing), (1, false));
     let known = desk(&test).deployment(everybody).expect("it is there").summary;
     assert!(deployments::is_running(&known), "for the others it goes on");
-    let own = mine.deploy(id, Target::All, JobOptions::default()).expect("to their computers");
-    assert_eq!(own.planned, 2);
+    let own = mine.deploy(&id.into(), Target::All, &JobOptions::default()).expect("to their computers");
+    assert_eq!(own[0].planned, 2);
     let elsewhere = scoped(&test, "name = nobody");
     assert_eq!(elsewhere.deployment(everybody).expect_err("not theirs").kind, Kind::NotFound);
     assert!(elsewhere.deployments(Wanted::default(), 10).expect("a list").is_empty());
-    let named = elsewhere.deploy(id, Target::Computers(vec![A.to_owned()]), JobOptions::default());
+    let named = elsewhere.deploy(&id.into(), Target::Computers(vec![A.to_owned()]), &JobOptions::default());
     assert_eq!(named.expect_err("not theirs").kind, Kind::NotFound);
     let family = Scope::parse(None, Some("office*")).expect("a scope");
     let other = Desk::new(test.app.clone(), actor(family, Right::ALL.iter().copied()));
     assert_eq!(other.deployment(everybody).expect_err("another family").kind, Kind::NotFound);
-    assert_eq!(other.deploy(id, Target::All, JobOptions::default()).expect_err("another").kind, Kind::NotFound);
+    assert_eq!(
+        other.deploy(&id.into(), Target::All, &JobOptions::default()).expect_err("another").kind,
+        Kind::NotFound
+    );
 }
 
 #[test]
@@ -144,9 +158,15 @@ fn nothing_is_changed_without_the_right_and_every_change_leaves_a_line() {
     let (id, deployment) = story(&test);
     let viewer = Desk::new(test.app.clone(), actor(Scope::ALL, dripfeed::model::access::Rights::viewer().iter()));
     let refusals = [
-        viewer.deploy(id, Target::All, JobOptions::default()).err(),
-        viewer.retry_deployment(deployment, false, None, None).err(),
-        viewer.cancel_deployment(deployment, true, None).err(),
+        viewer.deploy(&id.into(), Target::All, &JobOptions::default()).err(),
+        viewer.retry_deployment(deployment, false, Chosen::default()).err(),
+        viewer.cancel_deployment(deployment, true, Chosen::default()).err(),
+        viewer.cancel_bundle(deployment).err(),
+        viewer.take_off_deployment(deployment, Chosen::default()).err(),
+        viewer.undo_cancel(deployment, NOW, false).err(),
+        viewer.undo_retry(deployment, NOW).err(),
+        viewer.change_jobs(A, &[], Act::TakeOff).err(),
+        viewer.undo_jobs(A, NOW, Act::Retry).err(),
         viewer.close_deployment(deployment).err(),
         viewer.reopen_deployment(deployment).err(),
         viewer.create_group("g", None).err(),
@@ -157,12 +177,13 @@ fn nothing_is_changed_without_the_right_and_every_change_leaves_a_line() {
         assert_eq!(refusal.expect("refused").kind, Kind::Forbidden);
     }
     let desk = desk(&test);
-    assert_eq!(
-        desk.retry_deployment(deployment, false, Some("ERR_BUILD".to_owned()), None).expect_err("none").kind,
-        Kind::Conflict
-    );
-    let code = Some("ERR_EXIT_CODE_1603".to_owned());
-    assert_eq!(desk.retry_deployment(deployment, false, code, None).expect("one").planned, 1);
+    let of_code = |code: &str| Chosen {
+        wanted: progress::Wanted { code: Some(code.to_owned()), ..progress::Wanted::default() },
+        ..Chosen::default()
+    };
+    let none = desk.retry_deployment(deployment, false, of_code("ERR_BUILD")).expect_err("none");
+    assert_eq!(none.kind, Kind::Conflict);
+    assert_eq!(desk.retry_deployment(deployment, false, of_code("ERR_EXIT_CODE_1603")).expect("one").planned, 1);
     desk.create_group("paris", Some("name = a")).expect("made");
     desk.edit_group("paris", "name = b").expect("edited");
     assert_eq!(desk.close_deployment(deployment).expect("closed"), 2);
@@ -178,7 +199,7 @@ fn nothing_is_changed_without_the_right_and_every_change_leaves_a_line() {
     mia deployment close deployment 1 {"pending":2,"succeeded":1} {"closed":true}
     mia group edit group paris {"query":"name = 'a'"} {"query":"name = b"}
     mia group create group paris  {"query":"name = a"}
-    mia deployment retry deployment 1 {"failed":1,"pending":1,"succeeded":1} {"code":"ERR_EXIT_CODE_1603","failed_only":false,"job":null}
+    mia deployment retry deployment 1 {"failed":1,"pending":1,"succeeded":1} {"code":"ERR_EXIT_CODE_1603","failed_only":false}
     "#);
 }
 
@@ -391,6 +412,120 @@ fn forms_retry_cancel_and_close_and_a_wrong_one_comes_back() {
     assert_eq!(forged.expect("an answer").status, 403);
 }
 
+/// When the newest change of a job was made: an undo names it.
+fn last_change(app: &dripfeed::service::App, deployment: DeploymentId) -> i64 {
+    let last = app.store.read_now(move |conn| dripfeed::store::jobs::last_change(conn, deployment));
+    last.expect("read").expect("a job").millis()
+}
+
+#[test]
+fn rows_are_changed_by_ticks_by_the_filter_and_one_by_one_and_put_back() {
+    let test = TestApp::new();
+    let (package, deployment) = story(&test);
+    let app = test.app.clone();
+    let served = Served::start(test);
+    let one = format!("/deployments/{deployment}");
+    let counts = || -> String {
+        let summary = deployments::find(&app, deployment).expect("found");
+        let words: Vec<String> = summary.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        words.join(", ")
+    };
+    let post = |path: &str, form: &str| served.post(path, form).status;
+    let undo = |what: &str| {
+        let at = last_change(&app, deployment);
+        assert_eq!(post(&format!("{one}/{what}/undo"), &format!("at={at}")), 303, "{what}");
+        assert_eq!(counts(), "1 pending, 1 succeeded, 1 failed", "as before: {what}");
+    };
+    assert!(served.page(&format!("{one}/computers?state=lost")).text().contains("Select all that the filter shows: 1"));
+    let none = served.post(&format!("{one}/take-off"), "list=1");
+    assert!(none.text().contains("No computer is ticked"), "{}", none.text());
+    assert_eq!(post(&format!("{one}/take-off"), "list=1&all=1&state=lost"), 303);
+    assert_eq!(counts(), "1 pending, 1 succeeded, 1 cancelled");
+    undo("cancel");
+    assert_eq!(post(&format!("{one}/cancel"), "list=1&job=1&job=3"), 303);
+    assert_eq!(counts(), "1 succeeded, 1 failed, 1 cancelled", "of the ticked ones, what is open");
+    undo("cancel");
+    assert_eq!(post(&format!("{one}/retry"), "list=1&only=2&job=1"), 303);
+    assert_eq!(counts(), "2 pending, 1 succeeded");
+    undo("retry");
+    assert_eq!(post(&format!("{one}/cancel"), "list=1&all=1"), 303);
+    let line = deployments::find(&app, deployment).expect("found").line;
+    assert!(line.deployment.cancelled_at.is_none(), "a list of computers decides nothing about those to come");
+    undo("cancel");
+    // The same in the other two lists.
+    let of_package = format!("/packages/{package}");
+    let page = served.page(&format!("{of_package}/computers?state=lost")).text();
+    assert!(page.contains("ERR_EXIT_CODE_1603") && page.contains("Take off"), "{page}");
+    assert!(served.page(&of_package).text().contains("The Windows installer failed"), "the code's sentence");
+    assert_eq!(post(&format!("{of_package}/jobs/take-off"), "list=1&all=1&code=ERR_EXIT_CODE_1603"), 303);
+    assert_eq!(counts(), "1 pending, 1 succeeded, 1 cancelled");
+    let at = last_change(&app, deployment);
+    assert_eq!(post(&format!("{of_package}/jobs/cancel/undo"), &format!("at={at}")), 303);
+    let of_computer = format!("/computers/{B}");
+    assert!(served.page(&format!("{of_computer}/packages")).text().contains("Take off"));
+    assert_eq!(post(&format!("{of_computer}/jobs/retry"), "job=2"), 303);
+    assert_eq!(counts(), "2 pending, 1 succeeded");
+    let at = last_change(&app, deployment);
+    assert_eq!(post(&format!("{of_computer}/jobs/retry/undo"), &format!("at={at}")), 303);
+    assert_eq!(counts(), "1 pending, 1 succeeded, 1 failed");
+    assert_eq!(post(&format!("{of_computer}/jobs/cancel"), "job=1"), 422, "the job of another computer");
+    for sort in ["waiting", "notified", "success", "error", "name", "oldest"] {
+        assert!(served.page(&format!("/packages?sort={sort}")).text().contains("tool 1.0"), "{sort}");
+    }
+}
+
+#[test]
+fn several_packages_are_chosen_ordered_looked_at_and_taken_back_in_one_form() {
+    let test = TestApp::new();
+    let (first, _) = story(&test);
+    let second = active_package(&test);
+    let app = test.app.clone();
+    let served = Served::start(test);
+    let chosen = format!("package={first}&package={second}&in_order=1&who=computers&computers=a%0D%0Ac&force=1");
+    let page = served.post("/deployments/new", &format!("{chosen}&add=1")).text();
+    assert_eq!(page.matches("name=\"package\"").count(), 3, "another list");
+    let page = served.post("/deployments/new", &format!("{chosen}&drop=1")).text();
+    assert_eq!(page.matches("name=\"package\"").count(), 1, "one less");
+    let page = served.post("/deployments/new", &format!("{chosen}&up=1")).text();
+    let at = |id: PackageId| page.find(&format!("value=\"{id}\" selected")).expect("chosen");
+    assert!(at(second) < at(first), "one place up");
+    let look = served.post("/deployments/preview", &chosen).text();
+    for wanted in [
+        "2 packages for 2 computers",
+        "has an open job of it",
+        "Only where the one before it succeeded",
+        "Deploy 2 packages",
+    ] {
+        assert!(look.contains(wanted), "the look lacks {wanted:?}:\n{look}");
+    }
+    let started = served.post("/deployments", &chosen);
+    assert!(started.head.contains("/deployments/2"), "{}", started.head);
+    let of = |id: i64| deployments::find(&app, DeploymentId(id)).expect("found").line.deployment;
+    assert_eq!((of(2).bundle, of(3).bundle), (Some(DeploymentId(2)), Some(DeploymentId(2))));
+    assert_eq!((of(2).options.follows, of(3).options.follows), (None, Some(first)));
+    assert!(served.page("/deployments/3").text().contains("one after the other"));
+    assert_eq!(served.post("/deployments/2/cancel", "bundle=1").status, 303);
+    assert!(of(2).cancelled_at.is_some() && of(3).cancelled_at.is_some());
+    let at = of(3).cancelled_at.expect("cancelled").millis();
+    assert_eq!(served.post("/deployments/2/cancel/undo", &format!("at={at}&bundle=1")).status, 303);
+    assert!(of(2).cancelled_at.is_none() && of(3).cancelled_at.is_none());
+    let twice = served.post("/deployments", &format!("package={first}&package={first}&who=all"));
+    assert!(twice.status == 422 && twice.text().contains("is named twice"));
+    let body = format!(r#"{{"packages":[{first},{second}],"in_order":true,"computers":["a"]}}"#);
+    let (status, look) = served.api("POST", "/deployments/preview", &body);
+    assert_eq!((status, &look["then"][0]["package"]), (200, &serde_json::json!(second.number())));
+    assert_eq!(look["computers"][0]["packages"].as_array().map(Vec::len), Some(2));
+    let (status, made) = served.api("POST", "/deployments", &body);
+    assert_eq!((status, &made["deployment"], &made["then"][0]["deployment"]), (201, &4.into(), &5.into()), "{made}");
+    let (_, seen) = served.api("GET", "/deployments/5", "");
+    assert_eq!((&seen["bundle"], &seen["follows"]), (&4.into(), &first.number().into()));
+    let (status, back) = served.api("POST", "/deployments/5/cancel", r#"{"bundle":true}"#);
+    assert_eq!(status, 200, "{back}");
+    let undo = format!(r#"{{"at":{},"bundle":true}}"#, back["at"]);
+    assert_eq!(served.api("POST", "/deployments/5/cancel/undo", &undo).0, 200);
+    assert_eq!(served.api("POST", "/deployments/5/cancel/undo", &undo).0, 409, "once");
+}
+
 #[test]
 fn a_program_deploys_looks_and_takes_back() {
     let test = TestApp::new();
@@ -450,7 +585,7 @@ fn an_open_page_is_told_what_happens_until_the_session_ends() {
     };
     let head = until("33 % done");
     assert!(head.contains("text/event-stream") && head.contains("event: progress"), "{head}");
-    desk_of(own.clone()).cancel_deployment(deployment, true, None).expect("cancelled");
+    desk_of(own.clone()).cancel_deployment(deployment, true, Chosen::default()).expect("cancelled");
     until("50 % done");
     own.store.write_now(|conn| dripfeed::store::sessions::close_all(conn, "mia", None).map(drop)).expect("signed out");
     until("event: reload");

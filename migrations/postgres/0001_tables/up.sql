@@ -240,10 +240,15 @@ CREATE TABLE deployments (
     created_at BIGINT NOT NULL,
     cancelled_at BIGINT,
     -- When somebody put it away: its results stay, nobody else gets it.
-    closed_at BIGINT
+    closed_at BIGINT,
+    -- The package that has to succeed on a computer before this one is offered there.
+    follows BIGINT,
+    -- The first of the deployments that were made in one act.
+    bundle BIGINT
 );
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
+CREATE INDEX deployments_by_bundle ON deployments (bundle, id) WHERE bundle IS NOT NULL;
 CREATE INDEX deployments_standing ON deployments (id) WHERE all_computers AND cancelled_at IS NULL;
 
 CREATE TABLE jobs (
@@ -262,6 +267,8 @@ CREATE TABLE jobs (
     offered_at BIGINT,
     finished_at BIGINT,
     updated_at BIGINT NOT NULL,
+    -- The package that has to succeed on the computer first.
+    follows BIGINT,
     -- A newer attempt of the deployment is on the same computer.
     retried BOOLEAN NOT NULL DEFAULT FALSE,
     CHECK ((finished_at IS NULL) = (state IN ('pending', 'offered', 'downloading')))
@@ -324,7 +331,7 @@ CREATE TABLE events (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at BIGINT NOT NULL,
     kind TEXT NOT NULL CHECK (
-        kind IN ('offered', 'reported', 'decided', 'cancelled', 'key', 'refused', 'apart')
+        kind IN ('offered', 'reported', 'decided', 'cancelled', 'restored', 'key', 'refused', 'apart')
     ),
     computer_id BIGINT,
     device_id TEXT NOT NULL,

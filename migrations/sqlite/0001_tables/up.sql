@@ -240,10 +240,15 @@ CREATE TABLE deployments (
     created_at INTEGER NOT NULL,
     cancelled_at INTEGER,
     -- When somebody put it away: its results stay, nobody else gets it.
-    closed_at INTEGER
+    closed_at INTEGER,
+    -- The package that has to succeed on a computer before this one is offered there.
+    follows INTEGER,
+    -- The first of the deployments that were made in one act.
+    bundle INTEGER
 ) STRICT;
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
+CREATE INDEX deployments_by_bundle ON deployments (bundle, id) WHERE bundle IS NOT NULL;
 CREATE INDEX deployments_standing ON deployments (id) WHERE all_computers AND cancelled_at IS NULL;
 
 CREATE TABLE jobs (
@@ -262,6 +267,8 @@ CREATE TABLE jobs (
     offered_at INTEGER,
     finished_at INTEGER,
     updated_at INTEGER NOT NULL,
+    -- The package that has to succeed on the computer first.
+    follows INTEGER,
     -- A newer attempt of the deployment is on the same computer.
     retried INTEGER NOT NULL DEFAULT 0 CHECK (retried IN (0, 1)),
     CHECK ((finished_at IS NULL) = (state IN ('pending', 'offered', 'downloading')))
@@ -317,7 +324,7 @@ CREATE TABLE events (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     at INTEGER NOT NULL,
     kind TEXT NOT NULL CHECK (
-        kind IN ('offered', 'reported', 'decided', 'cancelled', 'key', 'refused', 'apart')
+        kind IN ('offered', 'reported', 'decided', 'cancelled', 'restored', 'key', 'refused', 'apart')
     ),
     computer_id INTEGER,
     device_id TEXT NOT NULL,

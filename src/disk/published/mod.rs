@@ -4,6 +4,7 @@
 //! withdrawing is one rename the other way. So a reader sees a package whole or not at all, and what a crash leaves lies in
 //! `staging/`, where [`PublishedTree::clear_staging`] removes it.
 
+mod scratch;
 mod spool;
 mod staged;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use super::atomic::{parent, remove_tree, rename_only, sync_dir};
 use super::checkpoint;
 use crate::model::{PackageId, TreeKey};
 
+pub use scratch::Scratch;
 pub use spool::Spool;
 pub use staged::{FragmentWriter, Staged};
 
@@ -262,6 +264,15 @@ impl PublishedTree {
     /// A file without a name in staging, for what comes from a network or a pipe and must be read twice.
     pub fn spool(&self) -> io::Result<Spool> {
         Spool::create(&self.0.staging)
+    }
+
+    /// A directory of its own in staging. The caller holds the build lock, shared, as long as it is used.
+    pub fn scratch(&self) -> Result<Scratch, TreeError> {
+        let directory = self.free_name("import", "unpacked", |path| {
+            fs::create_dir(path)?;
+            set_mode(path, 0o700)
+        })?;
+        Ok(Scratch::new(directory))
     }
 
     /// The published packages, by number.

@@ -11,23 +11,24 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::fetches::Fetches;
 use super::super::visit::{Visit, blocking};
 use super::super::{Site, events};
 use super::operation::{Asked, Nothing, Operation, Page, limit, operation};
 use super::problem::refused;
 use crate::clock::utc_text;
 use crate::model::access::Right;
-use crate::model::{
-    ComputerId, DeploymentId, JobId, JobOptions, JobState, PackageId, PostCommand, ResultCode, Schedule,
-};
-use crate::service::assign::{Part, Target};
+use crate::model::{DeploymentId, DeviceId, FragmentCount, JobId, JobState, PackageId, ResultCode, Schedule};
 use crate::service::deployments::{Progress, Summary, is_running, is_standing};
 use crate::service::desk::Refusal;
 use crate::store::deployments::{Wanted, Which};
 use crate::store::progress::{self, OnComputer};
 
+mod change;
+mod create;
+
 pub(super) fn operations() -> Vec<Operation> {
-    looking().into_iter().chain(changing()).collect()
+    looking().into_iter().chain(change::operations()).collect()
 }
 
 fn looking() -> Vec<Operation> {
@@ -45,9 +46,9 @@ fn looking() -> Vec<Operation> {
             Method::POST,
             "/deployments",
             "create_deployment",
-            "Deploys a package to computers",
+            "Deploys a package, or several in one act, to computers",
             Right::Deploy,
-            create,
+            create::create,
         )
         .creates(),
         operation(
@@ -56,7 +57,7 @@ fn looking() -> Vec<Operation> {
             "preview_deployment",
             "Who would get a package and who would not, and why; changes nothing",
             Right::Deploy,
-            preview,
+            create::preview,
         ),
         operation(
             Method::GET,
@@ -95,48 +96,11 @@ fn looking() -> Vec<Operation> {
     ]
 }
 
-fn changing() -> Vec<Operation> {
-    vec![
-        operation(
-            Method::POST,
-            "/deployments/{id}/retry",
-            "retry_deployment",
-            "Plans anew what failed or expired",
-            Right::Deploy,
-            retry,
-        ),
-        operation(
-            Method::POST,
-            "/deployments/{id}/cancel",
-            "cancel_deployment",
-            "Takes back what is open",
-            Right::StopDeployments,
-            cancel,
-        ),
-        operation(
-            Method::POST,
-            "/deployments/{id}/close",
-            "close_deployment",
-            "Puts a deployment away; its results stay",
-            Right::StopDeployments,
-            close,
-        ),
-        operation(
-            Method::POST,
-            "/deployments/{id}/reopen",
-            "reopen_deployment",
-            "Takes a deployment out again",
-            Right::StopDeployments,
-            reopen,
-        ),
-    ]
-}
-
 /// A deployment's number.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ById {
     /// The deployment's number.
-    id: i64,
+    pub(super) id: i64,
 }
 
 /// One attempt of a deployment.
@@ -183,6 +147,12 @@ pub(super) struct DeploymentView {
     /// When it was put away.
     #[serde(skip_serializing_if = "Option::is_none")]
     closed_at: Option<String>,
+    /// The package that has to succeed on a computer first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follows: Option<u32>,
+    /// The first of the deployments that were made in one act with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<i64>,
     /// How many computers are in which state, by their newest attempts.
     computers: BTreeMap<&'static str, u64>,
 }
@@ -212,6 +182,8 @@ impl From<Summary> for DeploymentView {
             created_at: utc_text(deployment.created_at),
             cancelled_at: deployment.cancelled_at.map(utc_text),
             closed_at: deployment.closed_at.map(utc_text),
+            follows: deployment.options.follows.map(PackageId::number),
+            bundle: deployment.bundle.map(|first| first.0),
             computers,
         }
     }
@@ -329,147 +301,6 @@ fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<ProgressView, Refusal> {
     Ok(asked.desk().deployment(DeploymentId(asked.path.id))?.into())
 }
 
-/// What to deploy, for whom, how. One of `all`, `group`, `where`, `computers` and `selected` says for whom.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct NewDeployment {
-    /// The package's number.
-    package: u32,
-    /// Every computer for whose system the package is; those to come, too.
-    #[serde(default)]
-    all: bool,
-    /// The members of this group; those to come, too.
-    group: Option<String>,
-    /// Those that this query asks for now.
-    r#where: Option<String>,
-    /// These, by host name or device id; one that cannot get it refuses the whole.
-    computers: Option<Vec<String>>,
-    /// These, by number; those that cannot get it are left out.
-    selected: Option<Vec<i64>>,
-    /// Run it also where it was run before.
-    #[serde(default)]
-    force: bool,
-    /// Not before that time of each computer: `YYYY/MM/DD HH:MM`.
-    schedule: Option<String>,
-    /// `REBOOT`, `SHUTDOWN` or a command.
-    post_command: Option<String>,
-}
-
-impl NewDeployment {
-    fn read(&self) -> Result<(PackageId, Target, JobOptions), Refusal> {
-        let mut targets = Vec::new();
-        if self.all {
-            targets.push(Target::All);
-        }
-        targets.extend(self.group.clone().map(Target::Group));
-        targets.extend(self.r#where.clone().map(Target::Where));
-        targets.extend(self.computers.clone().map(Target::Computers));
-        let numbers = self.selected.clone();
-        targets.extend(numbers.map(|numbers| Target::Selected(numbers.into_iter().map(ComputerId).collect())));
-        let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
-            return Err(Refusal::invalid("say for whom in one way: all, group, where, computers or selected"));
-        };
-        let schedule = self.schedule.as_deref().map(str::parse::<Schedule>).transpose();
-        let post_command = self.post_command.as_deref().map(str::parse::<PostCommand>).transpose();
-        let options = JobOptions {
-            force: self.force,
-            schedule: schedule.map_err(|error| Refusal::invalid(error.to_string()).about("schedule"))?,
-            post_command: post_command.map_err(|error| Refusal::invalid(error.to_string()).about("post_command"))?,
-        };
-        Ok((package(self.package)?, target, options))
-    }
-}
-
-/// What was planned.
-#[derive(JsonSchema, Serialize)]
-struct CreatedView {
-    /// The deployment's number.
-    deployment: i64,
-    /// Jobs that are new.
-    planned: usize,
-    /// Computers that have an open job of the package already.
-    already: usize,
-    /// Computers that were left out because they run another system.
-    other_system: usize,
-    /// Seconds from a contact to the execution, by the engine's own arithmetic.
-    pace_seconds: u64,
-    /// Is the package activated? Nothing is offered before it is.
-    activated: bool,
-}
-
-fn create(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<CreatedView, Refusal> {
-    let (package, target, options) = asked.body.read()?;
-    let assigned = asked.desk().deploy(package, target, options)?;
-    Ok(CreatedView {
-        deployment: assigned.deployment.0,
-        planned: assigned.planned,
-        already: assigned.already,
-        other_system: assigned.other_system,
-        pace_seconds: assigned.pace.as_secs(),
-        activated: !assigned.not_activated,
-    })
-}
-
-/// Some computers.
-#[derive(JsonSchema, Serialize)]
-struct PartView {
-    /// How many.
-    count: usize,
-    /// The first of them, by their device ids.
-    first: Vec<String>,
-}
-
-impl From<Part> for PartView {
-    fn from(part: Part) -> Self {
-        Self { count: part.count, first: part.first.iter().map(|computer| computer.device_id.to_string()).collect() }
-    }
-}
-
-/// What a deployment would do.
-#[derive(JsonSchema, Serialize)]
-struct PreviewView {
-    /// Who gets it.
-    gets: PartView,
-    /// Whose agents say that they have run it: their jobs end as already installed, unless forced.
-    has_it: PartView,
-    /// Who has an open job of it already.
-    already: PartView,
-    /// Who runs another system.
-    other_system: PartView,
-    /// Who was put away.
-    archived: PartView,
-    /// How many are outside the actor's scope.
-    out_of_scope: usize,
-    /// Will computers that come later get it, too?
-    standing: bool,
-    /// Seconds from a contact to the execution, by the engine's own arithmetic.
-    pace_seconds: u64,
-    /// How often agents check in, in hours.
-    contact_hours: u32,
-    /// Is deployment switched on?
-    download: bool,
-    /// Is the package activated?
-    activated: bool,
-}
-
-fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<PreviewView, Refusal> {
-    let (package, target, options) = asked.body.read()?;
-    let preview = asked.desk().preview_deployment(package, target, &options)?;
-    Ok(PreviewView {
-        gets: preview.gets.into(),
-        has_it: preview.has_it.into(),
-        already: preview.already.into(),
-        other_system: preview.other_system.into(),
-        archived: preview.archived.into(),
-        out_of_scope: preview.out_of_scope,
-        standing: preview.standing,
-        pace_seconds: preview.pace.as_secs(),
-        contact_hours: preview.contact_hours,
-        download: !preview.is_off,
-        activated: !preview.not_activated,
-    })
-}
-
 /// A computer within a deployment.
 #[derive(JsonSchema, Serialize)]
 struct OnComputerView {
@@ -504,10 +335,45 @@ struct OnComputerView {
     finished_at: Option<String>,
     /// When the computer was last heard of.
     last_contact: String,
+    /// What this server saw it fetch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched: Option<FetchedView>,
 }
 
-impl From<OnComputer> for OnComputerView {
-    fn from(line: OnComputer) -> Self {
+/// What this server saw a computer fetch since it was told of the package. What comes from mirrors and caches is not seen,
+/// nor is what was fetched before the server was started.
+#[derive(JsonSchema, Serialize)]
+struct FetchedView {
+    /// When it fetched the info file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_at: Option<String>,
+    /// When it fetched anything last.
+    last_at: String,
+    /// Different fragments since it fetched the info file.
+    fragments: u32,
+    /// How many there are.
+    of: u32,
+    /// There may be more than that.
+    at_least: bool,
+    /// Several computers check in from its address, so it may have been another of them.
+    shared: bool,
+}
+
+impl OnComputerView {
+    fn of(line: OnComputer, noted: &Fetches, of: FragmentCount) -> Self {
+        let (device, told) = (line.device_id.parse::<DeviceId>(), line.job.offered_at);
+        let seen = device
+            .ok()
+            .zip(told)
+            .and_then(|(device, told)| noted.of_device(&device, &line.peer_address, line.job.package, told));
+        let fetched = seen.map(|seen| FetchedView {
+            info_at: seen.info_at.map(utc_text),
+            last_at: utc_text(seen.last_at),
+            fragments: seen.fragments,
+            of: of.0,
+            at_least: seen.is_at_least,
+            shared: seen.is_shared,
+        });
         let job = line.job;
         Self {
             job: job.id.0,
@@ -523,6 +389,7 @@ impl From<OnComputer> for OnComputerView {
             offered_at: job.offered_at.map(utc_text),
             finished_at: job.finished_at.map(utc_text),
             last_contact: utc_text(line.last_contact),
+            fetched,
         }
     }
 }
@@ -552,8 +419,11 @@ fn computers(asked: Asked<ById, ComputersQuery, Nothing>) -> Result<Page<OnCompu
         withheld: query.withheld.clone(),
     };
     let after = after(query.after.as_deref())?.map(JobId);
-    let found = asked.desk().deployment_computers(DeploymentId(asked.path.id), wanted, after, limit + 1)?;
-    Ok(Page::cut(found, limit, |line| line.job.id.to_string(), OnComputerView::from))
+    let id = DeploymentId(asked.path.id);
+    let fragments = asked.desk().deployment_line(id)?.fragments;
+    let found = asked.desk().deployment_computers(id, wanted, after, limit + 1)?;
+    let view = |line| OnComputerView::of(line, &asked.site.fetches, fragments);
+    Ok(Page::cut(found, limit, |line| line.job.id.to_string(), view))
 }
 
 /// A fact and its time.
@@ -601,80 +471,6 @@ async fn watch(State(site): State<Site>, Extension(visit): Extension<Visit>, pat
         Ok(vec![("progress", serde_json::to_string(&view).map_err(Refusal::failed)?)])
     });
     answer.unwrap_or_else(|refusal| refused(&refusal))
-}
-
-/// What to try again; all that failed or expired if nothing is said.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RetryBody {
-    /// Not what expired.
-    #[serde(default)]
-    failed_only: bool,
-    /// What ended with this code.
-    code: Option<String>,
-    /// This one attempt.
-    job: Option<i64>,
-}
-
-/// What was planned anew.
-#[derive(JsonSchema, Serialize)]
-struct RetriedView {
-    /// Jobs that are new.
-    planned: usize,
-    /// Computers that have an open job of the package from elsewhere already.
-    already: usize,
-}
-
-fn retry(asked: Asked<ById, Nothing, RetryBody>) -> Result<RetriedView, Refusal> {
-    let RetryBody { failed_only, ref code, job } = asked.body;
-    let id = DeploymentId(asked.path.id);
-    let retried = asked.desk().retry_deployment(id, failed_only, code.clone(), job.map(JobId))?;
-    Ok(RetriedView { planned: retried.planned, already: retried.already })
-}
-
-/// What to take back; all that is open if nothing is said.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct CancelBody {
-    /// Only what no agent was told of.
-    #[serde(default)]
-    waiting_only: bool,
-    /// This one attempt.
-    job: Option<i64>,
-}
-
-/// What was taken back.
-#[derive(JsonSchema, Serialize)]
-struct CancelledView {
-    /// Jobs that were taken back.
-    cancelled: usize,
-    /// Jobs that agents were told of and that go on.
-    go_on: usize,
-    /// Would computers that come later have got it until now?
-    was_standing: bool,
-}
-
-fn cancel(asked: Asked<ById, Nothing, CancelBody>) -> Result<CancelledView, Refusal> {
-    let body = &asked.body;
-    let cancelled =
-        asked.desk().cancel_deployment(DeploymentId(asked.path.id), body.waiting_only, body.job.map(JobId))?;
-    Ok(CancelledView { cancelled: cancelled.jobs, go_on: cancelled.go_on, was_standing: cancelled.was_standing })
-}
-
-/// What a closed deployment leaves.
-#[derive(JsonSchema, Serialize)]
-struct ClosedView {
-    /// Open jobs that go on to their end.
-    go_on: u64,
-}
-
-fn close(asked: Asked<ById, Nothing, Nothing>) -> Result<ClosedView, Refusal> {
-    Ok(ClosedView { go_on: asked.desk().close_deployment(DeploymentId(asked.path.id))? })
-}
-
-fn reopen(asked: Asked<ById, Nothing, Nothing>) -> Result<Nothing, Refusal> {
-    asked.desk().reopen_deployment(DeploymentId(asked.path.id))?;
-    Ok(Nothing {})
 }
 
 /// Computers on which one deployment failed with one code.

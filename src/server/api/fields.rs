@@ -12,7 +12,7 @@ use crate::model::own_field::FieldKind;
 use crate::service::desk::Refusal;
 use crate::service::desk::computers as desk;
 use crate::service::fields::{Edit, Summary};
-use crate::service::import::{Line, Outcome, Plan, Table};
+use crate::service::table::{Line, Outcome, Plan, Table};
 use crate::store::fields::Field;
 
 pub(super) fn operations() -> Vec<Operation> {

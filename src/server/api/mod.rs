@@ -22,6 +22,7 @@ mod deployments;
 mod fields;
 mod groups;
 mod identity;
+mod imports;
 mod likenesses;
 mod mirrors;
 mod networks;
@@ -63,6 +64,7 @@ pub(super) fn operations() -> Vec<Operation> {
         networks::operations(),
         packages::operations(),
         builds::operations(),
+        imports::operations(),
         people::operations(),
         settings::operations(),
         software::operations(),

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
+use super::super::fetches::Seen;
 use super::super::visit::escaped;
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
@@ -17,7 +18,7 @@ use crate::clock::local_text;
 use crate::model::access::Right;
 use crate::model::query::fold;
 use crate::model::settings::SettingKey;
-use crate::model::{Computer, PackageId, UnixTime};
+use crate::model::{Computer, Job, JobState, PackageId, UnixTime};
 use crate::protocol::SoftwareTitle;
 use crate::service::desk::computers::{Overview, PackageOn, Section};
 use crate::service::desk::{Kind, Refusal};
@@ -29,6 +30,8 @@ use crate::store::groups::Reason;
 use crate::store::installations::Via;
 use crate::store::registry::RegistryValue;
 use crate::store::sections::{Change, ChangeKind};
+
+mod jobs;
 
 /// Titles that a page shows.
 const TITLES: usize = 1000;
@@ -45,6 +48,11 @@ pub(super) fn pages() -> Vec<Page> {
         get("/computers/{device_id}/changes", Right::SeeComputers, changes),
         get("/computers/{device_id}/packages", Right::SeeComputers, packages),
         get("/computers/{device_id}/packages/{package}", Right::SeePackages, package),
+        post("/computers/{device_id}/jobs/retry", Right::Deploy, jobs::retry),
+        post("/computers/{device_id}/jobs/retry/undo", Right::Deploy, jobs::undo_retry),
+        post("/computers/{device_id}/jobs/cancel", Right::StopDeployments, jobs::cancel),
+        post("/computers/{device_id}/jobs/cancel/undo", Right::StopDeployments, jobs::undo_cancel),
+        post("/computers/{device_id}/jobs/take-off", Right::StopDeployments, jobs::take_off),
         get("/computers/{device_id}/settings", Right::SeeSettings, settings),
         get("/computers/{device_id}/identity", Right::SeeComputers, identity),
         post("/computers/{device_id}/tag", Right::EditComputers, set_tag),
@@ -191,9 +199,12 @@ fn stage_badge(stage: impl Borrow<Stage>) -> Html {
     let (tone, icon) = match stage {
         Stage::NotAssigned => ("neutral", "info"),
         Stage::Withdrawn | Stage::Cancelled => ("cancelled", "cancelled"),
-        Stage::NotActivated | Stage::NoMirror | Stage::DownloadOff | Stage::OtherSystem | Stage::Scheduled => {
-            ("withheld", "withheld")
-        }
+        Stage::NotActivated
+        | Stage::NoMirror
+        | Stage::DownloadOff
+        | Stage::OtherSystem
+        | Stage::Scheduled
+        | Stage::AfterAnother => ("withheld", "withheld"),
         Stage::InHistory | Stage::AlreadyInstalled => ("already-installed", "already-installed"),
         Stage::Waiting => ("pending", "pending"),
         Stage::Silent => ("warn", "warning"),
@@ -210,6 +221,10 @@ fn origin_text(line: &Explanation) -> String {
         Layer::Default => "the default".to_owned(),
         other => format!("set {}", other.whose()),
     }
+}
+
+fn is_lost(job: &Job) -> bool {
+    matches!(job.state, JobState::Failed | JobState::Expired)
 }
 
 fn own_value(line: &Explanation) -> String {
@@ -393,6 +408,14 @@ struct PackagesPage {
     shell: Shell,
     head: Head,
     lines: Vec<PackageOn>,
+    may_take: bool,
+}
+
+impl PackagesPage {
+    /// Is there a box before each row?
+    fn ticks(&self) -> bool {
+        (self.head.may_deploy || self.may_take) && self.lines.iter().any(|line| line.job.is_some())
+    }
 }
 
 fn packages(call: &Call) -> Result<View, Refusal> {
@@ -400,6 +423,7 @@ fn packages(call: &Call) -> Result<View, Refusal> {
     call.page(&PackagesPage {
         shell: call.shell(format!("{}, packages", name_of(&computer)), "/computers"),
         head: Head::new(call, &computer, "packages"),
+        may_take: call.desk().may(Right::StopDeployments),
         lines,
     })
 }
@@ -421,18 +445,54 @@ struct PackagePage {
     head: Head,
     why: Why,
     steps: Vec<Step>,
+    /// How what is fetched comes to be known; nothing for a package without files.
+    about_fetches: Option<&'static str>,
 }
 
 fn package(call: &Call) -> Result<View, Refusal> {
     let id = call.path.parse::<PackageId>("package").map_err(|error| Refusal::not_found(error.to_string()))?;
     let (why, said) = call.desk().computer_why(device_id(call), id)?;
     let now = call.site.app.clock.now();
+    let mut steps = steps(&why, &said, now);
+    let fetched = fetched(call, &why);
+    steps.extend(fetched.iter().flat_map(|seen| fetch_steps(seen, &why)));
+    steps.sort_by_key(|step| step.at);
     call.page(&PackagePage {
         shell: call.shell(format!("{} on {}", why.package.name, name_of(&why.computer)), "/computers"),
         head: Head::new(call, &why.computer, "packages"),
-        steps: steps(&why, &said, now),
+        steps,
+        about_fetches: (why.package.fragments.0 > 0).then(|| about_fetches(fetched.as_ref())),
         why,
     })
+}
+
+/// What this server saw the computer fetch of the package since its newest offer.
+fn fetched(call: &Call, why: &Why) -> Option<Seen> {
+    let since = why.job.as_ref()?.offered_at?;
+    call.site.fetches.of(&why.computer, why.package.id, since)
+}
+
+fn fetch_steps(seen: &Seen, why: &Why) -> Vec<Step> {
+    let step = |at, icon, title: String| Step { at, tone: "info", icon, title, text: String::new(), todo: false };
+    let mut steps = Vec::new();
+    steps.extend(seen.info_at.map(|at| step(at, "file", "Info file fetched".to_owned())));
+    if seen.fragments > 0 {
+        steps.push(step(seen.last_at, "downloading", show::fragments(seen, why.package.fragments)));
+    }
+    steps
+}
+
+fn about_fetches(seen: Option<&Seen>) -> &'static str {
+    match seen {
+        Some(seen) if seen.is_shared => {
+            "Several computers check in from this computer's address, so what is shown as fetched may have been fetched by \
+             another of them."
+        }
+        _ => {
+            "What is fetched is seen by this server alone, since it was started: not what comes from a mirror or a cache, and \
+             not who of several behind one address it was. The agent itself says nothing between the offer and the result."
+        }
+    }
 }
 
 /// What was recorded, in the order of time: the evidence, and everything that was said.
@@ -451,6 +511,7 @@ fn steps(why: &Why, said: &[Event], now: UnixTime) -> Vec<Step> {
                 EventKind::Reported => ("failed", "failed", "The agent reported"),
                 EventKind::Decided => ("already-installed", "already-installed", "Decided by the server"),
                 EventKind::Cancelled => ("cancelled", "cancelled", "Cancelled"),
+                EventKind::Restored => ("pending", "restore", "Taken up again"),
                 EventKind::Key | EventKind::Refused | EventKind::Apart => ("info", "info", "Identity"),
             };
             Step { at: event.at, tone, icon, title: title.to_owned(), text: event.text.clone(), todo: false }

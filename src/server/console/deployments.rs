@@ -2,27 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use askama::Template;
 
 use super::super::events;
+use super::super::fetches::{Fetches, Fetching, Seen};
 use super::super::visit::escaped;
-use super::call::{Call, Page, View, get, post};
+use super::call::{Call, Fields, Page, View, get, post};
 use super::charts;
 use super::shell::Shell;
-use super::show::{Counts, Html, count, number};
-use super::toast::Undo;
+use super::show::{Counts, Html, count};
 // As templates name them, those of the modules below included.
 use super::{deployments, show};
 use crate::model::access::Right;
-use crate::model::{DeploymentId, GroupId, JobId, JobState, PackageId, PostCommand, ResultCode};
+use crate::model::{
+    DeploymentId, DeviceId, FragmentCount, GroupId, JobId, JobState, PackageId, PostCommand, ResultCode, UnixTime,
+};
 use crate::service::deployments::{Progress, Summary, is_running, is_standing};
 use crate::service::desk::{Desk, Refusal};
 use crate::service::why::Why;
-use crate::store::deployments::{Wanted, Which};
+use crate::store::deployments::{DeploymentLine, Wanted, Which};
 use crate::store::progress::{self, OnComputer};
 
 pub(super) mod assign;
+pub(super) mod change;
 mod export;
 
 /// Rows of a page.
@@ -42,10 +46,13 @@ pub(super) fn pages() -> Vec<Page> {
         get("/deployments/{id}/why/{job}", Right::SeeDeployments, why),
         get("/deployments/{id}/export.csv", Right::SeeDeployments, export::csv),
         get("/deployments/{id}/export.json", Right::SeeDeployments, export::json),
-        post("/deployments/{id}/retry", Right::Deploy, retry),
-        post("/deployments/{id}/cancel", Right::StopDeployments, cancel),
-        post("/deployments/{id}/close", Right::StopDeployments, close),
-        post("/deployments/{id}/reopen", Right::StopDeployments, reopen),
+        post("/deployments/{id}/retry", Right::Deploy, change::retry),
+        post("/deployments/{id}/retry/undo", Right::Deploy, change::undo_retry),
+        post("/deployments/{id}/cancel", Right::StopDeployments, change::cancel),
+        post("/deployments/{id}/cancel/undo", Right::StopDeployments, change::undo_cancel),
+        post("/deployments/{id}/take-off", Right::StopDeployments, change::take_off),
+        post("/deployments/{id}/close", Right::StopDeployments, change::close),
+        post("/deployments/{id}/reopen", Right::StopDeployments, change::reopen),
     ]
 }
 
@@ -219,6 +226,7 @@ struct ProgressPart {
     base: String,
     states: Vec<(JobState, u64)>,
     withheld: u64,
+    fetching: Option<String>,
 }
 
 #[derive(Template)]
@@ -237,12 +245,36 @@ struct GatesPart {
     gates: Vec<(String, u64, String)>,
 }
 
-fn csrf_field(csrf: &str) -> Html {
+pub(super) fn csrf_field(csrf: &str) -> Html {
     // Hexadecimal, so nothing in it is markup.
     Html(format!("<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\">"))
 }
 
-fn parts(desk: &Desk, progress: &Progress, csrf: &str, with_chart: bool) -> Result<Parts, Refusal> {
+/// Who is fetching, in a sentence; nothing if nobody is.
+fn spelled(fetching: Fetching, of: FragmentCount) -> Option<String> {
+    let Fetching { addresses, fragments } = fetching;
+    let each = fragments.saturating_mul(100).checked_div(addresses.saturating_mul(u64::from(of.0)))?;
+    Some(format!(
+        "{} fetched from this server within ten minutes and {} {} % of the fragments.",
+        count(addresses, "computer"),
+        if addresses == 1 { "has" } else { "have, on average," },
+        each.min(100)
+    ))
+}
+
+/// Who is fetching the package of a deployment, for whoever may see all of its computers.
+fn fetching(desk: &Desk, fetches: &Fetches, progress: &Progress, now: UnixTime) -> Option<Fetching> {
+    let package = progress.summary.line.deployment.package;
+    desk.actor().scope.computers.is_none().then(|| fetches.fetching(package, now))
+}
+
+fn parts(
+    desk: &Desk,
+    progress: &Progress,
+    csrf: &str,
+    with_chart: bool,
+    fetching: Option<Fetching>,
+) -> Result<Parts, Refusal> {
     let summary = &progress.summary;
     let deployment = &summary.line.deployment;
     let base = format!("/deployments/{}", deployment.id);
@@ -277,6 +309,7 @@ fn parts(desk: &Desk, progress: &Progress, csrf: &str, with_chart: bool) -> Resu
         ring: charts::donut(&counts, done(&counts)),
         states: show::ORDER.iter().map(|state| (*state, counts.of(*state))).filter(|(_, n)| *n > 0).collect(),
         withheld: progress.gates.iter().map(|(_, count)| count).sum(),
+        fetching: fetching.filter(|_| is_running(summary)).and_then(|one| spelled(one, summary.line.fragments)),
         base,
         counts,
     };
@@ -322,9 +355,31 @@ struct Head {
     may_deploy: bool,
     may_retry: bool,
     may_stop: bool,
+    /// May single computers be taken back and off?
+    may_take: bool,
     may_close: bool,
     is_closed: bool,
     group: Option<String>,
+    /// Those that were made in one act with it, itself among them.
+    bundle: Vec<DeploymentLine>,
+    fetches: Arc<Fetches>,
+}
+
+impl Head {
+    /// What this server saw a computer fetch since it was told.
+    fn seen(&self, line: &OnComputer) -> Option<Seen> {
+        let device: DeviceId = line.device_id.parse().ok()?;
+        self.fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
+    }
+
+    /// Does each of the bundle wait for the one before it?
+    fn in_order(&self) -> bool {
+        self.bundle.iter().any(|line| line.deployment.options.follows.is_some())
+    }
+
+    fn is_this(&self, line: &DeploymentLine) -> bool {
+        line.deployment.id == self.row.id()
+    }
 }
 
 fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
@@ -345,9 +400,12 @@ fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
         may_deploy: desk.may(Right::Deploy),
         may_retry: desk.may(Right::Deploy) && !cancelled && !closed,
         may_stop: desk.may(Right::StopDeployments) && (open > 0 || is_standing(&row.summary.line)),
+        may_take: desk.may(Right::StopDeployments),
         may_close: desk.may(Right::StopDeployments) && desk.actor().scope.computers.is_none(),
         is_closed: closed,
         group,
+        bundle: desk.bundle_of(id)?,
+        fetches: Arc::clone(&call.site.fetches),
         row,
     })
 }
@@ -378,6 +436,13 @@ fn one(call: &Call) -> Result<View, Refusal> {
             },
         ),
         (
+            "Comes after",
+            match options.follows {
+                None => "nothing".to_owned(),
+                Some(package) => format!("package {package} has succeeded on the same computer"),
+            },
+        ),
+        (
             "Computers that come later",
             if is_standing(&progress.summary.line) { "get it, too" } else { "do not get it" }.to_owned(),
         ),
@@ -390,9 +455,10 @@ fn one(call: &Call) -> Result<View, Refusal> {
     let more_waiting = waiting.len() > 8;
     waiting.truncate(8);
     let head = head(call, &progress)?;
+    let fetching = fetching(call.desk(), &call.site.fetches, &progress, call.site.app.clock.now());
     call.page(&One {
         shell: call.shell(head.row.name(), "/deployments"),
-        parts: parts(call.desk(), &progress, &call.visit.csrf, true)?,
+        parts: parts(call.desk(), &progress, &call.visit.csrf, true, fetching)?,
         options: facts,
         running: is_running(&progress.summary),
         at: at(call),
@@ -405,12 +471,14 @@ fn one(call: &Call) -> Result<View, Refusal> {
 fn one_live(call: &Call) -> Result<View, Refusal> {
     let id = id(call)?;
     call.desk().deployment(id)?;
-    let csrf = call.visit.csrf.clone();
+    let (csrf, fetches, clock) = (call.visit.csrf.clone(), Arc::clone(&call.site.fetches), call.site.app.clock);
     let looks = std::sync::atomic::AtomicU32::new(0);
     let response = events::answer(&call.site, &call.visit, is_fresh(call), move |desk| {
         // The chart reads every job: seldom.
         let with_chart = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 15 == 14;
-        let parts = parts(desk, &desk.deployment(id)?, &csrf, with_chart)?;
+        let progress = desk.deployment(id)?;
+        let fetching = fetching(desk, &fetches, &progress, clock.now());
+        let parts = parts(desk, &progress, &csrf, with_chart, fetching)?;
         let mut told = vec![("progress", parts.progress), ("errors", parts.errors), ("gates", parts.gates)];
         if with_chart {
             told.push(("chart", parts.chart));
@@ -420,10 +488,25 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
     Ok(View::Other(Box::new(response)))
 }
 
+/// What a computer's line says about it, with what this server saw it fetch.
+fn reason(line: &OnComputer, head: &Head) -> String {
+    let job = &line.job;
+    if let (JobState::Offered | JobState::Downloading, None, Some(seen)) = (job.state, &job.withheld, head.seen(line)) {
+        let fragments = head.row.summary.line.fragments;
+        return if seen.fragments == 0 {
+            "Told; it fetched the info file.".to_owned()
+        } else {
+            format!("Under way: {}.", show::fragments(&seen, fragments))
+        };
+    }
+    said_of(line)
+}
+
 /// What a computer's line says about it.
-pub(super) fn reason(line: &OnComputer) -> String {
+pub(super) fn said_of(line: &OnComputer) -> String {
     let job = &line.job;
     match (&job.result, &job.withheld) {
+        (Some(code), _) if job.state == JobState::Cancelled => format!("Taken off, after {code}."),
         (Some(code), _) => match code.explanation() {
             Some(text) => format!("{code}: {text}"),
             None => code.to_string(),
@@ -443,6 +526,10 @@ pub(super) fn is_lost(line: &OnComputer) -> bool {
     matches!(line.job.state, JobState::Failed | JobState::Expired)
 }
 
+pub(super) fn is_open(line: &OnComputer) -> bool {
+    line.job.state.is_open()
+}
+
 pub(super) fn address_of(line: &OnComputer) -> String {
     format!("/computers/{}", escaped(&line.device_id))
 }
@@ -457,40 +544,80 @@ struct Computers {
     withheld: Option<String>,
     lines: Vec<OnComputer>,
     next: Option<String>,
+    /// The address of this very list, for what is done in it.
+    here: String,
+    /// How many computers the filter shows.
+    total: u64,
 }
 
-fn wanted(call: &Call) -> Result<progress::Wanted, Refusal> {
-    let states = match call.query.some("state") {
+impl Computers {
+    /// Is there a box before each row?
+    fn ticks(&self) -> bool {
+        self.head.may_retry || self.head.may_take
+    }
+}
+
+/// The filter of a list of computers, from its address or from a form.
+pub(super) fn wanted(fields: &Fields) -> Result<progress::Wanted, Refusal> {
+    let states = match fields.some("state") {
         None => Vec::new(),
         Some("lost") => vec![JobState::Failed, JobState::Expired],
         Some("open") => vec![JobState::Pending, JobState::Offered, JobState::Downloading],
-        Some(_) => vec![call.query.parse::<JobState>("state")?],
+        Some(_) => vec![fields.parse::<JobState>("state")?],
     };
-    let withheld = call.query.0.iter().any(|(name, _)| name == "withheld");
+    let withheld = fields.0.iter().any(|(name, _)| name == "withheld");
     Ok(progress::Wanted {
         states,
-        code: call.query.some("code").map(str::to_owned),
-        withheld: withheld.then(|| call.query.get("withheld").to_owned()),
+        code: fields.some("code").map(str::to_owned),
+        withheld: withheld.then(|| fields.get("withheld").to_owned()),
     })
+}
+
+/// How many computers a filter shows, by the numbers of the deployment's own page.
+fn shown(progress: &Progress, wanted: &progress::Wanted) -> u64 {
+    let has = |state: JobState| wanted.states.is_empty() || wanted.states.contains(&state);
+    match (&wanted.code, &wanted.withheld) {
+        (Some(code), _) => {
+            let of = progress.codes.iter().filter(|one| one.code == *code && has(one.state));
+            of.map(|one| one.computers).sum()
+        }
+        (None, Some(gate)) => {
+            let of = progress.gates.iter().filter(|(reason, _)| gate.is_empty() || reason == gate);
+            of.map(|(_, computers)| computers).sum()
+        }
+        (None, None) => {
+            let of = progress.summary.counts.iter().filter(|(state, _)| has(*state));
+            of.map(|(_, computers)| computers).sum()
+        }
+    }
+}
+
+/// The filter of a list as its next page's address begins.
+pub(super) fn filter_text(call: &Call) -> String {
+    let mut text = String::new();
+    for (name, value) in call.query.0.iter().filter(|(name, _)| name != "after") {
+        let _ = write!(text, "{}={}&", escaped(name), escaped(value));
+    }
+    text
 }
 
 fn computers(call: &Call) -> Result<View, Refusal> {
     let id = id(call)?;
     let progress = call.desk().deployment(id)?;
-    let wanted = wanted(call)?;
+    let wanted = wanted(&call.query)?;
     let after = call.query.parse_some::<i64>("after")?.map(JobId);
     let mut lines = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
     let more = lines.len() > ROWS;
     lines.truncate(ROWS);
     let head = head(call, &progress)?;
     let state = call.query.get("state").to_owned();
-    let mut next = String::new();
-    for (name, value) in call.query.0.iter().filter(|(name, _)| name != "after") {
-        let _ = write!(next, "{name}={}&", escaped(value));
-    }
-    let next = lines.last().filter(|_| more).map(|last| format!("{}/computers?{next}after={}", head.base, last.job.id));
+    let next = lines.last().filter(|_| more);
+    let next = next.map(|last| format!("{}/computers?{}after={}", head.base, filter_text(call), last.job.id));
     call.page(&Computers {
         shell: call.shell(format!("{}: computers", head.row.name()), "/deployments"),
+        here: format!("{}/computers?{}", head.base, call.query_text),
+        // Rare codes are not counted on that page.
+        total: shown(&progress, &wanted).max(lines.len() as u64 + u64::from(next.is_some())),
         code: wanted.code.unwrap_or_default(),
         withheld: wanted.withheld,
         head,
@@ -524,57 +651,6 @@ fn why(call: &Call) -> Result<View, Refusal> {
         line,
         why,
     })
-}
-
-/// Where a form came from, if it is a page of this deployment.
-fn back(call: &Call, id: DeploymentId) -> String {
-    let base = format!("/deployments/{id}");
-    match call.form.some("back") {
-        Some(back) if back.starts_with(&format!("{base}/")) => back.to_owned(),
-        _ => base,
-    }
-}
-
-fn retry(call: &Call) -> Result<View, Refusal> {
-    let id = id(call)?;
-    let job = call.form.parse_some::<i64>("job")?.map(JobId);
-    let code = call.form.some("code").map(str::to_owned);
-    let retried = call.desk().retry_deployment(id, false, code, job)?;
-    let mut text = format!("{} planned anew.", count(retried.planned as u64, "job"));
-    if retried.already > 0 {
-        let _ = write!(text, " {} left out: an open job of the package is there.", number(retried.already as u64));
-    }
-    View::done(back(call, id), text)
-}
-
-fn cancel(call: &Call) -> Result<View, Refusal> {
-    let id = id(call)?;
-    let job = call.form.parse_some::<i64>("job")?.map(JobId);
-    let cancelled = call.desk().cancel_deployment(id, call.form.is_on("waiting"), job)?;
-    let mut text = format!("{} taken back.", count(cancelled.jobs as u64, "job"));
-    if cancelled.go_on > 0 {
-        let _ = write!(text, " {} that agents were told of go on.", number(cancelled.go_on as u64));
-    }
-    if cancelled.was_standing {
-        text.push_str(" Computers that come later do not get it.");
-    }
-    View::done(back(call, id), text)
-}
-
-fn close(call: &Call) -> Result<View, Refusal> {
-    let id = id(call)?;
-    let text = match call.desk().close_deployment(id)? {
-        0 => "Closed. Every result stays.".to_owned(),
-        1 => "Closed. 1 job goes on to its end, and every result stays.".to_owned(),
-        open => format!("Closed. {} jobs go on to their end, and every result stays.", number(open)),
-    };
-    View::undoable(format!("/deployments/{id}"), text, Undo::new(format!("/deployments/{id}/reopen")))
-}
-
-fn reopen(call: &Call) -> Result<View, Refusal> {
-    let id = id(call)?;
-    call.desk().reopen_deployment(id)?;
-    View::undoable(format!("/deployments/{id}"), "Open again.", Undo::new(format!("/deployments/{id}/close")))
 }
 
 /// A sentence begins with a capital.

@@ -10,7 +10,7 @@ use crate::model::access::Right;
 use crate::model::own_field::FieldKind;
 use crate::service::desk::{Desk, Kind, Refusal};
 use crate::service::fields::{Edit, Summary};
-use crate::service::import::{Line, Outcome, Plan, Table};
+use crate::service::table::{Line, Outcome, Plan, Table};
 use crate::store::fields::Field;
 
 /// Lines of a table that are shown; wrong ones first.

@@ -5,17 +5,21 @@ use askama::Template;
 use super::super::api::packages::{check_options, own_location};
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
-use super::show::{self, Counts};
+// As templates name them, those of the modules below included.
 use super::toast::Undo;
+use super::{deployments, show};
 use crate::archive::SplitFragment;
 use crate::model::access::Right;
-use crate::model::{InvalidPackage, JobState, Location, OsFamily, Package, PackageId, PackageState, UnixTime};
+use crate::model::{Location, Package, PackageId, PackageState, UnixTime};
 use crate::service::contents::{Contents, FileChange, compare as compare_contents};
 use crate::service::desk::packages::{Activating, PackageLine};
 use crate::service::desk::{Kind, Refusal};
 use crate::store::audit;
 use crate::store::deployments::DeploymentLine;
-use crate::store::packages::{Order, Wanted};
+
+mod import;
+mod list;
+mod progress;
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -24,11 +28,21 @@ const SHOWN: usize = 500;
 
 pub(super) fn pages() -> Vec<Page> {
     vec![
-        get("/packages", Right::SeePackages, list),
+        get("/packages", Right::SeePackages, list::list),
+        get("/packages/live", Right::SeePackages, list::list_live),
         post("/packages/restore", Right::WithdrawPackages, restore_many),
         post("/packages/withdraw", Right::WithdrawPackages, withdraw_many),
+        get("/packages/import", Right::BuildPackages, import::ask),
+        post("/packages/import", Right::BuildPackages, import::import),
         get("/packages/compare", Right::SeePackages, compare),
         get("/packages/{id}", Right::SeePackages, one),
+        get("/packages/{id}/live", Right::SeePackages, progress::live),
+        get("/packages/{id}/computers", Right::SeeDeployments, progress::computers),
+        post("/packages/{id}/jobs/retry", Right::Deploy, progress::retry),
+        post("/packages/{id}/jobs/retry/undo", Right::Deploy, progress::undo_retry),
+        post("/packages/{id}/jobs/cancel", Right::StopDeployments, progress::cancel),
+        post("/packages/{id}/jobs/cancel/undo", Right::StopDeployments, progress::undo_cancel),
+        post("/packages/{id}/jobs/take-off", Right::StopDeployments, progress::take_off),
         get("/packages/{id}/activate", Right::ActivatePackages, ask_activate),
         post("/packages/{id}/activate", Right::ActivatePackages, activate),
         post("/packages/{id}/deactivate", Right::ActivatePackages, deactivate),
@@ -37,117 +51,6 @@ pub(super) fn pages() -> Vec<Page> {
         post("/packages/{id}/restore", Right::WithdrawPackages, restore),
         post("/packages/{id}/forget", Right::WithdrawPackages, forget),
     ]
-}
-
-/// What administrators count: it waits, it was told, it worked, it did not.
-fn short(counts: &Counts) -> [(&'static str, &'static str, u64); 4] {
-    let of = |states: &[JobState]| states.iter().map(|state| counts.of(*state)).sum();
-    [
-        ("waiting", "pending", of(&[JobState::Pending])),
-        ("notified", "offered", of(&[JobState::Offered, JobState::Downloading])),
-        ("success", "succeeded", of(&[JobState::Succeeded, JobState::AlreadyInstalled])),
-        ("error", "failed", of(&[JobState::Failed, JobState::Expired])),
-    ]
-}
-
-struct Row {
-    line: PackageLine,
-    counts: Counts,
-    /// Until when it can be restored.
-    kept: Option<(UnixTime, UnixTime)>,
-}
-
-impl Row {
-    fn short(&self) -> [(&'static str, &'static str, u64); 4] {
-        short(&self.counts)
-    }
-}
-
-#[derive(Template)]
-#[template(path = "packages.html")]
-#[expect(clippy::struct_excessive_bools, reason = "what the template asks for")]
-struct List {
-    shell: Shell,
-    rows: Vec<Row>,
-    next: Option<PackageId>,
-    first: bool,
-    text: String,
-    os: Option<OsFamily>,
-    sort: String,
-    state: String,
-    bin: bool,
-    may_build: bool,
-    may_withdraw: bool,
-    filtered: bool,
-}
-
-impl List {
-    #[expect(clippy::unused_self, reason = "templates call methods")]
-    fn systems(&self) -> [OsFamily; 3] {
-        [OsFamily::Windows, OsFamily::Linux, OsFamily::Macos]
-    }
-
-    /// The address of the same list with something else.
-    fn with(&self, name: &str, value: &str) -> String {
-        let mut parts = Vec::new();
-        let os = self.os.map(OsFamily::as_str).unwrap_or_default();
-        for (key, present) in [("q", self.text.as_str()), ("os", os), ("state", &self.state), ("sort", &self.sort)] {
-            let wanted = if key == name { value } else { present };
-            if !wanted.is_empty() {
-                parts.push(format!("{key}={}", super::super::visit::escaped(wanted)));
-            }
-        }
-        if name == "after" {
-            parts.push(format!("after={value}"));
-        }
-        format!("/packages?{}", parts.join("&"))
-    }
-
-    fn sorted(&self, by: &str) -> bool {
-        self.sort == by || (self.sort.is_empty() && by == "newest")
-    }
-}
-
-fn list(call: &Call) -> Result<View, Refusal> {
-    let query = &call.query;
-    let after = query.parse_some::<PackageId>("after")?;
-    let os = query.parse_some::<OsFamily>("os")?;
-    let state = query.get("state").to_owned();
-    let states = match state.as_str() {
-        "" => vec![PackageState::Available, PackageState::Building],
-        word => vec![word.parse().map_err(|error: InvalidPackage| Refusal::invalid(error.to_string()).about("state"))?],
-    };
-    let sort = query.get("sort").to_owned();
-    let order = match sort.as_str() {
-        "name" => Order::Name,
-        "oldest" => Order::Oldest,
-        _ => Order::Newest,
-    };
-    let text = query.get("q").to_owned();
-    let wanted = Wanted { text: text.clone(), name: None, os, states, order, after };
-    let mut found = call.desk().wanted_packages(&wanted, ROWS + 1)?;
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let next = found.last().filter(|_| more).map(|line| line.package.id);
-    let rows = found.into_iter().map(|line| {
-        let withdrawn = line.package.state == PackageState::Withdrawn;
-        let kept = if withdrawn { call.desk().withdrawal(line.package.id)? } else { None };
-        Ok(Row { counts: Counts(line.counts.clone()), line, kept })
-    });
-    call.page(&List {
-        shell: call.shell("Packages", "/packages"),
-        rows: rows.collect::<Result<_, Refusal>>()?,
-        next,
-        first: after.is_none(),
-        filtered: !text.is_empty() || os.is_some(),
-        text,
-        os,
-        sort,
-        bin: state == "withdrawn",
-        state,
-        may_build: call.desk().may(Right::BuildPackages),
-        may_withdraw: call.desk().may(Right::WithdrawPackages),
-    })
 }
 
 /// What the chosen tab shows.
@@ -167,7 +70,8 @@ enum Tab {
 struct One {
     shell: Shell,
     line: PackageLine,
-    counts: Counts,
+    progress: String,
+    live: String,
     tab: Tab,
     chosen: String,
     versions: Vec<Package>,
@@ -245,7 +149,8 @@ fn one(call: &Call) -> Result<View, Refusal> {
     let title = format!("{} {}", line.package.name, line.package.version);
     call.page(&One {
         shell: call.shell(title, "/packages"),
-        counts: Counts(line.counts.clone()),
+        progress: progress::part(desk, &line)?,
+        live: progress::live_address(call, id),
         tab,
         chosen,
         versions,

@@ -5,8 +5,9 @@ use std::fmt::{self, Write as _};
 
 use askama::filters::HtmlSafe;
 
+use super::super::fetches::Seen;
 use crate::clock;
-use crate::model::{ByteSize, JobState, UnixTime};
+use crate::model::{ByteSize, FragmentCount, JobState, UnixTime};
 
 /// Markup of our own making: whatever text is in it was escaped by whoever made it.
 pub(super) struct Html(pub(super) String);
@@ -73,6 +74,13 @@ pub(super) fn count(number_of: impl Borrow<u64>, thing: &str) -> String {
     let number_of = *number_of.borrow();
     let plural = if number_of == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", number(number_of))
+}
+
+/// How many fragments of a package were seen on their way: `12 of 50 fragments fetched`.
+pub(super) fn fragments(seen: &Seen, of: FragmentCount) -> String {
+    let (least, whose) =
+        (if seen.is_at_least { "at least " } else { "" }, if seen.is_shared { " from its address" } else { "" });
+    format!("{least}{} of {} fetched{whose}", number(u64::from(seen.fragments)), count(u64::from(of.0), "fragment"))
 }
 
 /// A refusal's or a warning's text as a sentence: with a capital letter and a full stop.
@@ -188,25 +196,6 @@ impl Counts {
             (at.max(10_000)).div_ceil(100),
             label.join(", ")
         ))
-    }
-
-    /// The legend below a bar.
-    pub(super) fn legend(&self) -> Html {
-        let mut list = String::from("<ul class=\"legend\">");
-        for state in ORDER {
-            let count = self.of(state);
-            if count > 0 {
-                let word = state.as_str();
-                let _ = write!(
-                    list,
-                    "<li><span class=\"dot is-{}\"></span>{word} <b>{}</b></li>",
-                    slug(word),
-                    number(count)
-                );
-            }
-        }
-        list.push_str("</ul>");
-        Html(list)
     }
 }
 

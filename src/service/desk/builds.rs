@@ -1,5 +1,6 @@
 //! Building: from an upload, a typed text or nothing to a package.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -444,6 +445,12 @@ impl Desk {
     pub fn recipe(&self, id: PackageId) -> Result<Option<Recipe>, Refusal> {
         self.package(id)?;
         Ok(publish::recipe_of(&self.app, id)?)
+    }
+
+    /// Where one of the actor's uploads is, complete.
+    pub(super) fn uploaded_file(&self, id: &UploadId) -> Result<PathBuf, Refusal> {
+        self.complete(id)?;
+        Ok(Uploads::of(&self.app.tree).path(id))
     }
 
     fn complete(&self, id: &UploadId) -> Result<Upload, Refusal> {

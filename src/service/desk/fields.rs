@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::super::fields::{self, Edit, Summary};
-use super::super::import::{self, Plan, Table};
+use super::super::table::{self, Plan, Table};
 use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::own_field::FieldKind;
@@ -92,7 +92,7 @@ impl Desk {
     pub fn plan_import(&self, table: &Table) -> Result<Plan, Refusal> {
         let app = self.reading(Right::SeeComputers)?;
         self.allow(Right::EditComputers)?;
-        import::plan(app, table, self.actor.scope.computers.clone()).map_err(|error| Refusal::from(error).about("csv"))
+        table::plan(app, table, self.actor.scope.computers.clone()).map_err(|error| Refusal::from(error).about("csv"))
     }
 
     /// Writes what a table says, in one write. Gives what was done, and the number to take it back by.
@@ -103,7 +103,7 @@ impl Desk {
             .after(json!({ "empty_cells_clear": table.clear, "wrong_lines_left_out": leave_out_wrong }));
         let app = self.changing(Right::EditComputers, change)?;
         let scope = self.actor.scope.computers.clone();
-        import::import(&app, table, scope, leave_out_wrong, &self.actor.label())
+        table::import(&app, table, scope, leave_out_wrong, &self.actor.label())
             .map_err(|error| Refusal::from(error).about("csv"))
     }
 }

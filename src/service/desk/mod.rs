@@ -19,6 +19,7 @@ pub mod fields;
 pub mod groups;
 pub mod home;
 pub mod identity;
+pub mod imports;
 pub mod likenesses;
 pub mod lock;
 pub mod mirrors;

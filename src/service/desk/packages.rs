@@ -1,5 +1,7 @@
 //! Packages: look, compare, activate, take back, bring back.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
@@ -20,7 +22,7 @@ use crate::model::{Activation, JobState, Location, Package, PackageId, PackageSt
 use crate::store::attention::Sight;
 use crate::store::audit;
 use crate::store::deployments::{DeploymentLine, Wanted as WantedDeployments};
-use crate::store::packages::Wanted;
+use crate::store::packages::{Order, Wanted};
 use crate::store::withdrawals::Withdrawal;
 use crate::store::{Conn, StoreError, activations, jobs, packages, seen, withdrawals};
 
@@ -48,7 +50,7 @@ pub struct PackageLine {
     pub package: Package,
     /// Where agents fetch it.
     pub activation: Option<Activation>,
-    /// How many jobs are in which state.
+    /// How many computers are in which state, by the newest attempts of each deployment.
     pub counts: Vec<(JobState, u64)>,
 }
 
@@ -215,6 +217,37 @@ impl Desk {
         })?)
     }
 
+    /// Packages of the actor's scope, as they are wanted but for their order: those with the most newest attempts in these
+    /// states first. An actor who sees only some computers gets them newest first.
+    pub fn packages_by_count(
+        &self,
+        wanted: &Wanted,
+        states: &'static [JobState],
+        limit: usize,
+    ) -> Result<Vec<PackageLine>, Refusal> {
+        let wanted = Wanted { order: Order::Newest, ..wanted.clone() };
+        if self.actor.scope.computers.is_some() {
+            return self.wanted_packages(&wanted, limit);
+        }
+        let app = self.reading(Right::SeePackages)?;
+        let (scope, view, after) = (self.actor.scope.clone(), self.view(), wanted.after);
+        Ok(app.store.read_now(move |conn| {
+            let mut all = packages::wanted(conn, &Wanted { after: None, ..wanted }, usize::MAX)?;
+            all.retain(|package| scope.has_family(&package.name));
+            let mut counts: BTreeMap<PackageId, u64> = BTreeMap::new();
+            for (package, state, count) in jobs::newest_counts(conn, None)? {
+                if states.contains(&state) {
+                    *counts.entry(package).or_default() += count;
+                }
+            }
+            // Stable: those of one number stay newest first.
+            all.sort_by_key(|package| Reverse(counts.get(&package.id).copied().unwrap_or_default()));
+            let from = after.and_then(|after| all.iter().position(|package| package.id == after));
+            let page = all.into_iter().skip(from.map_or(0, |at| at + 1)).take(limit);
+            view.lines(conn, page.collect())
+        })?)
+    }
+
     /// The fragments of a package.
     pub fn fragments(&self, id: PackageId) -> Result<Vec<SplitFragment>, Refusal> {
         self.package(id)?;
@@ -344,7 +377,7 @@ impl View {
             let counts = if let Some(counts) = &mut within {
                 counts.remove(&package.id).unwrap_or_default()
             } else {
-                let counts = jobs::counts(conn, Some(package.id))?;
+                let counts = jobs::newest_counts(conn, Some(package.id))?;
                 counts.into_iter().map(|(_, state, count)| (state, count)).collect()
             };
             Ok(PackageLine { activation: activations::find(conn, package.id)?, counts, package })

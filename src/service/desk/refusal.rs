@@ -13,7 +13,7 @@ use super::super::entry::EntryError;
 use super::super::fields::OwnFieldError;
 use super::super::groups::GroupError;
 use super::super::identity::IdentityError;
-use super::super::import::ImportError;
+use super::super::import::{ImportError, InvalidList};
 use super::super::likenesses::LikenessError;
 use super::super::mass::UndoError;
 use super::super::mirrors::MirrorError;
@@ -21,6 +21,7 @@ use super::super::publish::PublishError;
 use super::super::query::AskError;
 use super::super::settings::SettingError;
 use super::super::signin::SignInError;
+use super::super::table::TableError;
 use super::super::templates::FillError;
 use super::super::templates::own::OwnError;
 use super::super::uploads::UploadError;
@@ -201,11 +202,13 @@ refusals! {
         UndoError::Undone => Kind::Conflict,
         UndoError::Store(_) => Kind::Failed,
     };
-    ImportError => |error| match error {
-        ImportError::Store(_) => Kind::Failed,
+    TableError => |error| match error {
+        TableError::Store(_) => Kind::Failed,
         _ => Kind::Invalid,
     };
     PublishError => |error| if error.is_refusal() { Kind::Invalid } else { Kind::Failed };
+    ImportError => |error| if error.is_refusal() { Kind::Invalid } else { Kind::Failed };
+    InvalidList => |_| Kind::Invalid;
     WithdrawError => |error| match error {
         WithdrawError::Unknown(_) => Kind::NotFound,
         WithdrawError::Already(_) => Kind::Conflict,
@@ -264,6 +267,9 @@ fn assign(error: &AssignError) -> Kind {
     match error {
         AssignError::UnknownPackage(_) | AssignError::UnknownComputer(_) | AssignError::UnknownGroup(_) => {
             Kind::NotFound
+        }
+        AssignError::NoPackage | AssignError::TooMany(_) | AssignError::Twice(_) | AssignError::MixedOrder { .. } => {
+            Kind::Invalid
         }
         AssignError::Ask(error) => ask(error),
         AssignError::Store(_) => Kind::Failed,

@@ -14,6 +14,8 @@ pub enum Packages {
     Nothing,
     /// This one.
     One(PackageId),
+    /// These.
+    These(Vec<PackageId>),
     /// A new one of this family.
     Family(String),
     /// Any.
@@ -56,14 +58,8 @@ impl Desk {
         }
         match reached {
             Packages::Nothing => Ok(()),
-            Packages::One(id) => {
-                let id = *id;
-                let found =
-                    self.app.store.read_now(move |conn| -> Result<_, StoreError> { packages::find(conn, id) })?;
-                // The same words as for one outside the scope: whether it exists is not told.
-                let unknown = || Refusal::not_found(format!("there is no package {id}"));
-                self.allow_package(&found.ok_or_else(unknown)?)
-            }
+            Packages::One(id) => self.reaches_package(*id),
+            Packages::These(ids) => ids.iter().try_for_each(|id| self.reaches_package(*id)),
             Packages::Family(name) if self.actor.scope.has_family(name) => Ok(()),
             Packages::Family(name) => Err(Refusal::forbidden(format!(
                 "{} may not build packages of the family \"{name}\"",
@@ -71,6 +67,13 @@ impl Desk {
             ))),
             Packages::All => Err(self.too_far("packages of every family")),
         }
+    }
+
+    fn reaches_package(&self, id: PackageId) -> Result<(), Refusal> {
+        let found = self.app.store.read_now(move |conn| -> Result<_, StoreError> { packages::find(conn, id) })?;
+        // The same words as for one outside the scope: whether it exists is not told.
+        let unknown = || Refusal::not_found(format!("there is no package {id}"));
+        self.allow_package(&found.ok_or_else(unknown)?)
     }
 
     fn reaches_computers(&self, reached: &Computers) -> Result<(), Refusal> {

@@ -48,7 +48,9 @@ fn fill(conn: &mut Conn, jobs: usize, mirrors: usize, sites: u8) -> Result<(), S
     let mut held = Vec::new();
     for number in 0..jobs {
         let package = package(conn, number)?;
-        let id = deployments::create(conn, package, true, &JobOptions::default(), "anna", NOW)?;
+        // Each waits for the one before it.
+        let options = JobOptions { follows: held.last().copied(), ..JobOptions::default() };
+        let id = deployments::create(conn, package, true, &options, "anna", NOW)?;
         let deployment: Deployment = deployments::find(conn, id)?.expect("it was made").deployment;
         assert_eq!(jobs::plan(conn, &deployment, &[computer], NOW)?, 1);
         held.push(package);

@@ -159,6 +159,17 @@ pub fn build_noted(
     progress: &mut dyn FnMut(Progress),
     note: impl Fn(&mut crate::store::Conn, PackageId) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<Built, PublishError> {
+    build_numbered(app, request, None, progress, note)
+}
+
+/// The same, under this number if it was never used, else under a new one.
+pub(super) fn build_numbered(
+    app: &App,
+    request: &BuildRequest,
+    number: Option<PackageId>,
+    progress: &mut dyn FnMut(Progress),
+    note: impl Fn(&mut crate::store::Conn, PackageId) -> Result<(), StoreError> + Send + 'static,
+) -> Result<Built, PublishError> {
     check(request)?;
     // Shared among builds; `reconcile` takes it alone, so it never takes a running build for a crashed one.
     let _building = lock::shared(&app.tree.build_lock())?;
@@ -166,7 +177,7 @@ pub fn build_noted(
     let new = request.package.clone();
     let now = app.clock.now();
     let id = app.store.write_now(move |conn| -> Result<_, StoreError> {
-        let id = packages::reserve(conn, &new, now)?;
+        let id = packages::reserve_number(conn, &new, number, now)?;
         note(conn, id)?;
         Ok(id)
     })?;
@@ -244,6 +255,22 @@ fn check_launch_name(command: &str, os: OsFamily) -> Result<(), PublishError> {
             "a stock agent cuts \"{file}\" at the dash and looks for \"{cut}\", so this would end in ERR_EXECUTE: \
              rename the file without a dash, or use --action execute --command './{command}'"
         )));
+    }
+    Ok(())
+}
+
+/// Does everything that a build does before it writes: reads the content, and refuses what a build would refuse.
+pub(super) fn try_build(
+    app: &App,
+    request: &BuildRequest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), PublishError> {
+    check(request)?;
+    if let Some(content) = open(app, request, progress)? {
+        request.fragmenting.plan(content.size)?;
+        let (os, limits) = (request.package.os, &app.archive_limits);
+        let (found, _) = Contents::look(content.reader(), content.size, os, limits, &|_| {})?;
+        check_content(&request.package, &found, &content.name)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::super::App;
 use super::{BuildRequest, Progress, PublishError};
 use crate::archive::{ArchiveFormat, PackEntry, pack};
 use crate::disk::{PositionedReader, Spool, TreeError};
-use crate::model::OsFamily;
+use crate::model::{Digest, Hasher, OsFamily};
 
 mod several;
 
@@ -28,6 +28,15 @@ pub enum Source {
         /// Where its bytes are.
         path: PathBuf,
         /// What it is called; the end decides whether it is an archive.
+        name: String,
+    },
+    /// An archive that was cut before: a stock server's fragments, in their order.
+    Fragments {
+        /// Where they are.
+        paths: Vec<PathBuf>,
+        /// What all of them together have to be.
+        digest: Digest,
+        /// What the archive is called in a sentence.
         name: String,
     },
     /// One file with this text: a script that was typed.
@@ -107,6 +116,7 @@ pub(super) fn open(
             let size = file.metadata().map_err(input)?.len();
             pack_one(app, os, name, size, file, progress).map(Some)
         }
+        Source::Fragments { paths, digest, name } => join(app, paths, digest, name, progress).map(Some),
         Source::Text { name, text } => {
             let bytes = script_bytes(os, text);
             pack_one(app, os, name, bytes.len() as u64, bytes.as_slice(), progress).map(Some)
@@ -141,6 +151,38 @@ pub(super) fn open(
 
 fn spool(app: &App) -> Result<Spool, TreeError> {
     app.tree.spool().map_err(|source| TreeError::of(app.tree.staging(), source))
+}
+
+/// Fragments put together again, if they are what their digest says.
+fn join(
+    app: &App,
+    paths: &[PathBuf],
+    digest: &Digest,
+    name: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Content, PublishError> {
+    let mut hasher = Hasher::new(digest.algorithm());
+    let mut output = Counting { inner: spool(app)?, done: 0, told: &mut |done| progress(Progress::Packing(done)) };
+    let mut buffer = vec![0; 256 << 10];
+    for path in paths {
+        let input = |source| PublishError::Input { path: path.display().to_string(), source };
+        let mut file = File::open(path).map_err(input)?;
+        loop {
+            let n = file.read(&mut buffer).map_err(input)?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+            output.write_all(&buffer[..n]).map_err(|source| TreeError::of(app.tree.staging(), source))?;
+        }
+    }
+    if hasher.finish() != *digest {
+        return Err(PublishError::Refused(format!(
+            "{name} is damaged: its fragments are not what the {} in its info file says",
+            digest.algorithm()
+        )));
+    }
+    Content::new(Bytes::Spooled(output.inner), name.to_owned())
 }
 
 /// One file as an archive.

@@ -126,6 +126,7 @@ fn add_deployment(conn: &mut Conn, package: PackageId, options: &JobOptions) -> 
         created_at: NOW,
         cancelled_at: None,
         closed_at: None,
+        bundle: None,
     })
 }
 
@@ -406,6 +407,7 @@ fn a_job_is_planned_once_while_it_is_open(database: &Database) {
         force: true,
         schedule: Some("2031/06/30 02:15".parse().expect("a time")),
         post_command: Some(PostCommand::Run("echo 'done'".to_owned())),
+        follows: PackageId::new(7),
     };
     let expected = options.clone();
     write(&store, move |conn| {
@@ -606,12 +608,12 @@ fn the_newest_attempt_speaks_for_a_computer(database: &Database) {
         jobs::plan(conn, &deployment, &[one, two], NOW)?;
         let first = jobs::open_of_computer(conn, one)?.remove(0).job.id;
         jobs::finish(conn, first, JobState::Failed, &ResultCode::error("EXECUTE"), later(1))?;
-        let failed = jobs::newest_of_deployment(conn, id, &[JobState::Failed, JobState::Expired])?;
+        let failed = jobs::newest_of_deployment(conn, id, &[JobState::Failed, JobState::Expired], None)?;
         assert_eq!(failed.iter().map(|job| (job.job, job.computer)).collect::<Vec<_>>(), [(first, one)]);
         assert_eq!(failed[0].device_id, device_id("ws-1").to_string());
         jobs::plan(conn, &deployment, &[one], later(2))?;
-        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Failed])?, []);
-        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Pending])?.len(), 2);
+        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Failed], None)?, []);
+        assert_eq!(jobs::newest_of_deployment(conn, id, &[JobState::Pending], None)?.len(), 2);
         assert_eq!(jobs::counts_of_deployments(conn, None)?, [(id, JobState::Pending, 2)]);
         // Of another deployment: an attempt there says nothing here.
         let other = add_deployment(conn, package, &JobOptions::default())?;

@@ -1,15 +1,17 @@
 //! `/deployments/new`: what, for whom, how; first on paper, then for real.
 
+use std::borrow::Borrow;
 use std::fmt::Write as _;
 
 use askama::Template;
 
 use super::super::call::{Call, Fields, View};
 use super::super::shell::Shell;
-use super::super::show::{Html, count, number};
+use super::super::show::{Html, count, number, toned};
+use super::super::toast::Undo;
 use crate::model::access::Right;
 use crate::model::{JobOptions, PackageId, PackageState, PostCommand, Schedule};
-use crate::service::assign::{Part, Preview, Target};
+use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Target};
 use crate::service::desk::{Desk, Kind, Refusal};
 
 /// Packages that can be chosen from; older ones by their number.
@@ -18,7 +20,9 @@ const PACKAGES: usize = 200;
 /// What was asked for, as it came.
 #[derive(Clone, Default)]
 struct Input {
-    package: String,
+    /// One for each list of the form; an empty one is none.
+    packages: Vec<String>,
+    in_order: bool,
     /// `all`, `group`, `where` or `computers`.
     who: &'static str,
     group: String,
@@ -58,7 +62,8 @@ impl Input {
             _ => "",
         };
         Self {
-            package: fields.get("package").to_owned(),
+            packages: Self::packages(fields),
+            in_order: fields.is_on("in_order"),
             who,
             group: fields.get("group").to_owned(),
             text: query,
@@ -76,11 +81,33 @@ impl Input {
         }
     }
 
-    fn package(&self) -> Result<PackageId, Refusal> {
-        if self.package.is_empty() {
+    /// The packages in their order, after what a button of the list asks for: one more, one less, one further up.
+    fn packages(fields: &Fields) -> Vec<String> {
+        let mut packages: Vec<String> = fields.all("package").map(|one| one.trim().to_owned()).collect();
+        let place = |name: &str| fields.get(name).parse::<usize>().ok().filter(|at| *at < packages.len());
+        let (gone, up) = (place("drop"), place("up"));
+        if let Some(at) = gone {
+            packages.remove(at);
+        }
+        if let Some(at) = up.filter(|at| *at > 0) {
+            packages.swap(at - 1, at);
+        }
+        if (fields.is_on("add") && packages.len() < Bundle::MOST) || packages.is_empty() {
+            packages.push(String::new());
+        }
+        packages.truncate(Bundle::MOST);
+        packages
+    }
+
+    fn bundle(&self) -> Result<Bundle, Refusal> {
+        let named = self.packages.iter().filter(|one| !one.is_empty());
+        let wrong = |_| Refusal::invalid("choose one of these packages").about("package");
+        let packages: Vec<PackageId> =
+            named.map(|one| one.parse::<PackageId>().map_err(wrong)).collect::<Result<_, _>>()?;
+        if packages.is_empty() {
             return Err(Refusal::invalid("choose a package").about("package"));
         }
-        self.package.parse().map_err(|_| Refusal::invalid("choose one of these packages").about("package"))
+        Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("package"))
     }
 
     fn target(&self) -> Result<Target, Refusal> {
@@ -121,6 +148,7 @@ impl Input {
             force: self.force,
             schedule: schedule.transpose().map_err(|error| Refusal::invalid(error.to_string()).about("schedule"))?,
             post_command,
+            follows: None,
         })
     }
 }
@@ -138,6 +166,11 @@ struct Form {
 }
 
 impl Form {
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn most(&self) -> usize {
+        Bundle::MOST
+    }
+
     fn error_of(&self, field: &str) -> Option<&str> {
         self.error.as_ref().filter(|error| error.field == Some(field)).map(Refusal::for_people)
     }
@@ -146,11 +179,42 @@ impl Form {
 #[derive(Template)]
 #[template(path = "deployment-preview.html")]
 struct Who {
-    preview: Option<Preview>,
+    look: Option<Look>,
     left_out: Vec<LeftOut>,
     pace: String,
     sentence: String,
     may_activate: bool,
+}
+
+impl Who {
+    /// What the heading says.
+    fn title(look: &Look) -> String {
+        let most = look.packages.iter().map(|one| one.gets.count).max().unwrap_or(0);
+        match (look.packages.as_slice(), most) {
+            ([_], 0) => "Nobody would get it".to_owned(),
+            ([_], _) => format!("{} would get it", count(most as u64, "computer")),
+            (several, _) => format!("{} packages for {}", several.len(), count(look.meant as u64, "computer")),
+        }
+    }
+
+    /// Packages that nobody activated.
+    fn inactive(look: &Look) -> Vec<(PackageId, String)> {
+        let inactive = look.packages.iter().filter(|one| one.not_activated);
+        inactive.map(|one| (one.package.id, format!("{} {}", one.package.name, one.package.version))).collect()
+    }
+}
+
+/// A fate as a badge.
+pub(in crate::server::console) fn fate(fate: impl Borrow<Fate>) -> Html {
+    let fate = fate.borrow();
+    let (tone, icon) = match fate {
+        Fate::Gets => ("ok", "succeeded"),
+        Fate::HasIt => ("already-installed", "already-installed"),
+        Fate::Already => ("pending", "pending"),
+        Fate::OtherSystem => ("withheld", "withheld"),
+        Fate::Archived => ("neutral", "trash"),
+    };
+    toned(fate.as_str(), tone, icon)
 }
 
 /// Computers that do not get it, and why.
@@ -169,10 +233,10 @@ fn show(call: &Call, input: Input, error: Option<Refusal>) -> Result<Form, Refus
         let available = lines.into_iter().map(|line| line.package).filter(|one| one.state == PackageState::Available);
         packages.extend(available.map(|one| (one.id, format!("{} {} ({})", one.name, one.version, one.os.as_str()))));
     }
-    if let Ok(id) = input.package.parse::<PackageId>()
-        && !packages.iter().any(|(known, _)| *known == id)
-    {
-        packages.insert(0, (id, format!("package {id}")));
+    for id in input.packages.iter().filter_map(|one| one.parse::<PackageId>().ok()) {
+        if !packages.iter().any(|(known, _)| *known == id) {
+            packages.insert(0, (id, format!("package {id}")));
+        }
     }
     let mut groups = Vec::new();
     if desk.may(Right::SeeGroups) {
@@ -205,18 +269,9 @@ pub(super) fn preview(call: &Call) -> Result<View, Refusal> {
 
 pub(super) fn start(call: &Call) -> Result<View, Refusal> {
     let input = Input::read(&call.form);
-    let done = (|| call.desk().deploy(input.package()?, input.target()?, input.options()?))();
+    let done = (|| call.desk().deploy(&input.bundle()?, input.target()?, &input.options()?))();
     match done {
-        Ok(assigned) => {
-            let mut text = format!("{} planned.", count(assigned.planned as u64, "job"));
-            if assigned.already > 0 {
-                let _ = write!(text, " {} had an open one already.", number(assigned.already as u64));
-            }
-            if assigned.not_activated {
-                text.push_str(" Nothing is offered before the package is activated.");
-            }
-            View::done(format!("/deployments/{}", assigned.deployment), text)
-        }
+        Ok(made) => started(&made),
         Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::Conflict | Kind::NotFound) => {
             call.again(&show(call, input, Some(refusal))?)
         }
@@ -224,23 +279,46 @@ pub(super) fn start(call: &Call) -> Result<View, Refusal> {
     }
 }
 
+/// To the first of the deployments, with the button that takes all of them back.
+fn started(made: &[Assigned]) -> Result<View, Refusal> {
+    let first = made.first().ok_or_else(|| Refusal::invalid("choose a package").about("package"))?;
+    let sum = |of: fn(&Assigned) -> usize| made.iter().map(of).sum::<usize>() as u64;
+    let mut text = format!("{} planned.", count(sum(|one| one.planned), "job"));
+    if made.len() > 1 {
+        let _ = write!(text, " {} were made together.", count(made.len() as u64, "deployment"));
+    }
+    let already = sum(|one| one.already);
+    if already > 0 {
+        let _ = write!(text, " {} had an open one already.", number(already));
+    }
+    match made.iter().filter(|one| one.not_activated).count() {
+        0 => {}
+        1 if made.len() == 1 => text.push_str(" Nothing is offered before the package is activated."),
+        several => {
+            let _ = write!(text, " {} of the packages are not activated: they wait for that.", several);
+        }
+    }
+    let page = format!("/deployments/{}", first.deployment);
+    View::undoable(page.clone(), text, Undo::new(format!("{page}/cancel")).with("bundle", "1"))
+}
+
 /// The part that says who gets it. What is not complete yet is asked for, not refused.
 fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
-    let preview = match (input.package(), input.target(), input.options()) {
-        (Ok(package), Ok(target), Ok(options)) => desk.preview_deployment(package, target, &options),
+    let look = match (input.bundle(), input.target(), input.options()) {
+        (Ok(bundle), Ok(target), Ok(options)) => desk.preview_deployment(&bundle, target, &options),
         (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => Err(refusal),
     };
-    let part = match preview {
-        Ok(preview) => Who {
-            left_out: left_out(&preview),
-            pace: pace(&preview),
+    let part = match look {
+        Ok(look) => Who {
+            left_out: left_out(&look),
+            pace: pace(&look),
             sentence: String::new(),
             may_activate: desk.may(Right::ActivatePackages),
-            preview: Some(preview),
+            look: Some(look),
         },
         Err(refusal) if refusal.kind == Kind::Failed => return Err(refusal),
         Err(refusal) => Who {
-            preview: None,
+            look: None,
             left_out: Vec::new(),
             pace: String::new(),
             sentence: super::sentence(refusal.for_people()),
@@ -250,7 +328,7 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
     part.render().map_err(Refusal::failed)
 }
 
-fn left_out(preview: &Preview) -> Vec<LeftOut> {
+fn left_out(look: &Look) -> Vec<LeftOut> {
     let mut all = Vec::new();
     let mut add = |part: &Part, icon, what: &str, why| {
         if part.count > 0 {
@@ -258,22 +336,25 @@ fn left_out(preview: &Preview) -> Vec<LeftOut> {
             all.push(LeftOut { title, why, icon, part: part.clone() });
         }
     };
+    // Of several packages the table says it, each for itself.
+    if let [preview] = look.packages.as_slice() {
+        add(
+            &preview.has_it,
+            "already-installed",
+            "ran it before",
+            "Their agents' own history has it, so nothing is offered and the job ends as already installed. Force runs it again.",
+        );
+        add(
+            &preview.already,
+            "pending",
+            "with an open job of it",
+            "Another deployment of this package is under way there; that job stays as it is.",
+        );
+        add(&preview.other_system, "withheld", "with another system", "The package is for another operating system.");
+    }
+    add(&look.archived, "trash", "archived", "They were put away and are offered nothing.");
     add(
-        &preview.has_it,
-        "already-installed",
-        "ran it before",
-        "Their agents' own history has it, so nothing is offered and the job ends as already installed. Force runs it again.",
-    );
-    add(
-        &preview.already,
-        "pending",
-        "with an open job of it",
-        "Another deployment of this package is under way there; that job stays as it is.",
-    );
-    add(&preview.other_system, "withheld", "with another system", "The package is for another operating system.");
-    add(&preview.archived, "trash", "archived", "They were put away and are offered nothing.");
-    add(
-        &Part { count: preview.out_of_scope, first: Vec::new() },
+        &Part { count: look.out_of_scope, first: Vec::new() },
         "lock",
         "outside your scope",
         "You may deploy to the computers of your scope only.",
@@ -282,23 +363,37 @@ fn left_out(preview: &Preview) -> Vec<LeftOut> {
 }
 
 /// How long it takes, in a sentence.
-fn pace(preview: &Preview) -> String {
-    let package = &preview.package;
-    let contact = if preview.contact_hours == 1 {
+fn pace(look: &Look) -> String {
+    let contact = if look.contact_hours == 1 {
         "within the hour".to_owned()
     } else {
-        format!("within {} hours", preview.contact_hours)
+        format!("within {} hours", look.contact_hours)
     };
+    let between = std::time::Duration::from_secs(u64::from(look.contact_hours) * 3600);
+    if look.packages.len() > 1 && look.in_order {
+        let all = look.packages.iter().map(|one| one.pace + between).sum();
+        return format!(
+            "Each package is offered at a computer's first contact after the one before it succeeded there, and every \
+             computer makes one {contact}: the last package of the last computer is done after about {}, if it is switched on.",
+            span(all)
+        );
+    }
+    let Some(slowest) = look.packages.iter().max_by_key(|one| one.pace) else { return String::new() };
+    let package = &slowest.package;
     if package.fragments.0 == 0 {
         return format!("Nothing is downloaded: it runs at the first contact, which every computer makes {contact}.");
     }
+    let several = look.packages.len() > 1;
+    let of = if several { format!(" of {} {}, the slowest,", package.name, package.version) } else { String::new() };
+    let beside =
+        if several { " Packages that are fetched at the same time take turns, so they need longer." } else { "" };
     format!(
-        "{} at priority {}: about {} from a computer's contact to the execution there. Every computer checks in {contact}, \
-         so the last one is done after about {}, if it is switched on.",
+        "{}{of} at priority {}: about {} from a computer's contact to the execution there. Every computer checks in {contact}, \
+         so the last one is done after about {}, if it is switched on.{beside}",
         count(u64::from(package.fragments.0), "fragment"),
         package.priority.number(),
-        span(preview.pace),
-        span(preview.pace + std::time::Duration::from_secs(u64::from(preview.contact_hours) * 3600))
+        span(slowest.pace),
+        span(slowest.pace + between)
     )
 }
 

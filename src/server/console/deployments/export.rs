@@ -101,7 +101,7 @@ fn answer(
     let export = Export {
         desk: call.desk().clone(),
         id,
-        wanted: wanted(call)?,
+        wanted: wanted(&call.query)?,
         after: None,
         write,
         is_first: true,

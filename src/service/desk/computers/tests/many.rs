@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::own_field::FieldKind;
 use crate::service::fields::Edit;
-use crate::service::import::{Outcome, Table};
+use crate::service::table::{Outcome, Table};
 use crate::store::fields as field_rows;
 
 fn all(query: &str) -> Chosen {
