@@ -16,6 +16,7 @@ mod chance;
 mod computer;
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -175,5 +176,9 @@ fn publish(
 /// A script of a kilobyte for each fragment, which shrinks by half at the most.
 fn noise(seed: u64, number: u32, fragments: u32) -> String {
     let mut chance = chance::Chance::of(&[seed, u64::from(number)]);
-    (0..fragments * 64).map(|_| format!("{:016x}", chance.next())).collect()
+    (0..fragments * 64).fold(String::new(), |mut text, _| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{:016x}", chance.next());
+        text
+    })
 }

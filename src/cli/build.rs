@@ -214,7 +214,7 @@ fn file_of(app: &App, template: &Template, os: OsFamily, source: &Source) -> Res
                 "a template looks for its file, and standard input has none: name an archive",
             ));
         }
-        Source::Text { name, .. } => return Ok(Some(name.clone())),
+        Source::Text { name, .. } | Source::Fragments { name, .. } => return Ok(Some(name.clone())),
         Source::Several { parts, .. } => {
             return template.file_among(parts.iter().map(|part| part.path.as_str())).map(Some).map_err(refused);
         }

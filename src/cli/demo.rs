@@ -84,7 +84,7 @@ fn tour(root: &Path, options: &Demo, output: &mut Output) -> Done {
     detail(output, format_args!("SHA-256    {}", text(package.sha256)))?;
 
     step(output, 3, "activate", "everything is fetched as an agent would, TLS included")?;
-    inside(output, |output| super::activate::run(&place, activate_arguments(package.id), output))?;
+    inside(output, |output| super::activate::run(&place, &activate_arguments(package.id), output))?;
 
     step(output, 4, "register", "an agent checks in for the first time")?;
     let computer = register(&app, root, &running, output)?;

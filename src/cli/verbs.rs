@@ -352,8 +352,9 @@ fn role(verb: &RoleVerb) -> About {
 pub(super) fn file_of(verb: &Verb) -> Option<&std::path::Path> {
     match verb {
         Verb::Package(PackageVerb::Build(build)) => build.source.as_deref(),
-        Verb::Template(TemplateVerb::Save { file, .. }) => Some(file),
-        Verb::Computer(ComputerVerb::Import { file, .. }) => Some(file),
+        Verb::Template(TemplateVerb::Save { file, .. }) | Verb::Computer(ComputerVerb::Import { file, .. }) => {
+            Some(file)
+        }
         _ => None,
     }
 }

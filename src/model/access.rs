@@ -389,7 +389,7 @@ mod tests {
         let scope = |text| Scope::parse(Some(text), None).expect("a scope");
         let both = scope("tag = Paris or tag = Rome").within(&scope("os contains debian and name starts with a"));
         let text = both.computers.expect("a query").to_string();
-        assert_eq!(text, "(tag = Paris or tag = Rome) and os contains debian and name starts with a");
+        assert_eq!(text, "(tag = 'Paris' or tag = 'Rome') and os contains 'debian' and name starts with 'a'");
         assert_eq!(scope("tag = Paris").within(&Scope::ALL), scope("tag = Paris"));
         assert_eq!(Scope::ALL.within(&scope("tag = Paris")), scope("tag = Paris"));
     }

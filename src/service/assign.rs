@@ -202,6 +202,7 @@ impl From<PackageId> for Bundle {
 }
 
 /// Makes a deployment of one package and its jobs, in one transaction.
+#[expect(clippy::needless_pass_by_value, reason = "whoever deploys one package made its options for it")]
 pub fn assign(
     app: &App,
     package: PackageId,
@@ -210,7 +211,7 @@ pub fn assign(
     by: &str,
 ) -> Result<Assigned, AssignError> {
     let made = assign_bundle(app, &package.into(), target, &options, by, None)?;
-    Ok(made.into_iter().next().expect("a deployment for each package"))
+    made.into_iter().next().ok_or(AssignError::NoPackage)
 }
 
 /// Makes a deployment of each package of a bundle, in one transaction. Somebody with a scope deploys to the computers that

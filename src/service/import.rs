@@ -115,7 +115,7 @@ impl ImportError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Imported {
     /// It is here now; under another number if its own had been used for something else.
-    Built(Package),
+    Built(Box<Package>),
     /// It could be, under its own number or, with `false`, under a new one.
     Possible(bool),
     /// It was here before.
@@ -167,7 +167,7 @@ impl Import {
             }
             _ => {
                 let built = publish::build_numbered(app, &request, Some(id), progress, |_, _| Ok(()))?;
-                Ok(Imported::Built(built.package))
+                Ok(Imported::Built(Box::new(built.package)))
             }
         }
     }

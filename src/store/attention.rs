@@ -325,6 +325,9 @@ fn with_failures(conn: &mut Conn, before: i64, limit: usize) -> Result<Vec<WithF
 
 /// Codes of these deployments on the computers that are seen.
 fn codes_in_sight(conn: &mut Conn, sight: &Sight, ids: &[DeploymentId]) -> Result<Vec<CodeCount>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     if sight.0.is_none() {
         return progress::codes(conn, ids, WINDOW);
     }

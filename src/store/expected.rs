@@ -54,9 +54,11 @@ pub fn remove(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
 
 /// Names that are expected and begin so, by name, after a name, at most `limit`.
 pub fn page(conn: &mut Conn, beginning: &str, after: Option<&str>, limit: usize) -> Result<Vec<Expected>, StoreError> {
-    let pattern = format!("{}%", super::listing::escaped(&key(beginning)));
+    let beginning = key(beginning);
+    let pattern = format!("{}%", super::listing::escaped(&beginning));
     let query = expected_computers::table
         .filter(expected_computers::name_key.gt(after.map(key).unwrap_or_default()))
+        .filter(expected_computers::name_key.ge(&beginning))
         .filter(expected_computers::name_key.like(&pattern).escape('\\'))
         .order(expected_computers::name_key)
         .limit(rows(limit))

@@ -35,7 +35,7 @@ pub struct Was {
     pub device_id: String,
     /// Of which package.
     pub package: PackageId,
-    was_offered: bool,
+    offered: bool,
     result: Option<ResultCode>,
 }
 
@@ -44,7 +44,7 @@ impl Was {
     pub fn before(&self) -> JobState {
         match &self.result {
             Some(code) => JobState::of_result(code),
-            None if self.was_offered => JobState::Offered,
+            None if self.offered => JobState::Offered,
             None => JobState::Pending,
         }
     }
@@ -130,7 +130,7 @@ pub fn cancelled_at(conn: &mut Conn, among: &Among, at: UnixTime) -> Result<Vec<
             computer: ComputerId(computer),
             device_id,
             package: At("jobs", job).package(package)?,
-            was_offered: offered_at.is_some(),
+            offered: offered_at.is_some(),
             result: result.as_deref().map(ResultCode::from_wire),
         })
     };

@@ -135,6 +135,10 @@ check "the version of the system is told" matches "$(json os_version <<<"$shown"
 check "a network card is told" matches "$(json networks 0 mac <<<"$shown")" '^([0-9A-F]{2}:){5}[0-9A-F]{2}$'
 software=$(verb computer show "$device" --software)
 check "programs of the registry are told" matches "$software" 'A tool.*4\.2|4\.2.*A tool'
+listed=$(agent inventory --json)
+check "wine's disk is told" equal "$(json STORAGES 0 NAME <<<"$listed")" PhysicalDrive0
+check "its account is told" equal "$(json LOCAL_USERS 0 LOGIN <<<"$listed")" "$(id -un)"
+check "its monitor is told" matches "$(json MONITORS 0 CAPTION <<<"$listed")" .
 check "status tells the identity" equal "$(agent status --json | json device_id)" "$device"
 
 # -------------------------------------------------------------------------------------------------------- packages

@@ -3,6 +3,7 @@
 //! SQLite always; PostgreSQL when `DRIPFEED_TEST_POSTGRES` holds an address (`tests/postgres.sh cargo test` makes one).
 //! Each test has a database of its own: a file in a temporary directory, or a schema.
 
+mod attention;
 mod counts;
 mod crash;
 pub(crate) mod database;

@@ -1,5 +1,7 @@
 //! From content to package: new versions, several files, templates of administrators' own, activation at once.
 
+use std::fmt::Write as _;
+
 use dripfeed::fetch::ClientOptions;
 use dripfeed::model::access::{Rights, Scope};
 use dripfeed::service::desk::Desk;
@@ -13,7 +15,10 @@ use crate::util::TestApp;
 use crate::util::process::{Site, until};
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut all, byte| {
+        let _ = write!(all, "%{byte:02X}");
+        all
+    })
 }
 
 /// The number of the package that a work's page shows when it is done.

@@ -38,8 +38,8 @@ fn told(packages: &[PackageId]) -> Vec<String> {
 /// A sentence without the packages' numbers.
 fn sentence(test: &TestApp, package: PackageId, packages: &[PackageId]) -> String {
     let said = why(&test.app, WS, package).expect("an answer");
-    let text = format!("{}: {}", said.stage.as_str(), said.sentence);
-    packages.iter().enumerate().fold(text, |text, (at, id)| text.replace(&id.to_string(), &format!("P{at}")))
+    let answer = format!("{}: {}", said.stage.as_str(), said.sentence);
+    packages.iter().enumerate().fold(answer, |text, (at, id)| text.replace(&id.to_string(), &format!("P{at}")))
 }
 
 #[test]
@@ -196,9 +196,13 @@ fn ticked_computers_are_taken_off_and_put_back() {
     let test = TestApp::new();
     let id = active_package(&test);
     let names = ["a", "b", "c", "d"].map(|name| format!("{name}-2024-03-05-09-10-11"));
-    names.iter().for_each(|name| drop(say_inventory(&test, name, "Debian", &[])));
+    for name in &names {
+        say_inventory(&test, name, "Debian", &[]);
+    }
     let deployment = give(&test, &[id], false, Target::All)[0].deployment;
-    names[..3].iter().for_each(|name| drop(offers(&test, name)));
+    for name in &names[..3] {
+        offers(&test, name);
+    }
     say_result(&test, &names[0], id, "SUCCESS");
     say_result(&test, &names[1], id, "ERR_EXIT_CODE_1");
     assert_eq!(counts(&test, deployment), "1 pending, 1 offered, 1 succeeded, 1 failed");
@@ -222,7 +226,9 @@ fn a_filter_and_ticks_limit_what_is_taken_back() {
     let test = TestApp::new();
     let id = active_package(&test);
     let names = ["a", "b", "c"].map(|name| format!("{name}-2024-03-05-09-10-11"));
-    names.iter().for_each(|name| drop(say_inventory(&test, name, "Debian", &[])));
+    for name in &names {
+        say_inventory(&test, name, "Debian", &[]);
+    }
     let deployment = give(&test, &[id], false, Target::All)[0].deployment;
     offers(&test, &names[0]);
     let wanted = progress::Wanted { states: vec![JobState::Offered], ..progress::Wanted::default() };

@@ -844,6 +844,7 @@ fn assignments_are_planned_or_refused_with_a_reason() {
 
     0 {
       "deployment": 3,
+      "package": ID,
       "planned": 2,
       "already": 1,
       "other_system": 1,
@@ -1083,6 +1084,8 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
         "created_at": "TIME",
         "disabled": false,
         "families": [],
+        "full_name": "",
+        "mail": "",
         "must_change_password": true,
         "name": "admin",
         "role": "administrator"
@@ -1093,6 +1096,8 @@ fn status_computers_and_users_are_shown_as_text_and_as_json() {
         "created_at": "TIME",
         "disabled": false,
         "families": [],
+        "full_name": "",
+        "mail": "",
         "must_change_password": false,
         "name": "grace",
         "role": "administrator"

@@ -274,6 +274,7 @@ impl Served {
             name: "test".to_owned(),
             user: "mia".to_owned(),
             rights: Right::ALL.iter().copied().collect(),
+            scope: Scope::ALL,
             created_at: NOW,
             expires_at: None,
             last_used_at: None,

@@ -185,7 +185,7 @@ fn a_registration_key_that_is_made_here_holds_until_it_is_renewed() {
     // No two have anything in common.
     let comes = |at: usize, key: &str| {
         let agent = Agent::knowing(ids[at], u8::try_from(at).expect("few") + 1, key);
-        let body = inventory(ids[at], &format!("SERIAL{at}")).clone();
+        let body = inventory(ids[at], &format!("SERIAL{at}"));
         (agent.say(&served, &body), agent)
     };
     let (standing, proven) = comes(0, &first);

@@ -244,9 +244,9 @@ fn what_is_no_tag_or_field_is_refused_with_a_sentence() {
     insta::assert_snapshot!(refusals.join("\n"), @r#"
     there is no computer "nobody": it must have sent an inventory first (`dripfeed computer list`)
     the value is wrong: expected at most 255 characters on one line, not "ab"
-    "" is no name of a field: expected 1 to 60 characters on one line
+    "" is no name of a field: expected 1 to 60 characters on one line, and not fields_NUMBER
     TAG is no field: `dripfeed computer tag COMPUTER TAG` sets it
-    "fields_7" is no name of a field: expected 1 to 60 characters on one line
+    "fields_7" is no name of a field: expected 1 to 60 characters on one line, and not fields_NUMBER
     ws042-2024-03-05-09-10-11 has no field "Room"
     "#);
     assert!(account::set_field(&test.app, WS, "Room", Some(&long)).is_err());

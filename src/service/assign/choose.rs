@@ -75,7 +75,9 @@ impl Meant {
                 let known = groups::find_by_name(conn, name)?.ok_or_else(|| AssignError::UnknownGroup(name.clone()))?;
                 meant.slower.push((vec![settings::layer(conn, Scope::Group(known.id))?], SettingsLayer::default()));
                 meant.group = scope.is_none().then_some(known.id);
-                members_now(conn, &known, now)?.into_iter().for_each(|computer| meant.put_computer(computer));
+                for computer in members_now(conn, &known, now)? {
+                    meant.put_computer(computer);
+                }
             }
             Target::Where(text) => {
                 let query = query::read(conn, text).map_err(|error| match error {
@@ -86,7 +88,9 @@ impl Meant {
                 if matching.is_empty() {
                     return Err(AssignError::NobodyMatches);
                 }
-                matching.into_iter().for_each(|computer| meant.put_computer(computer));
+                for computer in matching {
+                    meant.put_computer(computer);
+                }
             }
             Target::Selected(ids) => {
                 for id in ids {

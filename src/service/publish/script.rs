@@ -56,7 +56,7 @@ pub(super) fn of_request(request: &BuildRequest) -> Findings {
         all.warnings.extend(found.warnings);
     };
     match &request.source {
-        Source::Nothing | Source::Stdin => {}
+        Source::Nothing | Source::Stdin | Source::Fragments { .. } => {}
         Source::Text { name, text } => add(name, text.as_bytes(), true),
         Source::Named { path, name } => {
             if let Some(bytes) = read(path, name) {

@@ -106,7 +106,7 @@ fn a_write_waits_for_another_program_and_reads_do_not() {
     let mut other = database.raw_sqlite();
     other
         .batch_execute(
-            "BEGIN IMMEDIATE; INSERT INTO users VALUES ('other', '', 0, 'viewer', NULL, NULL, NULL, 0, NULL, NULL, 0)",
+            "BEGIN IMMEDIATE; INSERT INTO users VALUES ('other', '', 0, '', '', 'viewer', NULL, NULL, NULL, 0, NULL, NULL, 0)",
         )
         .expect("a lock");
     let writer = store.clone();

@@ -34,25 +34,24 @@ pub(super) fn sections() -> Vec<Section> {
 
 /// The first so many of the system's list.
 fn listed() -> Vec<Account> {
-    let (mut buffer, mut read, mut total) = (ptr::null_mut(), 0, 0);
+    let (mut first, mut read, mut total) = (ptr::null_mut::<USER_INFO_20>(), 0, 0);
     // SAFETY: the system makes the buffer and says how many structures of level 20 are in it.
     let answer = unsafe {
         NetUserEnum(
             ptr::null(),
             20,
             FILTER_NORMAL_ACCOUNT,
-            &raw mut buffer,
+            (&raw mut first).cast(),
             MAX_PREFERRED_LENGTH,
             &raw mut read,
             &raw mut total,
             ptr::null_mut(),
         )
     };
-    if buffer.is_null() {
+    if first.is_null() {
         return Vec::new();
     }
     let told = if matches!(answer, ERROR_SUCCESS | ERROR_MORE_DATA) { read as usize } else { 0 };
-    let first = buffer.cast::<USER_INFO_20>();
     // SAFETY: the buffer has that many structures, aligned by the system, whose texts end in a NUL and are in it, too.
     let accounts = (0..told.min(ACCOUNTS)).map(|index| unsafe {
         let account = &*first.add(index);
@@ -60,7 +59,7 @@ fn listed() -> Vec<Account> {
     });
     let accounts = accounts.collect();
     // SAFETY: the system made it, and nothing of it is used any more.
-    unsafe { NetApiBufferFree(buffer.cast()) };
+    unsafe { NetApiBufferFree(first.cast()) };
     accounts
 }
 

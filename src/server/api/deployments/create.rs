@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::operation::{Asked, Nothing};
 use super::package;
 use crate::model::{ComputerId, JobOptions, PostCommand, Schedule};
-use crate::service::assign::{Assigned, Bundle, Look, Part, Preview, Target};
+use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Preview, Target};
 use crate::service::desk::Refusal;
 
 /// What to deploy, for whom, how. One of `package` and `packages` says what; one of `all`, `group`, `where`, `computers` and
@@ -228,7 +228,7 @@ pub(super) fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<P
     let mut packages = packages.into_iter().map(PackagePreviewView::from);
     let computers = computers.into_iter().map(|(computer, fates)| FatesView {
         computer: computer.device_id.to_string(),
-        packages: fates.into_iter().map(|fate| fate.as_str()).collect(),
+        packages: fates.into_iter().map(Fate::as_str).collect(),
     });
     Ok(PreviewView {
         first: packages.next().ok_or_else(|| Refusal::invalid("name a package"))?,

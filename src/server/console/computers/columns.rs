@@ -130,8 +130,8 @@ impl Column {
             }
             "memory" => Html(format!("<span class=\"nowrap\">{}</span>", escape(&mebibytes(&text)))),
             "mac" => {
-                let each = details.macs(computer.id).iter();
-                Html(each.map(|mac| format!("<span class=\"mono nowrap\">{}</span> ", escape(mac))).collect())
+                let one = |mac: &String| format!("<span class=\"mono nowrap\">{}</span>", escape(mac));
+                Html(details.macs(computer.id).iter().map(one).collect::<Vec<_>>().join(" "))
             }
             "serial" | "uuid" | "device_id" | "ip" | "peer" => {
                 Html(format!("<span class=\"mono\">{}</span>", escape(&text)))

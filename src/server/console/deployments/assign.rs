@@ -295,7 +295,7 @@ fn started(made: &[Assigned]) -> Result<View, Refusal> {
         0 => {}
         1 if made.len() == 1 => text.push_str(" Nothing is offered before the package is activated."),
         several => {
-            let _ = write!(text, " {} of the packages are not activated: they wait for that.", several);
+            let _ = write!(text, " {several} of the packages are not activated: they wait for that.");
         }
     }
     let page = format!("/deployments/{}", first.deployment);

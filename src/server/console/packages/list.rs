@@ -141,7 +141,7 @@ impl List {
 
 #[derive(Template)]
 #[template(path = "packages-rows.html")]
-struct Rows {
+struct Table {
     csrf: Html,
     asked: Asked,
     rows: Vec<Row>,
@@ -152,7 +152,7 @@ struct Rows {
     by_count: bool,
 }
 
-impl Rows {
+impl Table {
     /// Is there a box before each row?
     fn ticks(&self) -> bool {
         self.may_withdraw && !self.asked.is_bin()
@@ -174,7 +174,7 @@ fn rows(desk: &Desk, asked: &Asked, csrf: &str) -> Result<String, Refusal> {
         let kept = if withdrawn { desk.withdrawal(line.package.id)? } else { None };
         Ok(Row { counts: Counts(line.counts.clone()), line, kept })
     });
-    let part = Rows {
+    let part = Table {
         csrf: csrf_field(csrf),
         asked: asked.clone(),
         rows: rows.collect::<Result<_, Refusal>>()?,
