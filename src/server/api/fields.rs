@@ -280,7 +280,6 @@ struct LineView {
     /// What it calls the computer.
     computer: String,
     /// What changes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<CellView>,
     /// Why it cannot be taken.
     #[serde(skip_serializing_if = "Option::is_none")]

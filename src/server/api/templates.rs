@@ -117,7 +117,6 @@ struct TemplateField {
     /// Must it be given?
     required: bool,
     /// The words of a choice.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     options: Vec<String>,
 }
 
@@ -170,8 +169,7 @@ fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<DocumentView, Refusal> {
 /// A document of a template.
 #[derive(Deserialize, JsonSchema)]
 struct SaveBody {
-    /// TOML with one `[[template]]`.
-    #[schemars(length(max = 65_536))]
+    /// TOML with one `[[template]]`, 64 KiB at most.
     document: String,
     /// The version that was edited: if another was saved meanwhile, this is refused.
     version: Option<u32>,

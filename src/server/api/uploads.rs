@@ -130,7 +130,6 @@ struct UploadView {
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     /// The files that it holds one behind the other, if it is of several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     files: Vec<FileBody>,
     /// How much to send at once.
     chunk_bytes: u64,

@@ -124,7 +124,6 @@ pub(super) struct CreatedView {
     #[serde(flatten)]
     first: PlannedView,
     /// Of the other packages, in their order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     then: Vec<PlannedView>,
 }
 
@@ -201,7 +200,6 @@ pub(super) struct PreviewView {
     #[serde(flatten)]
     first: PackagePreviewView,
     /// With the other packages, in their order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     then: Vec<PackagePreviewView>,
     /// The first of the computers that are meant, each with what becomes of every package.
     computers: Vec<FatesView>,
