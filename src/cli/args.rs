@@ -379,7 +379,7 @@ pub(crate) enum TemplateVerb {
     },
     /// Save a document as the next version of a template of your own; every error is told with its line
     Save {
-        /// TOML with one [[template]], or - for standard input
+        /// TOML with one template, or - for standard input
         file: PathBuf,
         /// Only check it
         #[arg(long)]

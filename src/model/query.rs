@@ -1,7 +1,7 @@
 //! A question about computers: `os contains debian and not has package 1795170000`.
 //!
-//! One language for dynamic groups, the command line and the API. A [`Query`] has a text form ([`FromStr`],
-//! [`fmt::Display`], exact inverses of each other) and a JSON form (serde), which [`FromStr`] reads as well. [`Query::matches`] is
+//! One language for dynamic groups, the command line and the API. A [`Query`] has a text form ([`FromStr`](std::str::FromStr),
+//! [`Display`](std::fmt::Display), exact inverses of each other) and a JSON form (serde), which `FromStr` reads as well. [`Query::matches`] is
 //! what it means; a database finds the values, what passes is decided here, and that both come to the same is tested.
 //! `docs/query.md` explains it to administrators.
 
