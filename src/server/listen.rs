@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{self, Deadlines, Signal, Stage, Stream};
 use super::meters::Meters;
 use super::middleware::{Observed, RequestIds};
-use super::{Listener, ServeError};
+use super::{Listener, ServeError, Site};
 use crate::tls::server::ServerTls;
 
 /// Connections that the kernel keeps for us.
@@ -122,6 +122,7 @@ pub(super) struct Door {
     pub(super) listener: Listener,
     pub(super) tls: Option<ServerTls>,
     pub(super) router: Router,
+    pub(super) site: Site,
     pub(super) ids: Arc<RequestIds>,
     pub(super) meters: Arc<Meters>,
     pub(super) deadlines: Deadlines,
@@ -227,7 +228,7 @@ async fn serve(door: Door, stream: TcpStream, peer: SocketAddr) {
             }
         }
     };
-    let service = Observed::new(door.router, door.ids, door.meters, door.listener, peer);
+    let service = Observed::new(door.router, door.site, door.ids, door.listener, peer);
     connection::serve(stream, service, door.deadlines, signal).await;
 }
 

@@ -42,8 +42,8 @@ pub(super) async fn manifest(
     if asked.is_some_and(|asked| asked.split(',').any(|one| one.trim() == validator)) {
         return with_validator(StatusCode::NOT_MODIFIED.into_response(), &validator);
     }
-    let (app, listings, chosen) = (site.app, site.listings, filter.clone());
-    let made = blocking(move || mirrors::manifest(&app, &listings, &chosen)).await;
+    let (shared, chosen) = (site.clone(), filter.clone());
+    let made = blocking(move || mirrors::manifest(&shared.app, &shared.listings, &chosen)).await;
     match made {
         // Of the manifest itself: the tree may have changed since the question.
         Ok(manifest) => {

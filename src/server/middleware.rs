@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 
 use super::connection::Activity;
 use super::meters::{Kind, Meters, Outcome};
-use super::{Listener, Remote, reply};
+use super::{Listener, Remote, Site, reply, tree};
 
 /// Characters of a path or a user agent that a log line shows.
 const SHOWN: usize = 120;
@@ -112,6 +112,12 @@ impl Record {
 
 /// Text of the network, fit for a line: cut, without control characters.
 fn shown(text: &[u8]) -> String {
+    if let Ok(plain) = str::from_utf8(text)
+        && text.len() <= SHOWN
+        && text.iter().all(|byte| matches!(byte, b' '..=b'~'))
+    {
+        return plain.to_owned(); // nearly every one
+    }
     String::from_utf8_lossy(text).chars().take(SHOWN).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -119,8 +125,8 @@ fn shown(text: &[u8]) -> String {
 #[derive(Clone)]
 pub(super) struct Observed {
     router: Router,
+    site: Site,
     ids: Arc<RequestIds>,
-    meters: Arc<Meters>,
     listener: Listener,
     peer: SocketAddr,
     activity: Arc<Activity>,
@@ -129,12 +135,12 @@ pub(super) struct Observed {
 impl Observed {
     pub(super) fn new(
         router: Router,
+        site: Site,
         ids: Arc<RequestIds>,
-        meters: Arc<Meters>,
         listener: Listener,
         peer: SocketAddr,
     ) -> Self {
-        Self { router, ids, meters, listener, peer, activity: Arc::new(Activity::new()) }
+        Self { router, site, ids, listener, peer, activity: Arc::new(Activity::new()) }
     }
 
     pub(super) fn activity(&self) -> Arc<Activity> {
@@ -150,7 +156,7 @@ impl Observed {
             agent: shown(headers.get(USER_AGENT).map_or(b"".as_slice(), |value| value.as_bytes())),
         });
         Record {
-            meters: Arc::clone(&self.meters),
+            meters: Arc::clone(&self.site.meters),
             listener: self.listener,
             kind: Kind::of_path(uri.path()),
             status: StatusCode::OK,
@@ -164,39 +170,87 @@ impl Observed {
 impl Service<Request<Incoming>> for Observed {
     type Response = Response<Observable>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Incoming>) -> Answer {
         self.activity.request();
         let id = self.ids.next();
-        let mut record = self.record(id, request.method(), request.uri(), request.headers());
+        let record = self.record(id, request.method(), request.uri(), request.headers());
+        let ending = Ending { id, record, activity: Arc::clone(&self.activity) };
+        // Most requests of a busy server are for files, and nothing has to be waited for: no route, no task, no span.
+        let file = catch_unwind(AssertUnwindSafe(|| tree::at_once(&self.site, self.listener, self.peer, &request)));
+        match file {
+            Ok(Some(response)) => Answer::Now(Some(ending.with(Ok(response)))),
+            Ok(None) => Answer::Later(self.routed(request, ending)),
+            Err(panic) => Answer::Now(Some(ending.with(Err(panic)))),
+        }
+    }
+}
+
+impl Observed {
+    fn routed(&self, mut request: Request<Incoming>, ending: Ending) -> Routed {
         request.extensions_mut().insert(Remote(self.peer));
         request.extensions_mut().insert(self.listener);
-        let span = tracing::info_span!("request", id = %id);
+        let span = tracing::info_span!("request", id = %ending.id);
         let router = self.router.clone();
-        let activity = Arc::clone(&self.activity);
         let answered = async move {
-            let response = match Caught(Box::pin(router.oneshot(request))).await {
-                Ok(Ok(response)) => response,
+            match Caught(Box::pin(router.oneshot(request))).await {
+                Ok(Ok(response)) => ending.with(Ok(response)),
                 Ok(Err(never)) => match never {},
-                Err(panic) => {
-                    tracing::error!(request.id = %id, "request {id} panicked: {}", panic_text(panic.as_ref()));
-                    let sentence = format!("the server failed to answer request {id}; its log says why");
-                    reply::text(StatusCode::INTERNAL_SERVER_ERROR, &sentence)
-                }
-            };
-            record.status = response.status();
-            if let Some(kind) = response.extensions().get::<Kind>() {
-                record.kind = *kind;
+                Err(panic) => ending.with(Err(panic)),
             }
-            activity.answer(record);
-            Ok(response.map(|body| Observable { body, activity }))
         };
         Box::pin(answered.instrument(span))
+    }
+}
+
+/// An answer that the router makes.
+type Routed = Pin<Box<dyn Future<Output = Response<Observable>> + Send>>;
+
+/// An answer that is there, or that is to come.
+pub(super) enum Answer {
+    /// `None` once it has been taken.
+    Now(Option<Response<Observable>>),
+    Later(Routed),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Observable>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(response) => Poll::Ready(Ok(response.take().expect("a future is not polled after its end"))),
+            Self::Later(routed) => routed.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+/// What is done with every answer before it goes out.
+struct Ending {
+    id: RequestId,
+    record: Record,
+    activity: Arc<Activity>,
+}
+
+impl Ending {
+    /// The response, or one for a panic.
+    fn with(self, answered: Result<Response, Box<dyn Any + Send>>) -> Response<Observable> {
+        let Self { id, mut record, activity } = self;
+        let response = answered.unwrap_or_else(|panic| {
+            tracing::error!(request.id = %id, "request {id} panicked: {}", panic_text(panic.as_ref()));
+            let sentence = format!("the server failed to answer request {id}; its log says why");
+            reply::text(StatusCode::INTERNAL_SERVER_ERROR, &sentence)
+        });
+        record.status = response.status();
+        if let Some(kind) = response.extensions().get::<Kind>() {
+            record.kind = *kind;
+        }
+        activity.answer(record);
+        response.map(|body| Observable { body, activity })
     }
 }
 

@@ -44,6 +44,7 @@ mod visit;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,9 +182,20 @@ struct Authorities {
     https: String,
 }
 
-/// What handlers have.
+/// What handlers have. A clone for each request is one more reference.
 #[derive(Clone)]
-struct Site {
+struct Site(Arc<Shared>);
+
+impl Deref for Site {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What all requests share.
+struct Shared {
     app: App,
     files: Arc<Files>,
     /// From whom a package was taken back.
@@ -229,7 +241,7 @@ struct Site {
     activate_when_built: bool,
 }
 
-impl Site {
+impl Shared {
     /// Does the configuration hold a registration key?
     fn has_registration_key(&self) -> bool {
         self.registration.is_some()
@@ -244,7 +256,7 @@ impl Site {
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
 #[expect(missing_debug_implementations, reason = "sockets, tables and keys have nothing to print")]
 pub struct Server {
-    site: Site,
+    shared: Shared,
     config: ServerConfig,
     http: TcpListener,
     https: TcpListener,
@@ -273,7 +285,7 @@ impl Server {
         };
         let stopped = Stopped::default();
         refresh(&stopped, &app);
-        let site = Site {
+        let shared = Shared {
             stopped,
             fetches: Arc::default(),
             files: Arc::new(Files::new(app.tree.clone())),
@@ -313,29 +325,30 @@ impl Server {
             growing: Growing::default(),
             audience: events::Audience::default(),
         };
-        Ok(Self { site, config, http, https, hangup: Hangup::new() })
+        Ok(Self { shared, config, http, https, hangup: Hangup::new() })
     }
 
     /// The same server, which has verbs of the command line run for those who ask over the API.
     #[must_use]
     pub fn with_verbs(mut self, verbs: Arc<dyn verbs::Verbs>) -> Self {
-        self.site.verbs = Some(verbs);
+        self.shared.verbs = Some(verbs);
         self
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
-        self.site.addresses
+        self.shared.addresses
     }
 
     /// The certificate, to be reloaded from outside.
     pub fn tls(&self) -> ServerTls {
-        self.site.tls.clone()
+        self.shared.tls.clone()
     }
 
     /// Answers until `stop` is ready, then lets running requests end within `timeouts.stop`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { site, config, http, https, hangup } = self;
+        let Self { shared, config, http, https, hangup } = self;
+        let site = Site(Arc::new(shared));
         listen::raise_file_limit(config.limits.connections);
         let (signal, _) = watch::channel(Signal::default());
         let places = Arc::new(Places::new(config.limits.connections, config.limits.connections_per_peer));
@@ -343,6 +356,7 @@ impl Server {
             listener: Listener::Http,
             tls: None,
             router: router::router(site.clone()),
+            site: site.clone(),
             ids: Arc::new(RequestIds::new()),
             meters: Arc::clone(&site.meters),
             deadlines: Deadlines {

@@ -285,16 +285,25 @@ mod linux {
             Poll::Ready(turn)
         }
 
-        /// Sends what stands before the mapped slice, or some of that slice.
-        fn send(&self, slices: &[IoSlice<'_>], mapped: usize, file: &File, mut offset: u64) -> io::Result<usize> {
-            if slices[..mapped].iter().any(|slice| !slice.is_empty()) {
-                // The response's head: MORE keeps it back for the first bytes of the file, as one segment.
-                let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                let sent =
-                    rustix::net::sendmsg(&self.stream, &slices[..mapped], &mut SendAncillaryBuffer::default(), flags)?;
+        /// Sends what stands before the mapped slice, the response's head, and some of that slice.
+        fn send(&self, slices: &[IoSlice<'_>], mapped: usize, file: &File, offset: u64) -> io::Result<usize> {
+            let head = slices[..mapped].iter().map(|slice| slice.len()).sum::<usize>();
+            let length = slices[mapped].len().min(TURN);
+            if head == 0 {
+                return self.send_file(file, offset, length);
+            }
+            // MORE keeps it back for the first bytes of the file, as one segment.
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let sent =
+                rustix::net::sendmsg(&self.stream, &slices[..mapped], &mut SendAncillaryBuffer::default(), flags)?;
+            if sent < head {
                 return Ok(sent);
             }
-            let length = slices[mapped].len().min(TURN);
+            // Should the file fail, it will again at the next call, which has nothing else to tell.
+            Ok(head + self.send_file(file, offset, length).unwrap_or(0))
+        }
+
+        fn send_file(&self, file: &File, mut offset: u64, length: usize) -> io::Result<usize> {
             match rustix::fs::sendfile(self.stream.as_fd(), file.as_fd(), Some(&mut offset), length)? {
                 // Somebody cut a published file: end the connection rather than spin.
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -37,30 +38,41 @@ const FRAME: usize = 1 << 20;
 /// Mappings kept open. Each is a file descriptor and address space, no memory of ours.
 const KEPT: usize = 1024;
 
-/// Answers for one file of the tree.
+/// The answer to a request for a file of the tree for which nothing has to be waited: nearly every one there is. Any other
+/// request is for the router, and if it is for the tree, for [`serve`].
+pub(super) fn at_once<B>(
+    site: &Site,
+    listener: Listener,
+    remote: SocketAddr,
+    request: &Request<B>,
+) -> Option<Response> {
+    let is_head = is_head(request.method())?;
+    let key = key(request.uri().path()).filter(|key| is_served(*key, listener))?;
+    if site.stopped.candidate(remote.ip(), key).is_some() {
+        return None;
+    }
+    Some(published(site, remote, key, request.headers(), is_head))
+}
+
+/// Answers what [`at_once`] left: what is wrong, and what must be asked of the database.
 pub(super) async fn serve(
     State(site): State<Site>,
     Extension(listener): Extension<Listener>,
     Extension(remote): Extension<Remote>,
     request: Request,
 ) -> Response {
-    let head = match *request.method() {
-        Method::GET => false,
-        Method::HEAD => true,
-        _ => {
-            let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "files are fetched with GET or HEAD");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
+    let Some(is_head) = is_head(request.method()) else {
+        let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "files are fetched with GET or HEAD");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
     };
-    // The path as it stands: a key has no character that needs escaping, so an escaped path is no key.
-    let Some(Ok(key)) = request.uri().path().strip_prefix(MOUNT).map(str::parse::<TreeKey>) else {
+    let Some(key) = key(request.uri().path()) else {
         return reply::text(
             StatusCode::NOT_FOUND,
             "no such file: expected /download/<id>/info or /download/<id>/<id>-<n>",
         );
     };
-    if matches!(key, TreeKey::Info { .. }) && listener == Listener::Http {
+    if !is_served(key, listener) {
         return reply::text(
             StatusCode::FORBIDDEN,
             "info files carry the command to run and are served over HTTPS only: ask the HTTPS address for this file",
@@ -75,12 +87,36 @@ pub(super) async fn serve(
             "the package was taken back from this computer: its deployment was cancelled",
         );
     }
+    published(&site, remote.0, key, request.headers(), is_head)
+}
+
+/// Is it HEAD, and not GET? `None` for what a file does not know.
+fn is_head(method: &Method) -> Option<bool> {
+    match *method {
+        Method::GET => Some(false),
+        Method::HEAD => Some(true),
+        _ => None,
+    }
+}
+
+/// The path as it stands: a key has no character that needs escaping, so an escaped path is no key.
+fn key(path: &str) -> Option<TreeKey> {
+    path.strip_prefix(MOUNT)?.parse().ok()
+}
+
+/// Info files carry the command to run: not over plain HTTP.
+fn is_served(key: TreeKey, listener: Listener) -> bool {
+    matches!(key, TreeKey::Fragment { .. }) || listener == Listener::Https
+}
+
+/// A file that is published now.
+fn published(site: &Site, remote: SocketAddr, key: TreeKey, headers: &HeaderMap, is_head: bool) -> Response {
     match site.files.open(key) {
         Ok(bytes) => {
-            if !head {
-                site.fetches.note(remote.0.ip(), key, site.app.clock.now());
+            if !is_head {
+                site.fetches.note(remote.ip(), key, site.app.clock.now());
             }
-            file(key, bytes, request.headers().get(RANGE), head)
+            file(key, bytes, headers.get(RANGE), is_head)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             reply::text(StatusCode::NOT_FOUND, "there is no such file in the tree: withdrawn, or never published")
