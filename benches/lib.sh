@@ -6,13 +6,15 @@ dripfeed=${DRIPFEED:-$target/dripfeed}
 fleet=${FLEET:-$target/examples/fleet}
 fill=${FILL:-$target/examples/fill}
 server='' started=''
+# What the server runs under, such as taskset.
+under=()
 
 # need PROGRAM…: those that cargo builds, and tools
 need() {
   local program
   for program in "$@"; do
     command -v "$program" >/dev/null || {
-      echo "$0 needs $program; ours: cargo build --release && cargo build --release --example fleet --example fill" >&2
+      echo "$0 needs $program; ours: cargo build --release && cargo build --release --example fleet --example fill --example readers" >&2
       exit 2
     }
   done
@@ -32,7 +34,7 @@ serve() {
   mkdir -p "$1"
   [ -e "$1/dripfeed.toml" ] || printf '[log]\nlevel = "error"\n' >"$1/dripfeed.toml"
   rm -f "$1/addresses.json"
-  "$dripfeed" serve --data-dir "$1" --http 127.0.0.1:0 --https 127.0.0.1:0 >/dev/null &
+  "${under[@]}" "$dripfeed" serve --data-dir "$1" --http 127.0.0.1:0 --https 127.0.0.1:0 >/dev/null &
   server=$!
   until [ -s "$1/addresses.json" ]; do
     kill -0 "$server" || { echo "the server ended right after its start" >&2; exit 1; }

@@ -15,7 +15,7 @@ use dripfeed::fetch::Url;
 use dripfeed::tls::client::{TrustedRoots, provider};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -296,13 +296,11 @@ impl Connection {
     /// Without its end.
     async fn line(&mut self) -> Result<String, Trouble> {
         let mut line = Vec::new();
-        loop {
-            let byte = self.stream.read_u8().await.map_err(|error| Trouble::Broken(error.kind()))?;
-            match byte {
-                b'\n' => break,
-                _ if line.len() == MAX_HEAD => return Err(Trouble::Unreadable),
-                byte => line.push(byte),
-            }
+        let mut bounded = (&mut self.stream).take(MAX_HEAD as u64);
+        bounded.read_until(b'\n', &mut line).await.map_err(|error| Trouble::Broken(error.kind()))?;
+        if line.pop() != Some(b'\n') {
+            let is_too_long = line.len() + 1 >= MAX_HEAD;
+            return Err(if is_too_long { Trouble::Unreadable } else { Trouble::Broken(io::ErrorKind::UnexpectedEof) });
         }
         if line.last() == Some(&b'\r') {
             line.pop();
