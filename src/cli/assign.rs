@@ -3,15 +3,17 @@
 use serde::Serialize;
 
 use super::args::{Assign, Place};
-use super::context::{administrator, open};
+use super::context::{administrator, desk, open};
 use super::output::{Output, printable, warn};
 use super::package::duration;
-use super::{Done, Failure};
+use super::{Done, Failure, series};
 use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, assign_bundle, preview};
+use crate::service::series::Wish;
 
 pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let app = open(place)?.app;
     let (json, dry_run, job_options) = (options.json, options.dry_run, options.options());
+    let again = options.again;
     let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?;
     let target = match (options.group, options.query) {
         (Some(group), _) => Target::Group(group),
@@ -19,6 +21,11 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
         (None, None) if options.all => Target::All,
         (None, None) => Target::Computers(options.computer),
     };
+    if let Some(rule) = &again.repeat {
+        let repeat = series::repeat(rule, again.time_zone.as_deref(), again.starts.as_deref())?;
+        let wish = Wish { bundle, target, post_command: job_options.post_command, repeat };
+        return series::create(&desk(place, app), &wish, json, output);
+    }
     if dry_run {
         let look = preview(&app, &bundle, target, &job_options, None).map_err(refuse)?;
         return if json { output.json(&LookView::from(&look)) } else { show(&look, output) };

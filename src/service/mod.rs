@@ -34,6 +34,7 @@ pub mod query;
 pub mod reconcile;
 pub mod registration;
 pub mod report;
+pub mod series;
 pub mod settings;
 pub mod signin;
 pub mod sites;
