@@ -83,7 +83,7 @@ impl NamedZone {
         }
         let zone = TimeZone::get(text).ok()?;
         let name = zone.iana_name()?.to_owned();
-        Some(Self { name, zone })
+        Some(Self { name: if name == "Etc/UTC" { "UTC".to_owned() } else { name }, zone })
     }
 
     /// The one that this machine's clock shows; UTC if it has no name.
@@ -101,6 +101,11 @@ impl NamedZone {
     /// A moment for people: `2026-11-20 22:00` there.
     pub fn text(&self, moment: UnixTime) -> String {
         timestamp(moment).to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+    }
+
+    /// The same with its day of the week: `Fri 2026-11-20 22:00`.
+    pub fn day_text(&self, moment: UnixTime) -> String {
+        timestamp(moment).to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M").to_string()
     }
 
     /// A day, or a day with a time, as they are called there; or what [`utc_text`] writes.
@@ -175,6 +180,7 @@ mod tests {
         let zone = NamedZone::named("+02:00").expect("a zone");
         let moment = UnixTime::from_seconds(1_795_168_800);
         assert_eq!(zone.text(moment), "2026-11-20 12:00");
+        assert_eq!(zone.day_text(moment), "Fri 2026-11-20 12:00");
         let civil = zone.civil(moment);
         assert_eq!((civil.day, civil.minute), (20_777, 12 * 60));
         assert_eq!(zone.moment(civil), moment);

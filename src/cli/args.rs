@@ -486,7 +486,7 @@ pub(crate) struct Again {
     /// Deploy it again and again, each time to whoever is meant then, also where it was run before: "every 6 hours",
     /// "every 2 days at 22:00", "every monday, thursday at 22:00", "every month on day 15 at 06:30", "every month on the
     /// last day at 06:30"
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["schedule", "dry_run"])]
+    #[arg(long, value_name = "RULE", conflicts_with = "schedule")]
     pub(crate) repeat: Option<String>,
     /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
     #[arg(long, value_name = "ZONE", requires = "repeat")]

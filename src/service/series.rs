@@ -184,9 +184,11 @@ pub enum Outcome {
     Paused(String),
 }
 
-/// Begins every run that is due, each in a write of its own. What was missed while nobody looked is one run. `None` for
-/// one that somebody else began meanwhile.
-pub fn start_due(app: &App) -> Result<Vec<(SeriesId, Result<Option<Outcome>, StoreError>)>, StoreError> {
+/// A series that was due, and what became of it: `None` if somebody else began the run meanwhile.
+pub type Looked = (SeriesId, Result<Option<Outcome>, StoreError>);
+
+/// Begins every run that is due, each in a write of its own. What was missed while nobody looked is one run.
+pub fn start_due(app: &App) -> Result<Vec<Looked>, StoreError> {
     let now = app.clock.now();
     let due = app.store.read_now(move |conn| series::due(conn, now, AT_ONCE))?;
     let begin = |(id, at)| {

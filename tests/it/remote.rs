@@ -214,6 +214,11 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
             && word.contains([':', '-'])
             && word.chars().all(|c| c.is_ascii_digit() || [':', '-', 'T', 'Z'].contains(&c))
     };
+    // A device id that was made up just now ends with the second.
+    let made_up = |word: &str| {
+        let (head, tail) = word.split_at_checked(word.len().checked_sub("2026-01-02-03-04-05".len())?)?;
+        (head.ends_with('-') && is_time(tail)).then(|| format!("{head}TIME"))
+    };
     let line = |line: &str| {
         let hides = secret && (line.contains("token") || line.contains("password"));
         let mut before = "";
@@ -224,7 +229,7 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
                 _ if hides && is_secret(word) => "SECRET".to_owned(),
                 _ if is_time(word) => "TIME".to_owned(),
                 _ if numbered => word.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned(),
-                _ => word.to_owned(),
+                _ => made_up(word).unwrap_or_else(|| word.to_owned()),
             });
             before = word;
         }

@@ -95,9 +95,13 @@ fn each_run_reaches_the_computer_again_and_has_results_of_its_own() {
     let option = say_prolog(&test, WS).download.expect("an option");
     assert!(option.offers.len() == 1 && option.offers[0].force, "{option:?}");
     say_result(&test, WS, id, "ERR_EXECUTE");
+    assert_eq!(root(&test).home().expect("a page").failures.len(), 1);
     assert_eq!(counts(&test.app, first.made[0].deployment), "1 succeeded");
     assert_eq!(counts(&test.app, second.made[0].deployment), "1 pending, 1 failed");
-    let runs = root(&test).series_runs(series, None, 10).expect("runs");
+    begun(&later(&test, 12 * 3600 + 2 * DAY));
+    assert!(root(&test).home().expect("a page").failures.is_empty(), "what failed is tried anew");
+    let mut runs = root(&test).series_runs(series, None, 10).expect("runs");
+    assert_eq!(runs.remove(0).run.number, 3);
     let told: Vec<_> = runs.iter().map(|line| (line.run.number, line.deployments[0].line.deployment.id)).collect();
     assert_eq!(told, [(2, second.made[0].deployment), (1, first.made[0].deployment)]);
     let run = root(&test).run_of(first.made[0].deployment, None).expect("read").expect("a run");
@@ -125,8 +129,8 @@ fn what_is_open_of_the_run_before_gives_way_to_the_new_one() {
     say_result(&test, WS, id, "SUCCESS");
     assert_eq!(counts(&test.app, first), "1 succeeded, 1 cancelled");
     assert_eq!(counts(&test.app, second.made[0].deployment), "1 pending, 1 succeeded");
-    let summary = deployments::find(&test.app, first).expect("found");
-    assert_eq!(summary.line.deployment.cancelled_at, None, "nobody took the run itself back");
+    let known = deployments::find(&test.app, first).expect("found").line.deployment;
+    assert!(known.cancelled_at.is_none() && known.closed_at.is_some(), "nobody took it back; it is put away");
 }
 
 #[test]
@@ -210,11 +214,14 @@ fn a_bundle_comes_again_in_its_order() {
     }
 }
 
+/// What takes a right, a package or a group away.
+type Cause = fn(&TestApp, PackageId);
+
 #[test]
 fn what_it_may_not_do_any_more_pauses_it_with_a_sentence() {
     let mut told = String::new();
-    let causes: [(&str, fn(&TestApp, PackageId)); 6] = [
-        ("withdrawn", |test, id| drop(withdraw::withdraw(&test.app, id).expect("withdrawn"))),
+    let causes: [(&str, Cause); 6] = [
+        ("withdrawn", |test, id| assert_eq!(withdraw::withdraw(&test.app, id).expect("withdrawn").cancelled_jobs, 0)),
         ("locked out", |test, _| root(test).set_disabled("bob", true).expect("locked out")),
         ("less", |test, _| root(test).set_access("bob", "viewer", Scope::ALL).expect("a viewer")),
         ("gone", |test, _| root(test).delete_user("bob").expect("deleted")),
@@ -343,12 +350,12 @@ fn a_series_is_paused_resumed_changed_run_and_ended_and_each_leaves_a_line() {
     series 1 has ended: `dripfeed series resume 1` takes it up again
     ");
     let lines = test.app.store.read_now(|conn| audit::list(conn, &audit::Wanted::default(), 20)).expect("read");
-    let text: Vec<String> = lines
+    let said: Vec<String> = lines
         .iter()
         .rev()
         .map(|line| format!("{} via {}: {} {}", line.actor, line.via, line.action, line.subject))
         .collect();
-    insta::assert_snapshot!(text.join("\n").replace(&id.to_string(), "PKG"), @r"
+    insta::assert_snapshot!(said.join("\n").replace(&id.to_string(), "PKG"), @r"
     mia via console: series create package PKG
     mia via console: series pause series 1
     mia via console: series run series 1
@@ -396,6 +403,8 @@ fn the_command_line_makes_series_and_steers_them() {
     assert!(said.starts_with("series 1 comes every monday, thursday at 06:30 (+02:00); next "), "{said}");
     let refused = site.run(&["assign", &id, "--all", "--repeat", "daily"]).refused();
     assert!(refused.contains("does not say when"), "{refused}");
+    let look = site.run(&["assign", &id, "--all", "--repeat", rule, "--dry-run"]).ok();
+    assert!(look.contains("GET IT") && !look.contains("come later"), "{look}");
     let view = site.json("series show 1");
     assert_eq!((&view["stage"], &view["repeat"]), (&"active".into(), &rule.into()));
     assert_eq!((view["target"]["kind"].as_str(), view["next"].as_array().map(Vec::len)), (Some("all"), Some(5)));

@@ -9,6 +9,7 @@ use super::deployments::{Row, capital};
 use super::shell::Shell;
 use super::show::{self, Html, count};
 use super::toast::Undo;
+use crate::clock::{NamedZone, local_text};
 use crate::model::access::Right;
 use crate::model::{PostCommand, UnixTime};
 use crate::service::desk::Refusal;
@@ -34,6 +35,11 @@ pub(super) fn pages() -> Vec<Page> {
 /// Where one is.
 pub(super) fn address(id: SeriesId) -> String {
     format!("/series/{id}")
+}
+
+/// A moment as the zone of a rule calls it.
+pub(super) fn called(zone: &str, at: UnixTime) -> String {
+    NamedZone::named(zone).map_or_else(|| local_text(at), |zone| zone.day_text(at))
 }
 
 /// Where it is, as a badge.
@@ -103,7 +109,8 @@ struct One {
     line: SeriesLine,
     base: String,
     badge: Html,
-    times: Vec<UnixTime>,
+    /// The next times, as the rule's zone calls them.
+    times: Vec<(String, UnixTime)>,
     facts: Vec<(&'static str, String)>,
     runs: Vec<RunRow>,
     next: Option<String>,
@@ -147,7 +154,7 @@ fn one(call: &Call) -> Result<View, Refusal> {
         shell: call.shell(format!("Series {id}"), "/deployments"),
         next: runs.last().filter(|_| more).map(|last| format!("{base}?after={}", last.run.number)),
         badge: stage(&line),
-        times: desk.upcoming(&line.series),
+        times: desk.upcoming(&line.series).into_iter().map(|at| (called(&line.series.when.zone, at), at)).collect(),
         facts: facts(&line),
         runs: runs.into_iter().map(RunRow::from).collect(),
         base,

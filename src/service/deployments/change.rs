@@ -189,8 +189,9 @@ fn take_back(
     events::append(conn, &happened)
 }
 
-/// What is open of a deployment and of those that were made in one act with it gives way to something newer. The
-/// deployments themselves stay as they are: what came of them is theirs. Gives how many jobs were taken back.
+/// A deployment, and those that were made in one act with it, gives way to something newer: what is open is taken back, and
+/// it is put away with its results, so that nobody has to look at failures that were tried anew. Gives how many jobs were
+/// taken back.
 pub(in crate::service) fn give_way(
     conn: &mut Conn,
     id: DeploymentId,
@@ -205,6 +206,7 @@ pub(in crate::service) fn give_way(
         let deployment = one.deployment;
         let open = order.find(conn, deployment.id, &OPEN)?;
         take_back(conn, deployment.package, &open, &format!("given over to {to}"), &order)?;
+        deployments::set_closed(conn, deployment.id, Some(now))?;
         jobs += open.len();
     }
     Ok(jobs)

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use askama::Template;
 
 use super::super::call::{Call, Fields, View};
+use super::super::series::{address, called};
 use super::super::shell::Shell;
 use super::super::show::{Html, count, number, toned};
 use super::super::toast::Undo;
 use super::again::Again;
 use crate::model::access::Right;
-use crate::model::{JobOptions, PackageId, PackageState, PostCommand, Schedule, UnixTime};
+use crate::model::{JobOptions, PackageId, PackageState, PostCommand, Schedule};
 use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Target};
 use crate::service::desk::series::{SeriesLine, in_words};
 use crate::service::desk::{Desk, Kind, Refusal};
@@ -224,7 +225,7 @@ struct Who {
     look: Option<Look>,
     left_out: Vec<LeftOut>,
     /// When it comes again, in words, and the next times.
-    again: Option<(String, Vec<UnixTime>)>,
+    again: Comes,
     is_change: bool,
     pace: String,
     sentence: String,
@@ -349,7 +350,7 @@ fn save(desk: &Desk, input: &Input) -> Result<SeriesLine, Refusal> {
 }
 
 fn series_started(line: &SeriesLine, was_there: bool) -> Result<View, Refusal> {
-    let page = super::super::series::address(line.series.id);
+    let page = address(line.series.id);
     if was_there {
         return View::done(page, "The series is changed. It acts with your rights from now on.");
     }
@@ -408,7 +409,8 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
     part.render().map_err(Refusal::failed)
 }
 
-type Comes = Option<(String, Vec<UnixTime>)>;
+/// In words, and the next times.
+type Comes = Option<(String, Vec<String>)>;
 
 /// Who gets it now, and when it comes again.
 fn look(desk: &Desk, input: &Input) -> Result<(Look, Comes), Refusal> {
@@ -420,7 +422,8 @@ fn look(desk: &Desk, input: &Input) -> Result<(Look, Comes), Refusal> {
     // A run is for those who are there when it begins.
     let look = Look { standing: false, ..desk.preview_deployment(&bundle, target, &options)? };
     let words = in_words(&repeat.rule().to_string(), repeat.zone());
-    Ok((look, Some((words, desk.times_of(&repeat)))))
+    let times = desk.times_of(&repeat).into_iter().map(|at| called(repeat.zone(), at));
+    Ok((look, Some((words, times.collect()))))
 }
 
 fn left_out(look: &Look) -> Vec<LeftOut> {
