@@ -161,6 +161,9 @@ pub(crate) enum Verb {
     /// List, show, cancel and retry deployments
     #[command(subcommand)]
     Deployment(DeploymentVerb),
+    /// Deployments that come again (`assign --repeat` makes them): list, show, change, pause, resume, run now, end
+    #[command(subcommand)]
+    Series(SeriesVerb),
     /// Tell why a package is where it is on a computer, and what that rests on
     Why(Why),
     /// Show and change what agents are told: pace, time-outs, how often they check in
@@ -459,6 +462,8 @@ pub(crate) struct Assign {
     /// What to run afterwards: reboot, shutdown, or a command (stock Unix agents ignore it)
     #[arg(long, value_name = "COMMAND")]
     pub(crate) post_command: Option<PostCommand>,
+    #[command(flatten)]
+    pub(crate) again: Again,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -473,6 +478,89 @@ impl Assign {
             follows: None,
         }
     }
+}
+
+/// When something is deployed again.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Again {
+    /// Deploy it again and again, each time to whoever is meant then, also where it was run before: "every 6 hours",
+    /// "every 2 days at 22:00", "every monday, thursday at 22:00", "every month on day 15 at 06:30", "every month on the
+    /// last day at 06:30"
+    #[arg(long, value_name = "RULE", conflicts_with = "schedule")]
+    pub(crate) repeat: Option<String>,
+    /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
+    #[arg(long, value_name = "ZONE", requires = "repeat")]
+    pub(crate) time_zone: Option<String>,
+    /// Not before that, in the zone of the rule, as "2027-01-31 22:00"
+    #[arg(long, value_name = "TIME", requires = "repeat")]
+    pub(crate) starts: Option<String>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SeriesVerb {
+    /// List series, newest first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one series, its next times and its runs
+    Show {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change when a series comes again; it acts with your rights from then on
+    Change {
+        /// Its number
+        series: i64,
+        /// When: as `assign --repeat` takes it
+        #[arg(long, value_name = "RULE")]
+        repeat: String,
+        /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<String>,
+        /// Not before that, in the zone of the rule, as "2027-01-31 22:00"; as before if it is not said
+        #[arg(long, value_name = "TIME")]
+        starts: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin no run until the series is resumed
+    Pause {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on with a series that is paused or has ended; it acts with your rights from then on
+    Resume {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a run now; the next time stays as it is
+    Run {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a series: no run begins any more; its runs stay
+    End {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Clone, Debug)]

@@ -3,15 +3,17 @@
 use serde::Serialize;
 
 use super::args::{Assign, Place};
-use super::context::{administrator, open};
+use super::context::{administrator, desk, open};
 use super::output::{Output, printable, warn};
 use super::package::duration;
-use super::{Done, Failure};
+use super::{Done, Failure, series};
 use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, assign_bundle, preview};
+use crate::service::series::Wish;
 
 pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let app = open(place)?.app;
-    let (json, dry_run, job_options) = (options.json, options.dry_run, options.options());
+    let (json, dry_run, mut job_options) = (options.json, options.dry_run, options.options());
+    let again = options.again;
     let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?;
     let target = match (options.group, options.query) {
         (Some(group), _) => Target::Group(group),
@@ -19,9 +21,21 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
         (None, None) if options.all => Target::All,
         (None, None) => Target::Computers(options.computer),
     };
+    let repeat = again.repeat.as_deref().map(|rule| {
+        // Every run is forced.
+        job_options.force = true;
+        series::repeat(rule, again.time_zone.as_deref(), again.starts.as_deref())
+    });
+    let repeat = repeat.transpose()?;
     if dry_run {
         let look = preview(&app, &bundle, target, &job_options, None).map_err(refuse)?;
+        // A run is for those who are there when it begins.
+        let look = Look { standing: look.standing && repeat.is_none(), ..look };
         return if json { output.json(&LookView::from(&look)) } else { show(&look, output) };
+    }
+    if let Some(repeat) = repeat {
+        let wish = Wish { bundle, target, post_command: job_options.post_command, repeat };
+        return series::create(&desk(place, app), &wish, json, output);
     }
     let made = assign_bundle(&app, &bundle, target, &job_options, &administrator(), None).map_err(refuse)?;
     for id in made.iter().filter(|one| one.not_activated).map(|one| one.package) {

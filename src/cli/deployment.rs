@@ -10,10 +10,11 @@ use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure};
 use crate::clock;
-use crate::model::{ComputerId, DeploymentId, JobState, PostCommand, Schedule};
+use crate::model::{ComputerId, Deployment, DeploymentId, JobState, PostCommand, Schedule};
 use crate::service::App;
 use crate::service::assign::{AssignError, named};
 use crate::service::deployments::{self, DeploymentError, Only, Summary};
+use crate::service::series;
 
 pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
@@ -168,6 +169,7 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
         ("package", printable(&format!("{} {} {}", deployment.package, line.package_name, line.package_version))),
         ("for", target.to_owned()),
         ("made with", together(app, id)?),
+        ("series", series_of(app, deployment)?),
         ("options", if wishes.is_empty() { "-".to_owned() } else { wishes.join(", ") }),
         ("made", format!("{} by {}", clock::local_text(deployment.created_at), printable(&line.created_by))),
         ("cancelled", deployment.cancelled_at.map_or("no".to_owned(), clock::local_text)),
@@ -199,6 +201,12 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
     }
     output.line("")?;
     output.table(["COMPUTER", "STATE", "CODE", "SINCE", "WHY"], &rows)
+}
+
+/// The run of a series that made it.
+fn series_of(app: &App, deployment: &Deployment) -> Result<String, Failure> {
+    let run = series::run_of(app, deployment.id, deployment.bundle)?;
+    Ok(run.map_or("-".to_owned(), |run| format!("run {} of series {}", run.number, run.series)))
 }
 
 /// The other deployments of its bundle.

@@ -28,6 +28,7 @@ mod progress;
 mod registry;
 mod remote;
 mod role;
+mod series;
 mod serve;
 mod setting;
 mod software;
@@ -128,6 +129,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
         Verb::Deployment(verb) => deployment::run(&place, &verb, output),
+        Verb::Series(verb) => series::run(&place, &verb, output),
         Verb::Why(why) => why::run(&place, &why, output),
         Verb::Setting(verb) => setting::run(&place, verb, output),
         Verb::Computer(verb) => computer::run(&place, verb, output),

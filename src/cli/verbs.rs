@@ -5,8 +5,8 @@
 use super::Failure;
 use super::args::{
     Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, FieldVerb, GroupMark, GroupVerb,
-    MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status,
-    TemplateVerb, TokenVerb, UserVerb, Verb, Why,
+    MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SeriesVerb, SettingVerb, SiteVerb, SoftwareVerb,
+    Status, TemplateVerb, TokenVerb, UserVerb, Verb, Why,
 };
 use crate::model::access::Right;
 use crate::service::desk::verbs::{Computers, Packages, Reach};
@@ -72,6 +72,7 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
             line("status", &[Right::SeeDeployments], id.map_or(Packages::All, Packages::One), computers)
         }
         Verb::Deployment(verb) => deployment(verb),
+        Verb::Series(verb) => series(verb),
         Verb::Why(Why { computer, package, .. }) => {
             let rights = &[Right::SeeDeployments, Right::SeeComputers];
             line("why", rights, Packages::One(*package), one(computer)).on("computer", computer)
@@ -177,6 +178,20 @@ fn deployment(verb: &DeploymentVerb) -> About {
         DeploymentVerb::Retry { deployment, .. } => {
             all("deployment retry", &[Right::Deploy]).on("deployment", deployment)
         }
+    }
+}
+
+fn series(verb: &SeriesVerb) -> About {
+    let deploy = |words, id: &i64| by_desk(words, &[Right::Deploy]).on("series", id);
+    let stop = |words, id: &i64| by_desk(words, &[Right::StopDeployments]).on("series", id);
+    match verb {
+        SeriesVerb::List { .. } => by_desk("series list", &[Right::SeeDeployments]),
+        SeriesVerb::Show { series, .. } => by_desk("series show", &[Right::SeeDeployments]).on("series", series),
+        SeriesVerb::Change { series, .. } => deploy("series change", series),
+        SeriesVerb::Pause { series, .. } => stop("series pause", series),
+        SeriesVerb::Resume { series, .. } => deploy("series resume", series),
+        SeriesVerb::Run { series, .. } => deploy("series run", series),
+        SeriesVerb::End { series, .. } => stop("series end", series),
     }
 }
 

@@ -30,6 +30,7 @@ mod package;
 mod priority;
 pub mod query;
 mod range;
+pub mod recurrence;
 mod registry;
 mod result_code;
 pub mod settings;

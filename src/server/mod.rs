@@ -14,6 +14,7 @@
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //!         verbs.rs       what runs the command line's verbs for somebody elsewhere
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
+//!         repeats.rs     runs of series that are due
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -32,6 +33,7 @@ mod middleware;
 mod ocs;
 mod pages;
 mod ready;
+mod repeats;
 mod reply;
 #[cfg(test)]
 mod rights;
@@ -86,6 +88,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 const STOPPED: Duration = Duration::from_secs(5);
 /// Between two looks for what webhooks are to be told.
 const TELL: Duration = Duration::from_secs(5);
+/// Between two looks for runs of series that are due.
+const REPEAT: Duration = Duration::from_secs(5);
 /// Between two looks at which mirrors are to be asked whether they answer, at most.
 const PROBE: Duration = Duration::from_secs(5);
 /// Between two looks at our own certificate's end.
@@ -433,6 +437,9 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
         let app = site.app.clone();
         let _ = tokio::task::spawn_blocking(move || forget_probes(&app)).await;
     }
+    let mut repeated = interval(REPEAT);
+    let repeating = Running::default();
+    repeated.set_missed_tick_behavior(MissedTickBehavior::Delay);
     asked.set_missed_tick_behavior(MissedTickBehavior::Delay);
     told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -451,6 +458,10 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
             }
             _ = told.tick() => tell(site, &telling),
+            _ = repeated.tick() => {
+                let app = site.app.clone();
+                repeating.start("series", move || repeats::begin(&app));
+            }
             _ = asked.tick() => if let Some(prober) = &prober { ask_mirrors(site, prober, &probing) },
             _ = refreshed.tick() => {
                 let app = site.app.clone();

@@ -11,6 +11,7 @@ use super::groups::refresh_around;
 use super::query::AskError;
 use crate::engine::PaceError;
 use crate::model::query::Query;
+use crate::model::settings::SettingsLayer;
 use crate::model::{
     Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId, UnixTime,
 };
@@ -227,23 +228,75 @@ pub fn assign_bundle(
     let (bundle, options, by, now) = (bundle.clone(), options.clone(), by.to_owned(), app.clock.now());
     let configured = app.configured.clone();
     app.store.write_now(move |conn| {
-        if let Target::Group(name) = &target
+        let decided = Decided::now(conn, &configured, &bundle, &target, scope.as_ref(), now)?;
+        Ok(decided.plan(conn, &bundle, &options, &by, now)?)
+    })
+}
+
+/// Who gets which package, before anything is planned.
+pub(super) struct Decided {
+    meant: Meant,
+    choices: Vec<Choice>,
+}
+
+impl Decided {
+    /// As it is now, the members of a group included.
+    pub(super) fn now(
+        conn: &mut Conn,
+        configured: &SettingsLayer,
+        bundle: &Bundle,
+        target: &Target,
+        scope: Option<&Query>,
+        now: UnixTime,
+    ) -> Result<Self, AssignError> {
+        if let Target::Group(name) = target
             && let Some(group) = groups::find_by_name(conn, name)?
         {
             // Who is a member today, not when it was last asked.
             refresh_around(conn, &group.name, now)?;
         }
-        let meant = Meant::load(conn, &configured, &target, scope.as_ref(), now)?;
-        let mut made = Vec::with_capacity(bundle.packages.len());
-        for (at, choice) in bundle.choices(conn, &meant)?.iter().enumerate() {
-            made.push(deploy(conn, &meant, choice, bundle.options(at, &options), &by, now)?);
+        let meant = Meant::load(conn, configured, target, scope, now)?;
+        let choices = bundle.choices(conn, &meant)?;
+        Ok(Self { meant, choices })
+    }
+
+    /// The same for those who are there now, and nobody who comes later.
+    #[must_use]
+    pub(super) fn once(mut self) -> Self {
+        self.meant.all_computers = false;
+        self.meant.group = None;
+        self
+    }
+
+    /// Who is meant, whatever the package, in the order of their numbers.
+    pub(super) fn meant(&self) -> Vec<ComputerId> {
+        self.meant.candidates.iter().map(|one| one.id).collect()
+    }
+
+    /// Is there a computer for one of the packages?
+    pub(super) fn is_for_somebody(&self) -> bool {
+        self.choices.iter().any(|choice| !choice.chosen.is_empty())
+    }
+
+    /// Makes the deployments and their jobs.
+    pub(super) fn plan(
+        &self,
+        conn: &mut Conn,
+        bundle: &Bundle,
+        options: &JobOptions,
+        by: &str,
+        now: UnixTime,
+    ) -> Result<Vec<Assigned>, StoreError> {
+        let mut made = Vec::with_capacity(self.choices.len());
+        for (at, choice) in self.choices.iter().enumerate() {
+            made.push(deploy(conn, &self.meant, choice, bundle.options(at, options), by, now)?);
         }
         if made.len() > 1 {
             let together: Vec<DeploymentId> = made.iter().map(|one| one.deployment).collect();
             deployments::bind(conn, &together)?;
         }
         Ok(made)
-    })
+    }
 }
 
 fn deploy(

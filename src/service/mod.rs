@@ -2,7 +2,7 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`], [`withdraw`],
-//! [`activate`], [`assign`], [`deployments`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
+//! [`activate`], [`assign`], [`series`], [`deployments`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
 //! [`accounts`]) may block.
 
 pub mod account;
@@ -34,6 +34,7 @@ pub mod query;
 pub mod reconcile;
 pub mod registration;
 pub mod report;
+pub mod series;
 pub mod settings;
 pub mod signin;
 pub mod sites;

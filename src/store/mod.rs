@@ -78,6 +78,7 @@ pub mod registry;
 pub mod search;
 pub mod sections;
 pub mod seen;
+pub mod series;
 pub mod sessions;
 pub mod settings;
 pub mod software;

@@ -649,6 +649,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    series (id) {
+        id -> BigInt,
+        asked -> Text,
+        rule -> Text,
+        zone -> Text,
+        starts_at -> BigInt,
+        next_at -> Nullable<BigInt>,
+        paused_at -> Nullable<BigInt>,
+        problem -> Nullable<Text>,
+        ended_at -> Nullable<BigInt>,
+        runs -> BigInt,
+        owner -> Nullable<Text>,
+        computers -> Nullable<Text>,
+        families -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    series_runs (series_id, run) {
+        series_id -> BigInt,
+        run -> BigInt,
+        due_at -> Nullable<BigInt>,
+        started_at -> BigInt,
+        started_by -> Text,
+        deployment_id -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(events, jobs);
 
 diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);

@@ -14,6 +14,7 @@ mod inventory;
 mod migrations;
 mod mirrors;
 mod postgres;
+mod series;
 mod transactions;
 
 /// Makes two tests of each function that takes a [`database::Database`].

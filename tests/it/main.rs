@@ -34,6 +34,7 @@ mod memo;
 mod mirror;
 mod publish;
 mod remote;
+mod series;
 mod settings;
 #[cfg(unix)]
 mod template_scripts;

@@ -93,6 +93,14 @@ const TABLE: &[&str] = &[
     "deployment cancel 77",
     "deployment cancel 77 --bundle",
     "deployment take-off 77 --computer A",
+    "series list",
+    "series show 77",
+    "series change 77 --repeat tomorrow",
+    "series pause 77",
+    "series resume 77",
+    "series run 77",
+    "series end 77",
+    "assign PKG --computer A --repeat never",
     "why A PKG",
     "why nobody PKG",
     "setting list",
@@ -206,6 +214,11 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
             && word.contains([':', '-'])
             && word.chars().all(|c| c.is_ascii_digit() || [':', '-', 'T', 'Z'].contains(&c))
     };
+    // A device id that was made up just now ends with the second.
+    let made_up = |word: &str| {
+        let (head, tail) = word.split_at_checked(word.len().checked_sub("2026-01-02-03-04-05".len())?)?;
+        (head.ends_with('-') && is_time(tail)).then(|| format!("{head}TIME"))
+    };
     let line = |line: &str| {
         let hides = secret && (line.contains("token") || line.contains("password"));
         let mut before = "";
@@ -216,7 +229,7 @@ fn normal(text: &str, names: &[(&str, &str)], secret: bool) -> String {
                 _ if hides && is_secret(word) => "SECRET".to_owned(),
                 _ if is_time(word) => "TIME".to_owned(),
                 _ if numbered => word.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned(),
-                _ => word.to_owned(),
+                _ => made_up(word).unwrap_or_else(|| word.to_owned()),
             });
             before = word;
         }

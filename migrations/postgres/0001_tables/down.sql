@@ -1,3 +1,5 @@
+DROP TABLE series_runs;
+DROP TABLE series;
 DROP TABLE expected_computers;
 DROP TABLE registration_key;
 DROP TABLE entered_computers;

@@ -747,3 +747,42 @@ CREATE TABLE expected_computers (
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL
 );
+
+-- What is deployed again and again. asked: packages, for whom and how, as JSON; each run finds out anew who that is. owner: whose
+-- rights it acts with, none for the server's own command line; computers and families: what these hold for.
+CREATE TABLE series (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    asked TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    starts_at BIGINT NOT NULL,
+    -- None while it is paused, and when it has ended.
+    next_at BIGINT,
+    paused_at BIGINT,
+    -- Why it paused by itself.
+    problem TEXT,
+    ended_at BIGINT,
+    runs BIGINT NOT NULL,
+    owner TEXT,
+    computers TEXT,
+    families TEXT,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    CHECK ((next_at IS NULL) = (paused_at IS NOT NULL OR ended_at IS NOT NULL))
+);
+
+CREATE INDEX series_due ON series (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX series_ailing ON series (id) WHERE problem IS NOT NULL AND ended_at IS NULL;
+
+-- due_at: none for a run that somebody began by hand. deployment_id: the first of a bundle; none if nobody was meant.
+CREATE TABLE series_runs (
+    series_id BIGINT NOT NULL REFERENCES series (id) ON DELETE CASCADE,
+    run BIGINT NOT NULL,
+    due_at BIGINT,
+    started_at BIGINT NOT NULL,
+    started_by TEXT NOT NULL,
+    deployment_id BIGINT REFERENCES deployments (id) ON DELETE SET NULL,
+    PRIMARY KEY (series_id, run)
+);
+
+CREATE UNIQUE INDEX series_runs_by_deployment ON series_runs (deployment_id) WHERE deployment_id IS NOT NULL;

@@ -740,3 +740,42 @@ CREATE TABLE expected_computers (
     created_at INTEGER NOT NULL,
     created_by TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What is deployed again and again. asked: packages, for whom and how, as JSON; each run finds out anew who that is. owner: whose
+-- rights it acts with, none for the server's own command line; computers and families: what these hold for.
+CREATE TABLE series (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    asked TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    starts_at INTEGER NOT NULL,
+    -- None while it is paused, and when it has ended.
+    next_at INTEGER,
+    paused_at INTEGER,
+    -- Why it paused by itself.
+    problem TEXT,
+    ended_at INTEGER,
+    runs INTEGER NOT NULL,
+    owner TEXT,
+    computers TEXT,
+    families TEXT,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    CHECK ((next_at IS NULL) = (paused_at IS NOT NULL OR ended_at IS NOT NULL))
+) STRICT;
+
+CREATE INDEX series_due ON series (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX series_ailing ON series (id) WHERE problem IS NOT NULL AND ended_at IS NULL;
+
+-- due_at: none for a run that somebody began by hand. deployment_id: the first of a bundle; none if nobody was meant.
+CREATE TABLE series_runs (
+    series_id INTEGER NOT NULL REFERENCES series (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    due_at INTEGER,
+    started_at INTEGER NOT NULL,
+    started_by TEXT NOT NULL,
+    deployment_id INTEGER REFERENCES deployments (id) ON DELETE SET NULL,
+    PRIMARY KEY (series_id, run)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX series_runs_by_deployment ON series_runs (deployment_id) WHERE deployment_id IS NOT NULL;

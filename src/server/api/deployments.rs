@@ -20,12 +20,14 @@ use crate::clock::utc_text;
 use crate::model::access::Right;
 use crate::model::{DeploymentId, DeviceId, FragmentCount, JobId, JobState, PackageId, ResultCode, Schedule};
 use crate::service::deployments::{Progress, Summary, is_running, is_standing};
-use crate::service::desk::Refusal;
+use crate::service::desk::{Desk, Refusal};
 use crate::store::deployments::{Wanted, Which};
 use crate::store::progress::{self, OnComputer};
 
 mod change;
 mod create;
+
+pub(super) use create::NewDeployment;
 
 pub(super) fn operations() -> Vec<Operation> {
     looking().into_iter().chain(change::operations()).collect()
@@ -225,6 +227,26 @@ struct ProgressView {
     errors: Vec<CodeView>,
     /// What is withheld, the most frequent first.
     withheld: Vec<GateView>,
+    /// The run that made it, if it is one of a series.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunOfView>,
+}
+
+/// A run of a series.
+#[derive(JsonSchema, Serialize)]
+struct RunOfView {
+    /// The series' number.
+    series: i64,
+    /// The run's number in it.
+    run: i64,
+}
+
+/// A deployment as it goes on now.
+fn progress_of(desk: &Desk, id: DeploymentId) -> Result<ProgressView, Refusal> {
+    let progress = desk.deployment(id)?;
+    let run = desk.run_of(id, progress.summary.line.deployment.bundle)?;
+    let run = run.map(|run| RunOfView { series: run.series.0, run: run.number });
+    Ok(ProgressView { run, ..progress.into() })
 }
 
 impl From<Progress> for ProgressView {
@@ -240,7 +262,7 @@ impl From<Progress> for ProgressView {
             }
         });
         let withheld = progress.gates.into_iter().map(|(gate, computers)| GateView { gate, computers });
-        Self { errors: errors.collect(), withheld: withheld.collect(), deployment: progress.summary.into() }
+        Self { errors: errors.collect(), withheld: withheld.collect(), deployment: progress.summary.into(), run: None }
     }
 }
 
@@ -298,7 +320,7 @@ fn list(asked: Asked<Nothing, ListQuery, Nothing>) -> Result<Page<DeploymentView
 }
 
 fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<ProgressView, Refusal> {
-    Ok(asked.desk().deployment(DeploymentId(asked.path.id))?.into())
+    progress_of(asked.desk(), DeploymentId(asked.path.id))
 }
 
 /// A computer within a deployment.
@@ -467,7 +489,7 @@ async fn watch(State(site): State<Site>, Extension(visit): Extension<Visit>, pat
         return refused(&refusal);
     }
     let answer = events::answer(&site, &visit, false, move |desk| {
-        let view = ProgressView::from(desk.deployment(id)?);
+        let view = progress_of(desk, id)?;
         Ok(vec![("progress", serde_json::to_string(&view).map_err(Refusal::failed)?)])
     });
     answer.unwrap_or_else(|refusal| refused(&refusal))
@@ -510,6 +532,17 @@ struct StuckInView {
     computers: u64,
 }
 
+/// A series that paused by itself.
+#[derive(JsonSchema, Serialize)]
+struct PausedSeriesView {
+    /// Its number.
+    series: i64,
+    /// What it deploys, in words.
+    name: String,
+    /// Why it paused.
+    problem: String,
+}
+
 /// What needs a person, what is rolling out.
 #[derive(JsonSchema, Serialize)]
 struct OverviewView {
@@ -524,6 +557,8 @@ struct OverviewView {
     silent: Vec<SilentView>,
     /// Where packages stand still, by deployment, the most computers first; `/jobs/stuck` names them all.
     stuck: Vec<StuckInView>,
+    /// Series that paused by themselves, newest first.
+    paused_series: Vec<PausedSeriesView>,
     /// Bytes that are free for packages, if the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     free_bytes: Option<u64>,
@@ -551,12 +586,18 @@ fn overview(asked: Asked<Nothing, Nothing, Nothing>) -> Result<OverviewView, Ref
         package: one.package,
         computers: one.computers,
     });
+    let paused = home.paused_series.into_iter().map(|line| PausedSeriesView {
+        series: line.series.id.0,
+        name: line.name(),
+        problem: line.series.problem.unwrap_or_default(),
+    });
     Ok(OverviewView {
         computers: home.computers,
         rolling_out: home.rolling.into_iter().map(DeploymentView::from).collect(),
         failures: failures.collect(),
         silent: silent.collect(),
         stuck: stuck.collect(),
+        paused_series: paused.collect(),
         free_bytes: home.free,
         certificate_ends_at: asked.site.tls.ends_at().ok().map(utc_text),
     })

@@ -31,6 +31,7 @@ mod operation;
 pub(super) mod packages;
 mod people;
 mod problem;
+mod series;
 mod serve;
 mod settings;
 mod software;
@@ -66,6 +67,7 @@ pub(super) fn operations() -> Vec<Operation> {
         builds::operations(),
         imports::operations(),
         people::operations(),
+        series::operations(),
         settings::operations(),
         software::operations(),
         status::operations(),

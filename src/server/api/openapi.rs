@@ -103,6 +103,7 @@ fn meaning(tag: &str) -> &'static str {
         "rights" => "What there is to have a right to.",
         "roles" => "Sets of rights that users are given.",
         "search" => "Everything by a name or a number.",
+        "series" => "Deployments that come again, and their runs.",
         "server" => "The server itself.",
         "sessions" => "Who is signed in.",
         "settings" => "What agents are told: pace, time-outs, how often they check in.",

@@ -24,7 +24,9 @@ use crate::service::desk::{Desk, Refusal};
 use crate::service::why::Why;
 use crate::store::deployments::{DeploymentLine, Wanted, Which};
 use crate::store::progress::{self, OnComputer};
+use crate::store::series::Run;
 
+mod again;
 pub(super) mod assign;
 pub(super) mod change;
 mod export;
@@ -362,6 +364,8 @@ struct Head {
     group: Option<String>,
     /// Those that were made in one act with it, itself among them.
     bundle: Vec<DeploymentLine>,
+    /// The run of a series that made it.
+    run: Option<Run>,
     fetches: Arc<Fetches>,
 }
 
@@ -389,6 +393,7 @@ fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
     let deployment = &summary.line.deployment;
     let (id, group) = (deployment.id, deployment.group.and_then(|group| groups.get(&group).cloned()));
     let (cancelled, closed) = (deployment.cancelled_at.is_some(), deployment.closed_at.is_some());
+    let run = desk.run_of(id, deployment.bundle)?;
     let row = Row::of(summary, &groups);
     let open: u64 = row.counts.0.iter().filter(|(state, _)| state.is_open()).map(|(_, count)| count).sum();
     Ok(Head {
@@ -405,6 +410,7 @@ fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
         is_closed: closed,
         group,
         bundle: desk.bundle_of(id)?,
+        run,
         fetches: Arc::clone(&call.site.fetches),
         row,
     })

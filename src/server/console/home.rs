@@ -12,6 +12,7 @@ use crate::model::UnixTime;
 use crate::model::access::Right;
 use crate::service::desk::home::{FirstSteps, Home, StandingStill, StuckIn};
 use crate::service::desk::mirrors::MirrorLine;
+use crate::service::desk::series::SeriesLine;
 use crate::service::desk::{Desk, Refusal};
 use crate::store::audit::Line;
 use crate::tls::server::ServerTls;
@@ -125,6 +126,7 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
         });
     }
     needs.extend(home.mirrors.iter().map(mirror));
+    needs.extend(home.paused_series.iter().map(paused));
     let groups = desk.groups_of(&home.rolling)?;
     let part = Now {
         computers: home.computers,
@@ -156,6 +158,17 @@ fn standing_still(one: &StuckIn, days: u64) -> Need {
             one.names.join(", ")
         ),
         address: super::stuck::ADDRESS.to_owned(),
+    }
+}
+
+/// A series that stopped by itself.
+fn paused(line: &SeriesLine) -> Need {
+    Need {
+        tone: "bad",
+        icon: "pause",
+        title: format!("{} is not deployed again", line.name()),
+        text: format!("The series paused: {}", sentence(line.series.problem.as_deref().unwrap_or_default())),
+        address: super::series::address(line.series.id),
     }
 }
 

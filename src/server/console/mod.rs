@@ -34,6 +34,7 @@ mod packages;
 mod registration;
 mod registry;
 mod search;
+mod series;
 mod serve;
 mod settings;
 mod shell;
@@ -73,6 +74,7 @@ pub(super) fn pages() -> Vec<Page> {
         registration::pages(),
         registry::pages(),
         search::pages(),
+        series::pages(),
         settings::pages(),
         sites::pages(),
         software::pages(),

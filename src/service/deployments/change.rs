@@ -167,16 +167,49 @@ fn cancel_in(
         return Err(DeploymentError::AlreadyCancelled(id, if waiting_only { "waiting" } else { "open" }));
     }
     let text = format!("deployment {id} cancelled by {}", order.by);
-    let mut happened = Vec::new();
     if whole {
-        happened.push(order.event(EventKind::Cancelled, package, None, &text));
+        events::append(conn, &[order.event(EventKind::Cancelled, package, None, &text)])?;
     }
-    for job in &chosen {
-        jobs::cancel(conn, job.job, order.now)?;
-        happened.push(order.event(EventKind::Cancelled, package, Some(job), &text));
-    }
-    events::append(conn, &happened)?;
+    take_back(conn, package, &chosen, &text, order)?;
     Ok(Cancelled { package, jobs: chosen.len(), go_on: rest.len(), was_standing, at: order.now })
+}
+
+fn take_back(
+    conn: &mut Conn,
+    package: PackageId,
+    open: &[JobOn],
+    text: &str,
+    order: &Order<'_>,
+) -> Result<(), StoreError> {
+    let mut happened = Vec::with_capacity(open.len());
+    for job in open {
+        jobs::cancel(conn, job.job, order.now)?;
+        happened.push(order.event(EventKind::Cancelled, package, Some(job), text));
+    }
+    events::append(conn, &happened)
+}
+
+/// A deployment, and those that were made in one act with it, gives way to something newer: what is open is taken back, and
+/// it is put away with its results, so that nobody has to look at failures that were tried anew. Gives how many jobs were
+/// taken back.
+pub(in crate::service) fn give_way(
+    conn: &mut Conn,
+    id: DeploymentId,
+    to: &str,
+    now: UnixTime,
+) -> Result<usize, StoreError> {
+    let Some(line) = deployments::find(conn, id)? else { return Ok(0) };
+    let only = Only::default();
+    let order = Order { by: to, now, only: &only, allowed: None };
+    let mut jobs = 0;
+    for one in together(conn, line)? {
+        let deployment = one.deployment;
+        let open = order.find(conn, deployment.id, &OPEN)?;
+        take_back(conn, deployment.package, &open, &format!("given over to {to}"), &order)?;
+        deployments::set_closed(conn, deployment.id, Some(now))?;
+        jobs += open.len();
+    }
+    Ok(jobs)
 }
 
 /// What was tried again.

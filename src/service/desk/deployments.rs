@@ -62,7 +62,7 @@ impl Chosen {
 }
 
 impl Desk {
-    fn scope_of_computers(&self) -> Option<Query> {
+    pub(super) fn scope_of_computers(&self) -> Option<Query> {
         self.actor.scope.computers.clone()
     }
 
@@ -169,7 +169,7 @@ impl Desk {
         Ok(assign::assign_bundle(&app, bundle, target, options, &by, scope)?)
     }
 
-    fn families_are_mine(&self, bundle: &Bundle) -> Result<(), Refusal> {
+    pub(super) fn families_are_mine(&self, bundle: &Bundle) -> Result<(), Refusal> {
         bundle.packages().iter().try_for_each(|package| self.family_is_mine(*package))
     }
 
@@ -381,7 +381,7 @@ fn words_of(act: Act) -> &'static str {
 }
 
 /// A target for the audit log.
-fn spell(target: &Target) -> Value {
+pub(super) fn spell(target: &Target) -> Value {
     const NAMED: usize = 50;
     match target {
         Target::All => json!("all computers"),

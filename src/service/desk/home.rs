@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::deployments::Summary;
 use super::super::settings;
 use super::mirrors::MirrorLine;
+use super::series::SeriesLine;
 use super::{Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::settings::SettingKey;
@@ -27,6 +28,8 @@ const FAILURES: usize = 6;
 const MOST: usize = 1000;
 /// Computers of one deployment that are named.
 const NAMED: usize = 5;
+/// Series that are shown.
+const SERIES: usize = 8;
 /// Lines of the audit log.
 const CHANGES: usize = 8;
 
@@ -113,6 +116,8 @@ pub struct Home {
     pub duplicates: usize,
     /// Mirrors to which no computer is sent, or whose last sync went wrong; none for an actor who may not see mirrors.
     pub mirrors: Vec<MirrorLine>,
+    /// Series that paused by themselves, newest first.
+    pub paused_series: Vec<SeriesLine>,
     /// Bytes that are free where packages are published, if the system tells.
     pub free: Option<u64>,
     /// What changed, newest first; `None` for an actor who may not read it.
@@ -155,6 +160,7 @@ impl Desk {
             stuck,
             duplicates: self.open_duplicates()?,
             mirrors: self.ill_mirrors()?,
+            paused_series: if sees_deployments { self.ailing_series(SERIES)? } else { Vec::new() },
             free: self.app.tree.free().ok(),
             changes,
         })

@@ -28,6 +28,7 @@ pub mod notes;
 pub mod packages;
 pub mod people;
 pub mod search;
+pub mod series;
 pub mod settings;
 pub mod software;
 pub mod status;

@@ -19,6 +19,7 @@ use super::super::mass::UndoError;
 use super::super::mirrors::MirrorError;
 use super::super::publish::PublishError;
 use super::super::query::AskError;
+use super::super::series::SeriesError;
 use super::super::settings::SettingError;
 use super::super::signin::SignInError;
 use super::super::table::TableError;
@@ -177,6 +178,13 @@ refusals! {
         _ => Kind::Invalid,
     };
     GroupError => group;
+    SeriesError => |error| match error {
+        SeriesError::Unknown(_) => Kind::NotFound,
+        SeriesError::Rule(_) | SeriesError::Zone(_) | SeriesError::Beginning(_) | SeriesError::TooMany(_) => Kind::Invalid,
+        SeriesError::Assign(error) => assign(error),
+        SeriesError::Store(_) => Kind::Failed,
+        _ => Kind::Conflict,
+    };
     SettingError => |error| match error {
         SettingError::Invalid(_) | SettingError::ServerAlone(_) => Kind::Invalid,
         SettingError::Computer(error) => assign(error),

@@ -13,7 +13,7 @@ use crate::service::desk::Refusal;
 /// `selected` says for whom.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewDeployment {
+pub(in super::super) struct NewDeployment {
     /// The package's number.
     package: Option<u32>,
     /// Several packages' numbers, at most 20: a deployment of each, made in one act.
@@ -44,7 +44,7 @@ pub(super) struct NewDeployment {
 }
 
 impl NewDeployment {
-    fn bundle(&self) -> Result<Bundle, Refusal> {
+    pub(in super::super) fn bundle(&self) -> Result<Bundle, Refusal> {
         let numbers = match (self.package, self.packages.as_slice()) {
             (Some(one), []) => vec![one],
             (None, several) => several.to_vec(),
@@ -56,7 +56,7 @@ impl NewDeployment {
         Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("packages"))
     }
 
-    fn target(&self) -> Result<Target, Refusal> {
+    pub(in super::super) fn target(&self) -> Result<Target, Refusal> {
         let mut targets = Vec::new();
         if self.all {
             targets.push(Target::All);
@@ -72,7 +72,7 @@ impl NewDeployment {
         }
     }
 
-    fn options(&self) -> Result<JobOptions, Refusal> {
+    pub(in super::super) fn options(&self) -> Result<JobOptions, Refusal> {
         let schedule = self.schedule.as_deref().map(str::parse::<Schedule>).transpose();
         let post_command = self.post_command.as_deref().map(str::parse::<PostCommand>).transpose();
         Ok(JobOptions {

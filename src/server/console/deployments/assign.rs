@@ -6,13 +6,18 @@ use std::fmt::Write as _;
 use askama::Template;
 
 use super::super::call::{Call, Fields, View};
+use super::super::series::{address, called};
 use super::super::shell::Shell;
 use super::super::show::{Html, count, number, toned};
 use super::super::toast::Undo;
+use super::again::Again;
 use crate::model::access::Right;
 use crate::model::{JobOptions, PackageId, PackageState, PostCommand, Schedule};
 use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Target};
+use crate::service::desk::series::{SeriesLine, in_words};
 use crate::service::desk::{Desk, Kind, Refusal};
+use crate::service::series::Wish;
+use crate::store::series::{RunTarget, SeriesId};
 
 /// Packages that can be chosen from; older ones by their number.
 const PACKAGES: usize = 200;
@@ -32,6 +37,7 @@ struct Input {
     schedule: String,
     after: &'static str,
     command: String,
+    again: Again,
 }
 
 impl Input {
@@ -78,7 +84,35 @@ impl Input {
                 _ => "",
             },
             command: fields.get("command").to_owned(),
+            again: Again::read(fields),
         }
+    }
+
+    /// What a series does, to be changed.
+    fn of(desk: &Desk, id: SeriesId) -> Result<Self, Refusal> {
+        let series = desk.series(id)?.series;
+        let what = &series.what;
+        let mut input = Self {
+            packages: what.packages.iter().map(ToString::to_string).collect(),
+            in_order: what.in_order,
+            again: Again::of(&series),
+            ..Self::default()
+        };
+        match &what.target {
+            RunTarget::All => input.who = "all",
+            RunTarget::Group(name) => (input.who, input.group) = ("group", name.clone()),
+            RunTarget::Where(query) => (input.who, input.text) = ("where", query.clone()),
+            RunTarget::Computers(_) => {
+                (input.who, input.computers) = ("computers", desk.picked(&series)?.join("\n"));
+            }
+        }
+        (input.after, input.command) = match &what.post_command {
+            None => ("", String::new()),
+            Some(PostCommand::Reboot) => ("reboot", String::new()),
+            Some(PostCommand::Shutdown) => ("shutdown", String::new()),
+            Some(PostCommand::Run(command)) => ("run", command.clone()),
+        };
+        Ok(input)
     }
 
     /// The packages in their order, after what a button of the list asks for: one more, one less, one further up.
@@ -153,6 +187,15 @@ impl Input {
     }
 }
 
+impl Input {
+    fn title(&self) -> String {
+        match self.again.changes() {
+            Some(id) => format!("Change series {id}"),
+            None => "New deployment".to_owned(),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "deployment-new.html")]
 struct Form {
@@ -181,6 +224,9 @@ impl Form {
 struct Who {
     look: Option<Look>,
     left_out: Vec<LeftOut>,
+    /// When it comes again, in words, and the next times.
+    again: Comes,
+    is_change: bool,
     pace: String,
     sentence: String,
     may_activate: bool,
@@ -244,7 +290,7 @@ fn show(call: &Call, input: Input, error: Option<Refusal>) -> Result<Form, Refus
     }
     let who = who(desk, &input)?;
     Ok(Form {
-        shell: call.shell("New deployment", "/deployments"),
+        shell: call.shell(input.title(), "/deployments"),
         limited: desk.actor().scope.computers.is_some(),
         input,
         packages,
@@ -256,7 +302,11 @@ fn show(call: &Call, input: Input, error: Option<Refusal>) -> Result<Form, Refus
 
 pub(super) fn form(call: &Call) -> Result<View, Refusal> {
     let fields = if call.form.0.is_empty() { &call.query } else { &call.form };
-    call.page(&show(call, Input::read(fields), None)?)
+    let input = match call.query.parse_some::<i64>("series")?.filter(|_| call.form.0.is_empty()) {
+        Some(id) => Input::of(call.desk(), SeriesId(id))?,
+        None => Input::read(fields),
+    };
+    call.page(&show(call, input, None)?)
 }
 
 pub(super) fn preview(call: &Call) -> Result<View, Refusal> {
@@ -269,14 +319,43 @@ pub(super) fn preview(call: &Call) -> Result<View, Refusal> {
 
 pub(super) fn start(call: &Call) -> Result<View, Refusal> {
     let input = Input::read(&call.form);
-    let done = (|| call.desk().deploy(&input.bundle()?, input.target()?, &input.options()?))();
+    let done = if input.again.is_on() {
+        save(call.desk(), &input).and_then(|line| series_started(&line, input.again.changes().is_some()))
+    } else {
+        (|| started(&call.desk().deploy(&input.bundle()?, input.target()?, &input.options()?)?))()
+    };
     match done {
-        Ok(made) => started(&made),
+        Ok(view) => Ok(view),
         Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::Conflict | Kind::NotFound) => {
             call.again(&show(call, input, Some(refusal))?)
         }
         Err(refusal) => Err(refusal),
     }
+}
+
+/// Makes a series, or changes the one that the form is about.
+fn save(desk: &Desk, input: &Input) -> Result<SeriesLine, Refusal> {
+    let options = input.options()?;
+    if options.schedule.is_some() {
+        let sentence = "\"not before\" is one moment, and this comes again: leave it empty";
+        return Err(Refusal::invalid(sentence).about("schedule"));
+    }
+    let repeat = input.again.repeat()?;
+    let repeat = repeat.ok_or_else(|| Refusal::invalid("choose how often it comes again").about("again"))?;
+    let wish = Wish { bundle: input.bundle()?, target: input.target()?, post_command: options.post_command, repeat };
+    match input.again.changes() {
+        Some(id) => desk.change_series(id, &wish),
+        None => desk.repeat(&wish),
+    }
+}
+
+fn series_started(line: &SeriesLine, was_there: bool) -> Result<View, Refusal> {
+    let page = address(line.series.id);
+    if was_there {
+        return View::done(page, "The series is changed. It acts with your rights from now on.");
+    }
+    let text = "The series is made: nothing is deployed before its first time has come.";
+    View::undoable(page.clone(), text, Undo::new(format!("{page}/end")))
 }
 
 /// To the first of the deployments, with the button that takes all of them back.
@@ -304,12 +383,12 @@ fn started(made: &[Assigned]) -> Result<View, Refusal> {
 
 /// The part that says who gets it. What is not complete yet is asked for, not refused.
 fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
-    let look = match (input.bundle(), input.target(), input.options()) {
-        (Ok(bundle), Ok(target), Ok(options)) => desk.preview_deployment(&bundle, target, &options),
-        (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => Err(refusal),
-    };
+    let look = look(desk, input);
+    let is_change = input.again.changes().is_some();
     let part = match look {
-        Ok(look) => Who {
+        Ok((look, again)) => Who {
+            again,
+            is_change,
             left_out: left_out(&look),
             pace: pace(&look),
             sentence: String::new(),
@@ -319,6 +398,8 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
         Err(refusal) if refusal.kind == Kind::Failed => return Err(refusal),
         Err(refusal) => Who {
             look: None,
+            again: None,
+            is_change,
             left_out: Vec::new(),
             pace: String::new(),
             sentence: super::sentence(refusal.for_people()),
@@ -326,6 +407,23 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
         },
     };
     part.render().map_err(Refusal::failed)
+}
+
+/// In words, and the next times.
+type Comes = Option<(String, Vec<String>)>;
+
+/// Who gets it now, and when it comes again.
+fn look(desk: &Desk, input: &Input) -> Result<(Look, Comes), Refusal> {
+    let (bundle, target, mut options) = (input.bundle()?, input.target()?, input.options()?);
+    let Some(repeat) = input.again.repeat()? else {
+        return Ok((desk.preview_deployment(&bundle, target, &options)?, None));
+    };
+    options.force = true;
+    // A run is for those who are there when it begins.
+    let look = Look { standing: false, ..desk.preview_deployment(&bundle, target, &options)? };
+    let words = in_words(&repeat.rule().to_string(), repeat.zone());
+    let times = desk.times_of(&repeat).into_iter().map(|at| called(repeat.zone(), at));
+    Ok((look, Some((words, times.collect()))))
 }
 
 fn left_out(look: &Look) -> Vec<LeftOut> {

@@ -1,0 +1,479 @@
+//! Deployments that come again: each run is a deployment of its own (docs/decisions/0780).
+//!
+//! ```text
+//! due? ─► claim: next_at moves on ─► whose rights? ─► who is it for, now? ─► what is open of the run before gives way
+//!                                        │                  │                       ─► deployments, jobs, the run
+//!                                        └─── no: it pauses, with a sentence                      one commit
+//! ```
+//!
+//! All of a run is one write, so it is made once or not at all, whatever ends the server in between.
+
+use serde_json::json;
+
+use super::App;
+use super::accounts::rights_of;
+use super::assign::{AssignError, Assigned, Bundle, Decided, Target};
+use super::deployments::give_way;
+use super::desk::Via;
+use crate::clock::NamedZone;
+use crate::model::access::{Right, Scope};
+use crate::model::recurrence::{InvalidRecurrence, Recurrence};
+use crate::model::settings::SettingsLayer;
+use crate::model::{ComputerId, DeploymentId, JobOptions, PostCommand, UnixTime};
+use crate::store::audit::{self, Entry};
+use crate::store::series::{Owner, Run, RunTarget, Series, SeriesId, Stage, What, When};
+use crate::store::{Conn, StoreError, packages, series, users};
+
+/// Runs that are begun at one look; the others at the next one.
+const AT_ONCE: usize = 20;
+/// Computers that can be picked by hand.
+pub const MOST_PICKED: usize = 10_000;
+
+/// When something comes again, checked here.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    rule: Recurrence,
+    zone: NamedZone,
+    starts_at: Option<UnixTime>,
+}
+
+impl Repeat {
+    /// A rule, the zone that its times are in (this server's if none is named), and a beginning that lies ahead, in that
+    /// zone.
+    pub fn read(rule: &str, zone: Option<&str>, starts_at: Option<&str>) -> Result<Self, SeriesError> {
+        let zone = match zone.map(str::trim).filter(|zone| !zone.is_empty()) {
+            Some(name) => NamedZone::named(name).ok_or_else(|| SeriesError::Zone(name.chars().take(60).collect()))?,
+            None => NamedZone::of_machine(),
+        };
+        let starts_at = starts_at.map(str::trim).filter(|text| !text.is_empty()).map(|text| {
+            zone.parse(&text.replace('T', " "))
+                .or_else(|| zone.parse(text))
+                .ok_or_else(|| SeriesError::Beginning(text.chars().take(60).collect()))
+        });
+        Ok(Self { rule: rule.parse()?, zone, starts_at: starts_at.transpose()? })
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &Recurrence {
+        &self.rule
+    }
+
+    /// The zone's name.
+    pub fn zone(&self) -> &str {
+        self.zone.name()
+    }
+
+    /// The next times, seen from `now`.
+    pub fn upcoming(&self, now: UnixTime, count: usize) -> Vec<UnixTime> {
+        self.rule.upcoming(self.starts_at.unwrap_or(now), now, &self.zone, count)
+    }
+
+    fn when(&self, otherwise: UnixTime) -> When {
+        When {
+            rule: self.rule.clone(),
+            zone: self.zone.name().to_owned(),
+            starts_at: self.starts_at.unwrap_or(otherwise),
+        }
+    }
+}
+
+/// What somebody wants to be deployed again and again.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The packages.
+    pub bundle: Bundle,
+    /// For whom: asked anew at each run, but for computers that were picked by hand.
+    pub target: Target,
+    /// What is done afterwards.
+    pub post_command: Option<PostCommand>,
+    /// When.
+    pub repeat: Repeat,
+}
+
+/// Why a series was left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SeriesError {
+    /// No such series.
+    #[error("there is no series {0}: `dripfeed series list` shows them")]
+    Unknown(SeriesId),
+    /// It has ended.
+    #[error("series {0} has ended: `dripfeed series resume {0}` takes it up again")]
+    Ended(SeriesId),
+    /// It is paused.
+    #[error("series {0} is paused already")]
+    Paused(SeriesId),
+    /// It goes on.
+    #[error("series {0} is not paused: it goes on by itself")]
+    GoesOn(SeriesId),
+    /// The rule.
+    #[error(transparent)]
+    Rule(#[from] InvalidRecurrence),
+    /// The zone.
+    #[error(
+        "this server knows no time zone \"{0}\": expected a name such as Europe/Berlin, an offset such as +02:00, or UTC"
+    )]
+    Zone(String),
+    /// The beginning.
+    #[error("\"{0}\" is not a time: expected 2027-01-31 or \"2027-01-31 22:00\", in the zone of the rule")]
+    Beginning(String),
+    /// Too many were picked by hand.
+    #[error(
+        "{0} computers are too many to be picked by hand: at most {MOST_PICKED}; a search or a group holds any number"
+    )]
+    TooMany(usize),
+    /// A run could not begin.
+    #[error("{0}")]
+    Held(String),
+    /// It cannot be deployed.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a run did not begin.
+enum NoRun {
+    /// Something that a person has to look at.
+    Held(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for NoRun {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<AssignError> for NoRun {
+    fn from(error: AssignError) -> Self {
+        match error {
+            AssignError::Store(error) => Self::Store(error),
+            // Without what only helps at a terminal.
+            error => Self::Held(error.to_string().split(": `dripfeed").next().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+impl From<NoRun> for SeriesError {
+    fn from(no: NoRun) -> Self {
+        match no {
+            NoRun::Held(sentence) => Self::Held(sentence),
+            NoRun::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// A run that began.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Begun {
+    /// Its number.
+    pub run: i64,
+    /// Its deployments, in the order of the packages; none if nobody was meant.
+    pub made: Vec<Assigned>,
+    /// Jobs of the run before that gave way.
+    pub gave_way: usize,
+}
+
+/// What became of a run that was due.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It began.
+    Begun(Begun),
+    /// It did not, and the series pauses.
+    Paused(String),
+}
+
+/// A series that was due, and what became of it: `None` if somebody else began the run meanwhile.
+pub type Looked = (SeriesId, Result<Option<Outcome>, StoreError>);
+
+/// Begins every run that is due, each in a write of its own. What was missed while nobody looked is one run.
+pub fn start_due(app: &App) -> Result<Vec<Looked>, StoreError> {
+    let now = app.clock.now();
+    let due = app.store.read_now(move |conn| series::due(conn, now, AT_ONCE))?;
+    let begin = |(id, at)| {
+        let configured = app.configured.clone();
+        (id, app.store.write_now(move |conn| start_one(conn, &configured, id, at, now)))
+    };
+    Ok(due.into_iter().map(begin).collect())
+}
+
+fn start_one(
+    conn: &mut Conn,
+    configured: &SettingsLayer,
+    id: SeriesId,
+    due: UnixTime,
+    now: UnixTime,
+) -> Result<Option<Outcome>, StoreError> {
+    let Some(series) = series::find(conn, id)?.filter(|series| series.next_at == Some(due)) else { return Ok(None) };
+    let begun = match next(&series.when, now) {
+        Ok(next) if !series::claim(conn, id, due, next)? => return Ok(None),
+        Ok(_) => begin(conn, configured, &series, Some(due), &format!("series {id}"), now),
+        Err(problem) => Err(problem),
+    };
+    let (action, said, outcome) = match begun {
+        Ok(begun) => ("series run", spell(&begun), Outcome::Begun(begun)),
+        Err(NoRun::Held(problem)) => {
+            series::set_stage(conn, id, &Stage::Paused(now, Some(problem.clone())))?;
+            ("series pause", json!({ "problem": problem }), Outcome::Paused(problem))
+        }
+        Err(NoRun::Store(error)) => return Err(error),
+    };
+    audit::add(conn, &entry(id, action, &said, now))?;
+    Ok(Some(outcome))
+}
+
+/// A line of the audit log for what the server does by itself.
+fn entry(id: SeriesId, action: &str, said: &serde_json::Value, now: UnixTime) -> Entry {
+    Entry {
+        at: now,
+        actor: format!("series {id}"),
+        via: Via::Server.as_str(),
+        peer_address: String::new(),
+        action: action.to_owned(),
+        subject: format!("series {id}"),
+        before: None,
+        after: Some(said.to_string()),
+    }
+}
+
+fn spell(begun: &Begun) -> serde_json::Value {
+    json!({
+        "run": begun.run,
+        "deployments": begun.made.iter().map(|one| one.deployment.0).collect::<Vec<_>>(),
+        "planned": begun.made.iter().map(|one| one.planned).sum::<usize>(),
+        "gave_way": begun.gave_way,
+    })
+}
+
+/// The next time after the present.
+fn next(when: &When, now: UnixTime) -> Result<UnixTime, NoRun> {
+    let unknown = || NoRun::Held(format!("this server does not know the time zone {} any more", when.zone));
+    let zone = NamedZone::named(&when.zone).ok_or_else(unknown)?;
+    Ok(when.rule.next(when.starts_at, now, &zone))
+}
+
+/// The next times of a series, seen from `now`; none if its zone is gone.
+pub fn upcoming(when: &When, now: UnixTime, count: usize) -> Vec<UnixTime> {
+    let zone = NamedZone::named(&when.zone);
+    zone.map(|zone| when.rule.upcoming(when.starts_at, now, &zone, count)).unwrap_or_default()
+}
+
+fn begin(
+    conn: &mut Conn,
+    configured: &SettingsLayer,
+    series: &Series,
+    due_at: Option<UnixTime>,
+    by: &str,
+    now: UnixTime,
+) -> Result<Begun, NoRun> {
+    let bundle = bundle_of(&series.what)?;
+    let decided = decide(conn, configured, &series.what, &series.owner, now)?;
+    let number = series.runs + 1;
+    let run = format!("run {number} of series {}", series.id);
+    let before = series::last_deployed(conn, series.id)?.and_then(|run| run.deployment);
+    let gave_way = before.map_or(Ok(0), |before| give_way(conn, before, &run, now))?;
+    // Agents keep a history of what they ran: without force a second run would end there at once.
+    let options = JobOptions { force: true, post_command: series.what.post_command.clone(), ..JobOptions::default() };
+    let owner = format!("{} (series {})", series.owner.user.as_deref().unwrap_or(&series.created_by), series.id);
+    let made = decided.map_or(Ok(Vec::new()), |decided| decided.plan(conn, &bundle, &options, &owner, now))?;
+    let deployment = made.first().map(|one| one.deployment);
+    series::add_run(
+        conn,
+        &Run { series: series.id, number, due_at, started_at: now, started_by: by.to_owned(), deployment },
+    )?;
+    Ok(Begun { run: number, made, gave_way })
+}
+
+/// Whom a run is for now, by the rights that the series has now; `None` for nobody.
+fn decide(
+    conn: &mut Conn,
+    configured: &SettingsLayer,
+    what: &What,
+    owner: &Owner,
+    now: UnixTime,
+) -> Result<Option<Decided>, NoRun> {
+    let scope = authority(conn, owner)?;
+    for id in &what.packages {
+        if let Some(package) = packages::find(conn, *id)?
+            && !scope.has_family(&package.name)
+        {
+            let who = owner.user.as_deref().unwrap_or_default();
+            return Err(NoRun::Held(format!(
+                "{who} may not deploy packages of the family \"{}\" any more",
+                package.name
+            )));
+        }
+    }
+    let (bundle, target) = (bundle_of(what)?, target_of(&what.target));
+    match Decided::now(conn, configured, &bundle, &target, scope.computers.as_ref(), now) {
+        Ok(decided) => Ok(Some(decided.once()).filter(Decided::is_for_somebody)),
+        Err(AssignError::NobodyMatches) => {
+            // Whether it can be deployed at all is asked all the same.
+            Decided::now(conn, configured, &bundle, &Target::Selected(Vec::new()), None, now)?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a series may touch: as far as its owner may now, and could when it was made.
+fn authority(conn: &mut Conn, owner: &Owner) -> Result<Scope, NoRun> {
+    let Some(name) = &owner.user else { return Ok(owner.scope.clone()) };
+    let held = |what: &str| NoRun::Held(format!("{name}, with whose rights it acts, {what}"));
+    let user = users::find(conn, name)?.ok_or_else(|| held("is not a user any more"))?;
+    if user.disabled_at.is_some() {
+        return Err(held("is locked out"));
+    }
+    if !rights_of(conn, &user.role)?.unwrap_or_default().contains(Right::Deploy) {
+        return Err(held("may not deploy packages any more"));
+    }
+    Ok(owner.scope.within(&user.scope))
+}
+
+fn bundle_of(what: &What) -> Result<Bundle, NoRun> {
+    Ok(Bundle::new(what.packages.clone(), what.in_order)?)
+}
+
+fn target_of(target: &RunTarget) -> Target {
+    match target {
+        RunTarget::All => Target::All,
+        RunTarget::Group(name) => Target::Group(name.clone()),
+        RunTarget::Where(query) => Target::Where(query.clone()),
+        RunTarget::Computers(ids) => Target::Selected(ids.iter().copied().map(ComputerId).collect()),
+    }
+}
+
+/// What a wish says, with its names looked up: what could not be deployed once is refused.
+fn checked(
+    conn: &mut Conn,
+    configured: &SettingsLayer,
+    wish: &Wish,
+    owner: &Owner,
+    now: UnixTime,
+) -> Result<What, SeriesError> {
+    let now_meant =
+        match Decided::now(conn, configured, &wish.bundle, &wish.target, owner.scope.computers.as_ref(), now) {
+            Ok(decided) => decided.meant(),
+            // Others may match when it is time.
+            Err(AssignError::NobodyMatches) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+    let target = match &wish.target {
+        Target::All => RunTarget::All,
+        Target::Group(name) => RunTarget::Group(name.clone()),
+        Target::Where(query) => RunTarget::Where(query.clone()),
+        Target::Computers(_) | Target::Selected(_) if now_meant.len() > MOST_PICKED => {
+            return Err(SeriesError::TooMany(now_meant.len()));
+        }
+        Target::Computers(_) | Target::Selected(_) => RunTarget::these(now_meant),
+    };
+    let what = What {
+        packages: wish.bundle.packages().to_vec(),
+        in_order: wish.bundle.in_order(),
+        target,
+        post_command: wish.post_command.clone(),
+    };
+    decide(conn, configured, &what, owner, now)?;
+    Ok(what)
+}
+
+/// Makes a series, and gives its number. Its first run comes with its first time.
+pub fn create(app: &App, wish: &Wish, owner: &Owner, by: &str) -> Result<SeriesId, SeriesError> {
+    let (wish, owner, by, now) = (wish.clone(), owner.clone(), by.to_owned(), app.clock.now());
+    let configured = app.configured.clone();
+    app.store.write_now(move |conn| {
+        let what = checked(conn, &configured, &wish, &owner, now)?;
+        let when = wish.repeat.when(now);
+        let next = next(&when, now)?;
+        Ok(series::create(conn, &what, &when, next, &owner, &by, now)?)
+    })
+}
+
+/// Changes what a series deploys, for whom and when. From then on it acts with the rights of whoever changed it. A rule
+/// that names no beginning keeps the one that there was.
+pub fn change(app: &App, id: SeriesId, wish: &Wish, owner: &Owner) -> Result<(), SeriesError> {
+    let (wish, owner, now, configured) = (wish.clone(), owner.clone(), app.clock.now(), app.configured.clone());
+    app.store.write_now(move |conn| {
+        let known = lasting(conn, id)?;
+        let what = checked(conn, &configured, &wish, &owner, now)?;
+        let when = wish.repeat.when(known.when.starts_at);
+        series::set_order(conn, id, &what, &when)?;
+        series::set_owner(conn, id, &owner)?;
+        if known.paused_at.is_none() {
+            series::set_stage(conn, id, &Stage::Next(next(&when, now)?))?;
+        }
+        Ok(())
+    })
+}
+
+/// Changes when a series comes again, and nothing else but whose rights it acts with.
+pub fn set_time(app: &App, id: SeriesId, repeat: &Repeat, owner: &Owner) -> Result<(), SeriesError> {
+    let (repeat, owner, now, configured) = (repeat.clone(), owner.clone(), app.clock.now(), app.configured.clone());
+    app.store.write_now(move |conn| {
+        let known = lasting(conn, id)?;
+        decide(conn, &configured, &known.what, &owner, now)?;
+        let when = repeat.when(known.when.starts_at);
+        series::set_order(conn, id, &known.what, &when)?;
+        series::set_owner(conn, id, &owner)?;
+        if known.paused_at.is_none() {
+            series::set_stage(conn, id, &Stage::Next(next(&when, now)?))?;
+        }
+        Ok(())
+    })
+}
+
+/// Begins a run now, beside those that come by themselves. Also of a series that is paused.
+pub fn run_now(app: &App, id: SeriesId, by: &str) -> Result<Begun, SeriesError> {
+    let (by, now, configured) = (by.to_owned(), app.clock.now(), app.configured.clone());
+    app.store.write_now(move |conn| {
+        let known = lasting(conn, id)?;
+        Ok(begin(conn, &configured, &known, None, &by, now)?)
+    })
+}
+
+/// No run begins until it is resumed.
+pub fn pause(app: &App, id: SeriesId) -> Result<(), SeriesError> {
+    let now = app.clock.now();
+    app.store.write_now(move |conn| {
+        if lasting(conn, id)?.paused_at.is_some() {
+            return Err(SeriesError::Paused(id));
+        }
+        Ok(series::set_stage(conn, id, &Stage::Paused(now, None))?)
+    })
+}
+
+/// Goes on with a series that is paused or has ended, with the next time that lies ahead, and with the rights of whoever
+/// resumes it.
+pub fn resume(app: &App, id: SeriesId, owner: &Owner) -> Result<(), SeriesError> {
+    let (owner, now, configured) = (owner.clone(), app.clock.now(), app.configured.clone());
+    app.store.write_now(move |conn| {
+        let known = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
+        if known.next_at.is_some() {
+            return Err(SeriesError::GoesOn(id));
+        }
+        decide(conn, &configured, &known.what, &owner, now)?;
+        series::set_owner(conn, id, &owner)?;
+        Ok(series::set_stage(conn, id, &Stage::Next(next(&known.when, now)?))?)
+    })
+}
+
+/// Ends a series: no run begins any more. Its runs stay, and what is open of the last one goes on.
+pub fn end(app: &App, id: SeriesId) -> Result<(), SeriesError> {
+    let now = app.clock.now();
+    app.store.write_now(move |conn| {
+        lasting(conn, id)?;
+        Ok(series::set_stage(conn, id, &Stage::Ended(now))?)
+    })
+}
+
+/// A series that has not ended.
+fn lasting(conn: &mut Conn, id: SeriesId) -> Result<Series, SeriesError> {
+    let found = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
+    if found.ended_at.is_some() { Err(SeriesError::Ended(id)) } else { Ok(found) }
+}
+
+/// The run that made a deployment, or the bundle that it is of.
+pub fn run_of(app: &App, deployment: DeploymentId, bundle: Option<DeploymentId>) -> Result<Option<Run>, StoreError> {
+    app.store.read_now(move |conn| series::run_of(conn, bundle.unwrap_or(deployment)))
+}
