@@ -260,7 +260,7 @@ impl Shared {
 /// A server that listens but does not answer yet: its addresses can be told before the first request.
 #[expect(missing_debug_implementations, reason = "sockets, tables and keys have nothing to print")]
 pub struct Server {
-    shared: Shared,
+    site: Site,
     config: ServerConfig,
     http: TcpListener,
     https: TcpListener,
@@ -329,30 +329,30 @@ impl Server {
             growing: Growing::default(),
             audience: events::Audience::default(),
         };
-        Ok(Self { shared, config, http, https, hangup: Hangup::new() })
+        Ok(Self { site: Site(Arc::new(shared)), config, http, https, hangup: Hangup::new() })
     }
 
     /// The same server, which has verbs of the command line run for those who ask over the API.
     #[must_use]
     pub fn with_verbs(mut self, verbs: Arc<dyn verbs::Verbs>) -> Self {
-        self.shared.verbs = Some(verbs);
+        let shared = Arc::get_mut(&mut self.site.0).expect("nobody shares it before the server runs");
+        shared.verbs = Some(verbs);
         self
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
-        self.shared.addresses
+        self.site.addresses
     }
 
     /// The certificate, to be reloaded from outside.
     pub fn tls(&self) -> ServerTls {
-        self.shared.tls.clone()
+        self.site.tls.clone()
     }
 
     /// Answers until `stop` is ready, then lets running requests end within `timeouts.stop`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { shared, config, http, https, hangup } = self;
-        let site = Site(Arc::new(shared));
+        let Self { site, config, http, https, hangup } = self;
         listen::raise_file_limit(config.limits.connections);
         let (signal, _) = watch::channel(Signal::default());
         let places = Arc::new(Places::new(config.limits.connections, config.limits.connections_per_peer));
