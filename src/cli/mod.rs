@@ -32,6 +32,7 @@ mod serve;
 mod setting;
 mod software;
 mod status;
+mod stuck;
 mod table;
 mod template;
 mod terminal;
@@ -127,6 +128,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Activate(activate) => activate::run(&place, &activate, output),
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
+        Verb::Stuck(stuck) => stuck::run(&place, &stuck, output),
         Verb::Deployment(verb) => deployment::run(&place, &verb, output),
         Verb::Why(why) => why::run(&place, &why, output),
         Verb::Setting(verb) => setting::run(&place, verb, output),

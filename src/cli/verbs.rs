@@ -5,7 +5,7 @@
 use super::Failure;
 use super::args::{
     Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, FieldVerb, GroupMark, GroupVerb,
-    MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status,
+    MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SettingVerb, SiteVerb, SoftwareVerb, Status, Stuck,
     TemplateVerb, TokenVerb, UserVerb, Verb, Why,
 };
 use crate::model::access::Right;
@@ -71,6 +71,8 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
             let computers = computer.as_deref().map_or(Computers::All, one);
             line("status", &[Right::SeeDeployments], id.map_or(Packages::All, Packages::One), computers)
         }
+        // The desk shows what is in the scope.
+        Verb::Stuck(Stuck { .. }) => by_desk("stuck", &[Right::SeeDeployments]),
         Verb::Deployment(verb) => deployment(verb),
         Verb::Why(Why { computer, package, .. }) => {
             let rights = &[Right::SeeDeployments, Right::SeeComputers];
@@ -269,6 +271,7 @@ fn group(verb: &GroupVerb) -> About {
             let rights = &[Right::EditGroups, Right::StopDeployments];
             line("group delete", rights, Packages::All, Computers::All).on("group", group)
         }
+        GroupVerb::Restore { group, .. } => edit("group restore", group),
     }
 }
 
@@ -388,6 +391,7 @@ mod tests {
             "activate 1795168800",
             "assign 1795168800 --all",
             "status",
+            "stuck",
             "deployment list",
             "deployment cancel 1",
             "why ws042 1795168800",

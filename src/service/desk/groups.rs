@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::super::assign::named;
-use super::super::groups::{self, GroupError, Mark, Refreshed, Summary};
+use super::super::groups::{self, GroupError, Mark, Refreshed, Restored, Summary};
 use super::super::settings::{self, Changed, OfGroup, Whose};
 use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
@@ -208,6 +208,14 @@ impl Desk {
             ))),
             other => Ok(other?),
         }
+    }
+
+    /// Brings a group back that was deleted within a week, with the deployments that ended with it.
+    pub fn restore_group(&self, name: &str) -> Result<Restored, Refusal> {
+        self.allow(Right::EditGroups)?;
+        self.allow_all_computers()?;
+        let change = Change::new("group restore", format!("group {name}"));
+        Ok(groups::restore(&self.changing(Right::EditGroups, change)?, name)?)
     }
 
     /// What a group sets, beside what holds without it.
