@@ -28,6 +28,7 @@ use crate::store::progress::{self, OnComputer};
 pub(super) mod assign;
 pub(super) mod change;
 mod export;
+mod waiting;
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -213,6 +214,7 @@ struct Lost {
 struct Parts {
     progress: String,
     errors: String,
+    waiting: String,
     gates: String,
     chart: String,
 }
@@ -273,8 +275,9 @@ fn parts(
     progress: &Progress,
     csrf: &str,
     with_chart: bool,
-    fetching: Option<Fetching>,
+    (fetches, now): (&Fetches, UnixTime),
 ) -> Result<Parts, Refusal> {
+    let fetching = fetching(desk, fetches, progress, now);
     let summary = &progress.summary;
     let deployment = &summary.line.deployment;
     let base = format!("/deployments/{}", deployment.id);
@@ -316,6 +319,7 @@ fn parts(
     Ok(Parts {
         progress: part.render().map_err(Refusal::failed)?,
         errors: errors.render().map_err(Refusal::failed)?,
+        waiting: waiting::part(desk, progress, csrf, fetches)?,
         gates: gates.render().map_err(Refusal::failed)?,
         chart: format!("<div id=\"chart\">{chart}</div>"),
     })
@@ -338,8 +342,6 @@ struct One {
     options: Vec<(&'static str, String)>,
     running: bool,
     at: i64,
-    waiting: Vec<OnComputer>,
-    more_waiting: bool,
 }
 
 /// The head of a deployment's pages.
@@ -366,12 +368,6 @@ struct Head {
 }
 
 impl Head {
-    /// What this server saw a computer fetch since it was told.
-    fn seen(&self, line: &OnComputer) -> Option<Seen> {
-        let device: DeviceId = line.device_id.parse().ok()?;
-        self.fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
-    }
-
     /// Does each of the bundle wait for the one before it?
     fn in_order(&self) -> bool {
         self.bundle.iter().any(|line| line.deployment.options.follows.is_some())
@@ -447,24 +443,15 @@ fn one(call: &Call) -> Result<View, Refusal> {
             if is_standing(&progress.summary.line) { "get it, too" } else { "do not get it" }.to_owned(),
         ),
     ];
-    let open = progress::Wanted {
-        states: vec![JobState::Downloading, JobState::Offered, JobState::Pending, JobState::Failed, JobState::Expired],
-        ..progress::Wanted::default()
-    };
-    let mut waiting = call.desk().deployment_computers(id, open, None, 9)?;
-    let more_waiting = waiting.len() > 8;
-    waiting.truncate(8);
     let head = head(call, &progress)?;
-    let fetching = fetching(call.desk(), &call.site.fetches, &progress, call.site.app.clock.now());
+    let seen = (&*call.site.fetches, call.site.app.clock.now());
     call.page(&One {
         shell: call.shell(head.row.name(), "/deployments"),
-        parts: parts(call.desk(), &progress, &call.visit.csrf, true, fetching)?,
+        parts: parts(call.desk(), &progress, &call.visit.csrf, true, seen)?,
         options: facts,
         running: is_running(&progress.summary),
         at: at(call),
         head,
-        waiting,
-        more_waiting,
     })
 }
 
@@ -477,9 +464,13 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
         // The chart reads every job: seldom.
         let with_chart = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 15 == 14;
         let progress = desk.deployment(id)?;
-        let fetching = fetching(desk, &fetches, &progress, clock.now());
-        let parts = parts(desk, &progress, &csrf, with_chart, fetching)?;
-        let mut told = vec![("progress", parts.progress), ("errors", parts.errors), ("gates", parts.gates)];
+        let parts = parts(desk, &progress, &csrf, with_chart, (&fetches, clock.now()))?;
+        let mut told = vec![
+            ("progress", parts.progress),
+            ("errors", parts.errors),
+            ("waiting", parts.waiting),
+            ("gates", parts.gates),
+        ];
         if with_chart {
             told.push(("chart", parts.chart));
         }
@@ -488,18 +479,30 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
     Ok(View::Other(Box::new(response)))
 }
 
+/// What this server saw a computer fetch since it was told.
+fn seen(line: &OnComputer, fetches: &Fetches) -> Option<Seen> {
+    let device: DeviceId = line.device_id.parse().ok()?;
+    fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
+}
+
 /// What a computer's line says about it, with what this server saw it fetch.
 fn reason(line: &OnComputer, head: &Head) -> String {
+    reason_of(line, &head.fetches, head.row.summary.line.fragments)
+}
+
+/// The same, of a package that has so many fragments.
+fn reason_of(line: &OnComputer, fetches: &Fetches, of: FragmentCount) -> String {
     let job = &line.job;
-    if let (JobState::Offered | JobState::Downloading, None, Some(seen)) = (job.state, &job.withheld, head.seen(line)) {
-        let fragments = head.row.summary.line.fragments;
-        return if seen.fragments == 0 {
+    let seen = seen(line, fetches).filter(|_| job.withheld.is_none());
+    match (job.state, seen) {
+        (JobState::Offered | JobState::Downloading, Some(seen)) if seen.fragments == 0 => {
             "Told; it fetched the info file.".to_owned()
-        } else {
-            format!("Under way: {}.", show::fragments(&seen, fragments))
-        };
+        }
+        (JobState::Offered | JobState::Downloading, Some(seen)) => {
+            format!("Under way: {}.", show::fragments(&seen, of))
+        }
+        _ => said_of(line),
     }
-    said_of(line)
 }
 
 /// What a computer's line says about it.
