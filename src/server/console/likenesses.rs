@@ -9,7 +9,7 @@ use super::shell::Shell;
 use super::show::count;
 use super::toast::Undo;
 use crate::model::access::Right;
-use crate::model::{Computer, ComputerId, UnixTime};
+use crate::model::{ComputerId, UnixTime};
 use crate::service::desk::{Kind, Refusal};
 use crate::service::duplicates::Gift;
 use crate::service::entry::Pattern;
@@ -53,23 +53,17 @@ impl List {
     /// What both are called.
     #[expect(clippy::unused_self, reason = "templates call methods")]
     fn names<'a>(&self, one: &'a Side, other: &'a Side) -> (&'a str, &'a str) {
-        told_apart(&one.computer, &other.computer)
+        computer::told_apart(&one.computer, &other.computer)
     }
 
     /// What becomes of both, as a sentence.
     #[expect(clippy::unused_self, reason = "templates call methods")]
     fn outcome(&self, away: &Side, kept: &Side) -> String {
-        let (away_name, kept_name) = told_apart(&away.computer, &kept.computer);
+        let (away_name, kept_name) = computer::told_apart(&away.computer, &kept.computer);
         let gift = said(&away.gift);
         let takes = if gift.is_empty() { "takes nothing over".to_owned() } else { format!("takes over {gift}") };
         format!("{kept_name} is kept and {takes}; {away_name} is archived. It can be taken back.")
     }
-}
-
-/// What two computers are called side by side: by their names, or by their device ids where the names are one.
-fn told_apart<'a>(one: &'a Computer, other: &'a Computer) -> (&'a str, &'a str) {
-    let names = (computer::name_of(one), computer::name_of(other));
-    if names.0 == names.1 { (one.device_id.as_str(), other.device_id.as_str()) } else { names }
 }
 
 /// What is given, in words; empty if there is nothing.
@@ -110,14 +104,14 @@ fn place(call: &Call) -> Result<Option<Likeness>, Refusal> {
 
 fn merge(call: &Call) -> Result<View, Refusal> {
     let (away, kept) = call.desk().merge_computers(call.form.raw("away"), call.form.raw("kept"))?;
-    let (away_name, kept_name) = told_apart(&away, &kept);
+    let (away_name, kept_name) = computer::told_apart(&away, &kept);
     let text = format!("{kept_name} took over from {away_name}.");
     View::undoable(ADDRESS, text, Undo::new(format!("{}/unmerge", computer::address(&kept))))
 }
 
 fn two(call: &Call) -> Result<View, Refusal> {
     let (one, other) = call.desk().keep_apart(call.form.raw("one"), call.form.raw("other"))?;
-    let (one_name, other_name) = told_apart(&one, &other);
+    let (one_name, other_name) = computer::told_apart(&one, &other);
     let text = format!("{one_name} and {other_name} are two.");
     let undo = Undo::new("/duplicates/ask").with("one", one.device_id.as_str()).with("other", other.device_id.as_str());
     View::undoable(ADDRESS, text, undo)
