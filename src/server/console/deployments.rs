@@ -28,6 +28,7 @@ use crate::store::progress::{self, OnComputer};
 pub(super) mod assign;
 pub(super) mod change;
 mod export;
+pub(super) mod jobs;
 mod waiting;
 
 /// Rows of a page.
@@ -364,7 +365,6 @@ struct Head {
     group: Option<String>,
     /// Those that were made in one act with it, itself among them.
     bundle: Vec<DeploymentLine>,
-    fetches: Arc<Fetches>,
 }
 
 impl Head {
@@ -401,7 +401,6 @@ fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
         is_closed: closed,
         group,
         bundle: desk.bundle_of(id)?,
-        fetches: Arc::clone(&call.site.fetches),
         row,
     })
 }
@@ -485,13 +484,8 @@ fn seen(line: &OnComputer, fetches: &Fetches) -> Option<Seen> {
     fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
 }
 
-/// What a computer's line says about it, with what this server saw it fetch.
-fn reason(line: &OnComputer, head: &Head) -> String {
-    reason_of(line, &head.fetches, head.row.summary.line.fragments)
-}
-
-/// The same, of a package that has so many fragments.
-fn reason_of(line: &OnComputer, fetches: &Fetches, of: FragmentCount) -> String {
+/// What a computer's line says about it, with what this server saw it fetch of a package that has so many fragments.
+fn reason(line: &OnComputer, fetches: &Fetches, of: FragmentCount) -> String {
     let job = &line.job;
     let seen = seen(line, fetches).filter(|_| job.withheld.is_none());
     match (job.state, seen) {
@@ -543,21 +537,7 @@ struct Computers {
     shell: Shell,
     head: Head,
     state: String,
-    code: String,
-    withheld: Option<String>,
-    lines: Vec<OnComputer>,
-    next: Option<String>,
-    /// The address of this very list, for what is done in it.
-    here: String,
-    /// How many computers the filter shows.
-    total: u64,
-}
-
-impl Computers {
-    /// Is there a box before each row?
-    fn ticks(&self) -> bool {
-        self.head.may_retry || self.head.may_take
-    }
+    jobs: String,
 }
 
 /// The filter of a list of computers, from its address or from a form.
@@ -609,24 +589,24 @@ fn computers(call: &Call) -> Result<View, Refusal> {
     let progress = call.desk().deployment(id)?;
     let wanted = wanted(&call.query)?;
     let after = call.query.parse_some::<i64>("after")?.map(JobId);
-    let mut lines = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
-    let more = lines.len() > ROWS;
-    lines.truncate(ROWS);
+    let found = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
     let head = head(call, &progress)?;
-    let state = call.query.get("state").to_owned();
-    let next = lines.last().filter(|_| more);
-    let next = next.map(|last| format!("{}/computers?{}after={}", head.base, filter_text(call), last.job.id));
+    let of = jobs::Of {
+        list: format!("{}/computers", head.base),
+        acts: head.base.clone(),
+        total: shown(&progress, &wanted),
+        may_retry: head.may_retry,
+        may_take: head.may_take,
+        by_deployment: false,
+        nobody: "None of this deployment's computers is in this state.",
+    };
+    let fragments = progress.summary.line.fragments;
+    let reason = |line: &OnComputer| reason(line, &call.site.fetches, fragments);
     call.page(&Computers {
         shell: call.shell(format!("{}: computers", head.row.name()), "/deployments"),
-        here: format!("{}/computers?{}", head.base, call.query_text),
-        // Rare codes are not counted on that page.
-        total: shown(&progress, &wanted).max(lines.len() as u64 + u64::from(next.is_some())),
-        code: wanted.code.unwrap_or_default(),
-        withheld: wanted.withheld,
+        state: call.query.get("state").to_owned(),
+        jobs: jobs::list(call, of, wanted, found, ROWS, reason)?,
         head,
-        state,
-        lines,
-        next,
     })
 }
 

@@ -4,8 +4,7 @@ use askama::Template;
 
 use super::super::super::fetches::Fetches;
 use super::super::show::Html;
-use super::super::{deployments, show};
-use super::{csrf_field, reason_of};
+use super::{csrf_field, reason};
 use crate::model::access::Right;
 use crate::service::deployments::Progress;
 use crate::service::desk::{Desk, Refusal};
@@ -33,8 +32,8 @@ pub(super) fn part(desk: &Desk, progress: &Progress, csrf: &str, fetches: &Fetch
     let more = found.len() > NAMED;
     found.truncate(NAMED);
     let said = |one: OnComputer| {
-        let reason = reason_of(&one, fetches, line.fragments);
-        (one, reason)
+        let said = reason(&one, fetches, line.fragments);
+        (one, said)
     };
     let part = WaitingPart {
         csrf: csrf_field(csrf),
