@@ -360,5 +360,11 @@ fn computers_are_written_down_on_their_page() {
     let all = site.json("computer list");
     let names: Vec<&str> = all.as_array().expect("computers").iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, ["ws-09", "ws-10"]);
+    let device = all[0]["device_id"].as_str().expect("a device id");
+    let page = amy.get(&format!("/computers/{device}")).text();
+    assert!(
+        page.contains("Merge, archive, delete") && !page.contains("inventory.xml"),
+        "there is no document yet: {page}"
+    );
     served.stop();
 }
