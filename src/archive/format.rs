@@ -20,6 +20,14 @@ impl ArchiveFormat {
         }
     }
 
+    /// How a file's name ends that is one.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::TarGz => ".tar.gz",
+            Self::Zip => ".zip",
+        }
+    }
+
     /// Tells the format by the first bytes.
     pub fn detect(head: &[u8]) -> Option<Self> {
         match head {

@@ -158,6 +158,8 @@ pub(crate) enum Verb {
     Assign(Assign),
     /// Show how far deployments are
     Status(Status),
+    /// List jobs that stand still: their computers were told of them and come, and nothing follows
+    Stuck(Stuck),
     /// List, show, cancel and retry deployments
     #[command(subcommand)]
     Deployment(DeploymentVerb),
@@ -570,6 +572,16 @@ pub(crate) struct Status {
     /// Only this computer, by name or device id
     #[arg(long)]
     pub(crate) computer: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Stuck {
+    /// At most so many, those that stand still for longest
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: usize,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -1003,12 +1015,19 @@ pub(crate) enum GroupVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Delete a group
+    /// Delete a group; for a week it can be restored
     Delete {
         group: String,
         /// Even if deployments stand for it; they end
         #[arg(long)]
         force: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring back a group that was deleted, with the deployments that ended with it
+    Restore {
+        group: String,
         /// As JSON
         #[arg(long)]
         json: bool,

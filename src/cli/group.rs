@@ -42,6 +42,7 @@ pub(super) fn run(place: &Place, verb: GroupVerb, output: &mut Output) -> Done {
             refreshed(&groups::refresh(&app, group.as_deref()).map_err(failure)?, json, output)
         }
         GroupVerb::Delete { group, force, json } => delete(&app, &group, force, json, output),
+        GroupVerb::Restore { group, json } => restore(&app, &group, json, output),
     }
 }
 
@@ -302,9 +303,36 @@ fn delete(app: &App, name: &str, force: bool, json: bool, output: &mut Output) -
         }
         return output.json(&View { deleted: name, ended_deployments: ended.iter().map(|id| id.0).collect() });
     }
-    output.line(format_args!("deleted group \"{}\"", printable(name)))?;
+    output.line(format_args!(
+        "deleted group \"{}\"; for a week `dripfeed group restore` brings it back",
+        printable(name)
+    ))?;
     for id in ended {
         output.line(format_args!("deployment {id} ended: jobs that are planned stay"))?;
+    }
+    Ok(())
+}
+
+fn restore(app: &App, name: &str, json: bool, output: &mut Output) -> Done {
+    let back = groups::restore(app, name).map_err(failure)?;
+    if json {
+        #[derive(Serialize)]
+        struct View<'a> {
+            #[serde(flatten)]
+            group: RefreshedView<'a>,
+            standing_deployments: Vec<i64>,
+        }
+        let standing_deployments = back.deployments.iter().map(|id| id.0).collect();
+        return output.json(&View { group: RefreshedView::from(&back.group), standing_deployments });
+    }
+    output.line(format_args!(
+        "group \"{}\" is back: {}, {} jobs planned",
+        printable(&back.group.name),
+        computers(back.group.members),
+        back.group.planned
+    ))?;
+    for id in back.deployments {
+        output.line(format_args!("deployment {id} stands for it again"))?;
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod serve;
 mod setting;
 mod software;
 mod status;
+mod stuck;
 mod table;
 mod template;
 mod terminal;
@@ -128,6 +129,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Done {
         Verb::Activate(activate) => activate::run(&place, &activate, output),
         Verb::Assign(assign) => assign::run(&place, assign, output),
         Verb::Status(status) => status::run(&place, &status, output),
+        Verb::Stuck(stuck) => stuck::run(&place, &stuck, output),
         Verb::Deployment(verb) => deployment::run(&place, &verb, output),
         Verb::Series(verb) => series::run(&place, &verb, output),
         Verb::Why(why) => why::run(&place, &why, output),

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::{Arguments, Far};
+use super::args::{Arguments, Build, Far, PackageVerb, Verb};
 use super::output::{self, Output};
 use super::progress::Bar;
 use super::{Failure, verbs};
+use crate::archive::ArchiveFormat;
+use crate::disk::Spool;
 use crate::fetch::{Bearer, Client, ClientOptions, FetchError, Reply, Secret, Url};
+use crate::model::{InvalidPackage, OsFamily};
 use crate::server::verbs::{Tone, VerbCall, VerbDone};
+use crate::service::publish::pack_path;
 
 /// Bytes of an answer: 64 MiB of output, every byte of it escaped.
 const ANSWER: usize = 512 << 20;
@@ -37,7 +41,8 @@ pub(super) fn run(server: &str, arguments: &Arguments, typed: &[OsString], outpu
     let words = words_of(typed)?;
     let api = Api::new(server, &arguments.far)?;
     let input = verbs::reads_input(&arguments.verb).then(input).transpose()?;
-    let upload = verbs::file_of(&arguments.verb).map(|file| api.upload(file)).transpose()?;
+    let upload =
+        verbs::file_of(&arguments.verb).map(|path| api.upload(&api.content(path, &arguments.verb)?)).transpose()?;
     let call = VerbCall { arguments: words, input, upload };
     let reply = api.ask("POST", "verbs", &[("content-type", "application/json")], &serde_json::to_vec(&call)?)?;
     let done: VerbDone = api.read(&reply)?;
@@ -173,11 +178,11 @@ impl Api {
         })
     }
 
-    /// Sends a file, piece by piece; gives the upload's number.
-    fn upload(&self, path: &Path) -> Result<String, Failure> {
-        let (mut file, name) = Self::content(path)?;
+    /// Sends it, piece by piece; gives the upload's number.
+    fn upload(&self, content: &Content) -> Result<String, Failure> {
+        let mut file = content.file();
         let size = file.seek(SeekFrom::End(0))?;
-        let begin = serde_json::json!({ "name": name, "size": size }).to_string();
+        let begin = serde_json::json!({ "name": content.name, "size": size }).to_string();
         let reply = self.ask("POST", "uploads", &[("content-type", "application/json")], begin.as_bytes())?;
         let upload: Upload = self.read(&reply)?;
         let address = format!("uploads/{}", upload.id);
@@ -188,9 +193,9 @@ impl Api {
             bar.of("uploading", offset, size);
             file.seek(SeekFrom::Start(offset))?;
             piece.clear();
-            (&mut file).take(upload.chunk_bytes.clamp(1, 64 << 20)).read_to_end(&mut piece)?;
+            file.take(upload.chunk_bytes.clamp(1, 64 << 20)).read_to_end(&mut piece)?;
             if piece.is_empty() {
-                return Err(Failure::refused(format!("{} became shorter while it was read", path.display())));
+                return Err(Failure::refused(format!("{} became shorter while it was read", content.name)));
             }
             let at = offset.to_string();
             let headers = [("content-type", "application/octet-stream"), ("upload-offset", at.as_str())];
@@ -224,8 +229,8 @@ impl Api {
         Ok(upload.id)
     }
 
-    /// The file to send, and what it is called there.
-    fn content(path: &Path) -> Result<(File, String), Failure> {
+    /// What to send: a file as it is, a directory as an archive of it, packed here as it would be there.
+    fn content(&self, path: &Path, verb: &Verb) -> Result<Content, Failure> {
         if path == Path::new("-") {
             return Err(Failure::refused(
                 "standard input is not sent to a server elsewhere: give the archive as a file",
@@ -235,14 +240,76 @@ impl Api {
             |error: std::io::Error| Failure::refused(format!("{} cannot be read: {error}", path.display()));
         let file = File::open(path).map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.is_dir() {
-            return Err(Failure::refused(format!(
-                "{} is a directory, and a file is what can be sent: pack it first, as a .tar.gz or a .zip",
-                path.display()
-            )));
+            let Verb::Package(PackageVerb::Build(build)) = verb else {
+                return Err(Failure::refused(format!("{} is a directory, and this verb reads a file", path.display())));
+            };
+            return packed(path, self.system_of(build)?);
         }
-        let name = path.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
-        Ok((file, name))
+        Ok(Content { name: last_name(path, "file"), bytes: Bytes::File(file) })
     }
+
+    /// The system that a package is for: as it was said, or that of the one that it is like.
+    fn system_of(&self, build: &Build) -> Result<OsFamily, Failure> {
+        /// A package as far as it matters here.
+        #[derive(Deserialize)]
+        struct Before {
+            os: String,
+        }
+        match (build.os, build.like) {
+            (Some(os), _) => Ok(os),
+            (None, Some(id)) => {
+                let before: Before = self.read(&self.ask("GET", &format!("packages/{id}"), &[], &[])?)?;
+                before.os.parse().map_err(|error: InvalidPackage| Failure::Refused(error.into()))
+            }
+            (None, None) => Err(Failure::refused("--os is needed")),
+        }
+    }
+}
+
+/// What is sent.
+struct Content {
+    /// What it is called there.
+    name: String,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    File(File),
+    /// An archive that was made for this, and goes with it.
+    Packed(Spool),
+}
+
+impl Content {
+    fn file(&self) -> &File {
+        match &self.bytes {
+            Bytes::File(file) => file,
+            Bytes::Packed(spool) => spool.file(),
+        }
+    }
+}
+
+fn packed(directory: &Path, os: OsFamily) -> Result<Content, Failure> {
+    let place = std::env::temp_dir();
+    let spool = Spool::create(&place).map_err(|error| {
+        Failure::Failed(anyhow::anyhow!(
+            "nothing can be written to {}, where archives are packed: {error}",
+            place.display()
+        ))
+    })?;
+    let bar = Bar::new("packing");
+    let spool = pack_path(directory, os, spool, &mut |done| bar.bytes("packing", done)).map_err(|error| {
+        if error.is_refusal() { Failure::Refused(error.into()) } else { Failure::Failed(error.into()) }
+    })?;
+    bar.clear();
+    let name = format!("{}{}", last_name(directory, "directory"), ArchiveFormat::for_os(os).suffix());
+    Ok(Content { name, bytes: Bytes::Packed(spool) })
+}
+
+/// The last part of a path, also of one that ends with dots.
+fn last_name(path: &Path, otherwise: &str) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().or_else(|| whole.file_name());
+    name.map_or_else(|| otherwise.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn token(far: &Far) -> Result<Secret, Failure> {

@@ -6,7 +6,7 @@ use super::Failure;
 use super::args::{
     Activate, Assign, AuditVerb, Build, CheckConfig, ComputerVerb, DeploymentVerb, FieldVerb, GroupMark, GroupVerb,
     MirrorVerb, NetworkVerb, PackageVerb, RegistryVerb, RoleVerb, SeriesVerb, SettingVerb, SiteVerb, SoftwareVerb,
-    Status, TemplateVerb, TokenVerb, UserVerb, Verb, Why,
+    Status, Stuck, TemplateVerb, TokenVerb, UserVerb, Verb, Why,
 };
 use crate::model::access::Right;
 use crate::service::desk::verbs::{Computers, Packages, Reach};
@@ -71,6 +71,8 @@ pub(super) fn about(verb: &Verb) -> Result<About, Failure> {
             let computers = computer.as_deref().map_or(Computers::All, one);
             line("status", &[Right::SeeDeployments], id.map_or(Packages::All, Packages::One), computers)
         }
+        // The desk shows what is in the scope.
+        Verb::Stuck(Stuck { .. }) => by_desk("stuck", &[Right::SeeDeployments]),
         Verb::Deployment(verb) => deployment(verb),
         Verb::Series(verb) => series(verb),
         Verb::Why(Why { computer, package, .. }) => {
@@ -284,6 +286,7 @@ fn group(verb: &GroupVerb) -> About {
             let rights = &[Right::EditGroups, Right::StopDeployments];
             line("group delete", rights, Packages::All, Computers::All).on("group", group)
         }
+        GroupVerb::Restore { group, .. } => edit("group restore", group),
     }
 }
 
@@ -403,6 +406,7 @@ mod tests {
             "activate 1795168800",
             "assign 1795168800 --all",
             "status",
+            "stuck",
             "deployment list",
             "deployment cancel 1",
             "why ws042 1795168800",

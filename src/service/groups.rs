@@ -5,6 +5,8 @@
 //! becomes a member gets the jobs of the group's standing deployments in that same transaction. One that leaves keeps what
 //! it has.
 
+mod deleted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::App;
@@ -16,6 +18,8 @@ use crate::model::query::{Query, fold};
 use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime};
 use crate::store::groups::{Group, Member, Reason};
 use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search, sessions, users};
+
+pub use deleted::{Restored, delete, restore};
 
 /// Characters of a group's name.
 const NAME_LENGTH: usize = 100;
@@ -73,6 +77,9 @@ pub enum GroupError {
         /// What would end.
         deployments: Vec<DeploymentId>,
     },
+    /// None of that name was deleted lately.
+    #[error("no group \"{0}\" was deleted within a week: there is nothing to restore")]
+    NotDeleted(String),
     /// The query cannot be used.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -299,24 +306,6 @@ fn editable(conn: &mut Conn, name: &str, text: &str) -> Result<(Group, Query), G
         return Err(GroupError::Cycle(group.name, path));
     }
     Ok((group, query))
-}
-
-/// Deletes a group. Deployments that stand for it end, which has to be wanted; gives their numbers.
-pub fn delete(app: &App, name: &str, force: bool) -> Result<Vec<DeploymentId>, GroupError> {
-    let (name, now) = (name.to_owned(), app.clock.now());
-    app.store.write_now(move |conn| {
-        let group = find(conn, &name)?;
-        let key = fold(&group.name);
-        if let Some(by) = Dynamic::load(conn)?.0.into_iter().find(|other| other.asks_for.contains(&key)) {
-            return Err(GroupError::Used { name: group.name, by: by.group.name });
-        }
-        let standing: Vec<DeploymentId> = standing(conn, group.id)?;
-        if !standing.is_empty() && !force {
-            return Err(GroupError::Standing { name: group.name, deployments: standing });
-        }
-        groups::delete(conn, group.id, now)?;
-        Ok(standing)
-    })
 }
 
 /// Includes computers, excludes them, or leaves them to the query. Gives how many jobs were planned.

@@ -49,6 +49,7 @@ pub mod attention;
 pub mod audit;
 pub mod computers;
 pub mod contents;
+pub mod deleted_groups;
 pub mod deployments;
 pub mod details;
 pub mod discovery;

@@ -571,6 +571,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    deleted_groups (id) {
+        id -> BigInt,
+        name_key -> Text,
+        at -> BigInt,
+        document -> Text,
+    }
+}
+
+diesel::table! {
     withdrawals (package_id) {
         package_id -> BigInt,
         at -> BigInt,

@@ -5,6 +5,7 @@ import { check, cli, end, newProblems, none, start, tally, tester } from "./lib.
 import * as pages from "./pages.mjs";
 import * as payloads from "./payloads.mjs";
 import { places } from "./places.mjs";
+import * as rarer from "./rarer.mjs";
 import * as stories from "./stories.mjs";
 import { tour } from "./tour.mjs";
 
@@ -17,6 +18,13 @@ const all = {
   groups: stories.groups,
   restricted: stories.restricted,
   places,
+  templates: rarer.templates,
+  takeover: rarer.takeover,
+  singly: rarer.singly,
+  duplicates: rarer.duplicates,
+  newcomers: rarer.newcomers,
+  fields: rarer.fields,
+  scope: rarer.scope,
   theme: stories.theme,
   pages: pages.everyPage,
   payloads: payloads.everywhere,

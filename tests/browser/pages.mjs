@@ -99,12 +99,39 @@ export async function everyPage() {
   }
 }
 
-/** One page in one theme: at two widths a picture, at 390 px no sideways scrolling; axe-core. */
+/** One page in one theme. */
 async function one(page, address, name) {
-  const faults = [];
   await page.setViewport({ width: 1440, height: 900 });
   const response = await go(page, address);
   if (response.status() !== 200) return `it answers ${response.status()}`;
+  return none(await faultsAt(page, name));
+}
+
+/** A page as it stands after something was done there, in both themes. */
+export async function looked(page, name) {
+  const faults = [];
+  const themed = (theme) =>
+    page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }, { name: "prefers-reduced-motion", value: "reduce" }]);
+  for (const theme of ["dark", "light"]) {
+    await themed(theme);
+    await settled(page);
+    faults.push(...(await faultsAt(page, `${name}-${theme}`)));
+    await page.setViewport({ width: 1440, height: 900 });
+  }
+  return none(faults);
+}
+
+/** Waits until colours have glided to where they go. */
+const settled = (page) => page.evaluate(async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  await frame();
+  await frame();
+  await Promise.allSettled(document.getAnimations().filter((it) => it instanceof CSSTransition).map((it) => it.finished));
+});
+
+/** At two widths a picture, at 390 px no sideways scrolling; axe-core. */
+async function faultsAt(page, name) {
+  const faults = [];
   faults.push(...(await page.evaluate(faultsOf)));
   await picture(page, `${name}-1440`);
   faults.push(...(await serious(page)));
@@ -117,7 +144,7 @@ async function one(page, address, name) {
     if (width === 390) await picture(page, `${name}-390`);
   }
   faults.push(...newProblems());
-  return none(faults);
+  return faults;
 }
 
 async function serious(page) {

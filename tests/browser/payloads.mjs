@@ -97,7 +97,8 @@ function inventory(n, payload) {
     `<DEVICEID>${device(n)}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>`;
 }
 
-async function post(document) {
+/** Sends a message as a stock agent does; gives the status of the answer. */
+export async function post(document) {
   const response = await fetch(`${base}/ocsinventory`, {
     method: "POST",
     headers: { "Content-Type": "application/x-compress", "User-Agent": "OCS-NG_unified_unix_agent_v2.10.0" },

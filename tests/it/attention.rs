@@ -18,6 +18,7 @@ use dripfeed::service::{App, inventory};
 use dripfeed::store::attention::Sight;
 use dripfeed::store::{StoreError, jobs, merges, progress, search, seen};
 
+use crate::util::process::Site;
 use crate::util::{NOW, TestApp, block_on, peer};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -112,6 +113,31 @@ fn a_job_is_stuck_if_its_computer_comes_and_nothing_follows() {
     let job = planned[0];
     app.store.write_now(move |conn| jobs::cancel(conn, job, NOW)).expect("cancelled");
     assert_eq!(names(&desk(app, "")), ["pc-c"]);
+}
+
+#[test]
+fn the_command_line_names_what_is_stuck() {
+    let site = Site::new();
+    let package: PackageId = site.package().parse().expect("a number");
+    // The program asks the machine's clock, so the story is told back from there.
+    let app = App { clock: Clock::System, ..TestApp::open(&site.data()) };
+    let days_ago = |days: i64| UnixTime::from_millis(app.clock.now().millis() - days * 24 * 60 * 60 * 1000);
+    assert!(site.say("stuck").err.contains("within 3 days"));
+    assert_eq!(site.json("stuck"), serde_json::json!([]));
+    let ids: Vec<String> = ["a", "b"].map(|n| comes(&at(&app, days_ago(9)), &format!("pc-{n}"), n, "", "lab")).into();
+    let target = Target::Computers(ids);
+    let deployment = assign(&app, package, target, JobOptions::default(), "ann").expect("assigned").deployment;
+    let planned = app.store.read_now(move |conn| jobs::of_deployment(conn, deployment, None, 10)).expect("jobs");
+    let (jobs, moment): (Vec<JobId>, _) = (planned.iter().map(|line| line.job.id).collect(), days_ago(5));
+    app.store.write_now(move |conn| jobs::mark_offered(conn, &jobs, moment)).expect("told");
+    comes(&app, "pc-b", "b2", "", "lab");
+    let listed = site.json("stuck");
+    let one = &listed.as_array().expect("a list")[..];
+    assert_eq!(one.len(), 1, "pc-a is silent: {listed}");
+    assert_eq!((&one[0]["name"], &one[0]["package"]), (&"pc-b".into(), &package.number().into()));
+    let ran = site.say("stuck --limit 7");
+    assert!(ran.err.contains("dripfeed why"), "{}", ran.err);
+    assert!(ran.ok().contains("pc-b"));
 }
 
 #[test]

@@ -586,8 +586,14 @@ fn an_open_page_is_told_what_happens_until_the_session_ends() {
     };
     let head = until("33 % done");
     assert!(head.contains("text/event-stream") && head.contains("event: progress"), "{head}");
+    until("event: waiting");
+    let waiting = until("</table>");
+    assert!(waiting.contains(">b</a>") && waiting.contains(">c</a>") && !waiting.contains(">a</a>"), "{waiting}");
     desk_of(own.clone()).cancel_deployment(deployment, true, Chosen::default()).expect("cancelled");
     until("50 % done");
+    until("event: waiting");
+    let waiting = until("</table>");
+    assert!(waiting.contains(">b</a>") && !waiting.contains(">c</a>"), "{waiting}");
     own.store.write_now(|conn| dripfeed::store::sessions::close_all(conn, "mia", None).map(drop)).expect("signed out");
     until("event: reload");
 }

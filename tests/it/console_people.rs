@@ -51,7 +51,9 @@ fn names_are_expected_in_numbers_and_each_step_can_be_undone() {
     let refused = amy.post("/registration/names", &format!("names={}", "x".repeat(201)));
     assert_eq!(refused.status, 422, "{}", refused.text());
 
+    assert!(!amy.get("/registration").text().contains("is final"), "there is none to renew");
     let made = amy.post("/registration/key", "").text();
+    assert!(made.contains("To renew it or take it away is final: a key that has gone is kept nowhere"), "{made}");
     let key = between(&made, "registration_key = \"", "\"").to_owned();
     assert!(key.len() >= 16, "{key}");
     assert!(!amy.get("/registration").text().contains(&key), "it is shown once");
@@ -115,6 +117,76 @@ fn what_is_done_to_a_group_can_be_undone() {
         303,
         "other letters, the same name"
     );
+    served.stop();
+}
+
+#[test]
+fn a_deleted_group_comes_back_with_what_it_had() {
+    let (site, served) = room();
+    let amy = Browser::sign_in(&served, "amy", PASSWORD);
+    site.say("computer add ws-# --count 4").ok();
+    site.run(&["group", "create", "desks", "--where", "name = 'ws-1' or name = 'ws-2' or name = 'new-1'"]).ok();
+    site.say("group describe desks --description fronts").ok();
+    site.say("group exclude desks ws-2").ok();
+    site.say("group add desks ws-4").ok();
+    amy.post("/groups/desks/settings", "key=PROLOG_FREQ&value=77");
+    let package = site.package();
+    site.say(&format!("assign {package} --group desks")).ok();
+    let before = site.json("group show desks");
+    let deployment = before["standing_deployments"][0].to_string();
+    assert!(amy.get("/groups/desks").text().contains("It can be taken back for a week."));
+
+    let deleted = amy.post("/groups/desks/delete", "");
+    site.say("group show desks").refused();
+    site.say("computer delete ws-4").ok();
+    site.say("computer add new-#").ok();
+    let back = undo(&amy, &deleted);
+    assert_eq!(back.status, 303, "{}", back.text());
+    let after = site.json("group show desks");
+    for same in ["name", "query", "description", "created_by", "created_at", "standing_deployments"] {
+        assert_eq!(before[same], after[same], "{same}");
+    }
+    let computers = after["computers"].as_array().expect("computers").iter();
+    let places: Vec<String> =
+        computers.map(|one| format!("{} {}", one["name"], one["reason"]).replace('"', "")).collect();
+    assert_eq!(places, ["ws-1 query", "ws-2 excluded", "new-1 query"], "ws-4 is gone, new-1 came meanwhile");
+    assert!(amy.get("/groups/desks").text().contains("value=\"77\""));
+    let jobs = site.json(&format!("deployment show {deployment}"))["jobs"].clone();
+    let jobs = jobs.as_array().expect("jobs").iter();
+    let named: Vec<&str> = jobs.filter_map(|job| job["computer"].as_str()).collect();
+    assert_eq!(named, ["ws-1", "new-1"], "who came meanwhile gets what stands for the group");
+
+    // Twice is refused, and so is a name that is taken.
+    assert!(site.say("group restore desks").refused().contains("was deleted within a week"));
+    site.say("group delete desks --force").ok();
+    site.say("group create DESKS").ok();
+    assert!(site.say("group restore desks").refused().contains("already"));
+    assert_eq!(amy.post("/groups/desks/restore", "").status, 409);
+    served.stop();
+}
+
+#[test]
+fn two_of_one_name_are_told_apart_by_their_device_ids() {
+    let site = Site::new();
+    site.configure("[settings]\nAUTO_DUPLICATE_LVL = 0\n");
+    let served = site.serve();
+    user(&site, "amy", "administrator");
+    let amy = Browser::sign_in(&served, "amy", PASSWORD);
+    let (old, new) = ("vm-2026-01-02-03-04-05", "vm-2026-01-03-03-04-05");
+    for device in [old, new] {
+        let xml = format!(
+            "<REQUEST><CONTENT><HARDWARE><NAME>vm</NAME></HARDWARE><BIOS><SSN>S-7</SSN></BIOS></CONTENT>\
+             <DEVICEID>{device}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
+        );
+        assert_eq!(served.plain().post(&seal(Container::Zlib, &xml)).status, 200);
+    }
+    let page = amy.get("/duplicates").text();
+    assert!(page.contains(&format!("{new} is kept and takes nothing over; {old} is archived.")), "{page}");
+    assert!(page.contains(&format!("{new} and {old}</h2>")), "{page}");
+    let merged = amy.post("/duplicates/merge", &format!("away={old}&kept={new}"));
+    assert!(merged.head.contains(&format!("{new}%20took%20over%20from%20{old}")), "{}", merged.head);
+    undo(&amy, &merged);
+    assert!(amy.get("/duplicates").text().contains(&format!("{new} is kept")));
     served.stop();
 }
 
@@ -288,5 +360,11 @@ fn computers_are_written_down_on_their_page() {
     let all = site.json("computer list");
     let names: Vec<&str> = all.as_array().expect("computers").iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, ["ws-09", "ws-10"]);
+    let device = all[0]["device_id"].as_str().expect("a device id");
+    let page = amy.get(&format!("/computers/{device}")).text();
+    assert!(
+        page.contains("Merge, archive, delete") && !page.contains("inventory.xml"),
+        "there is no document yet: {page}"
+    );
     served.stop();
 }

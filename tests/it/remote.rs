@@ -1,6 +1,7 @@
 //! `dripfeed --server`: every verb, here and from elsewhere.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use dripfeed::model::access::{Right, Rights, Scope};
@@ -47,6 +48,14 @@ impl Far {
         run(&mut self.command(token, &line.split_whitespace().collect::<Vec<_>>()))
     }
 
+    /// What the API answers.
+    fn get(&self, path: &str) -> String {
+        let headers = format!("Authorization: Bearer {}\r\n", self.token);
+        let answer = self.served.secure().request("GET", &format!("/api/v1{path}"), &headers, b"").expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    }
+
     fn register(&self, name: &str) {
         let xml = format!(
             "<REQUEST><CONTENT><HARDWARE><NAME>{name}</NAME><OSNAME>Debian</OSNAME><USERID>ada</USERID>\
@@ -88,6 +97,7 @@ const TABLE: &[&str] = &[
     "assign PKG --where tag=Nowhere",
     "status --computer A",
     "status 17",
+    "stuck",
     "deployment show 77",
     "deployment retry 77",
     "deployment cancel 77",
@@ -155,6 +165,8 @@ const TABLE: &[&str] = &[
     "group refresh group-A",
     "group delete group-A",
     "group delete nothing",
+    "group restore group-A",
+    "group restore nothing",
     "group list",
     "software list",
     "software show editor",
@@ -393,6 +405,42 @@ fn a_file_goes_along_and_becomes_the_package_that_it_becomes_here() {
     assert_eq!(far.say(&wrong).refused(), far.site.say(&wrong).refused());
     let answer = far.served.secure().request("GET", "/api/v1/uploads", &headers, b"").expect("an answer");
     assert!(answer.status == 200 && !answer.text().contains("tool.bin"), "{}", answer.text());
+}
+
+#[test]
+fn a_directory_goes_along_as_the_archive_that_it_becomes_here() {
+    let far = Far::new();
+    let directory = far.site.root().join("office");
+    let script = far.site.input("office/bin/run.sh", "#!/bin/sh\n");
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    far.site.input("office/notes.txt", "read me\n");
+    std::fs::create_dir(directory.join("empty")).expect("a directory");
+    std::os::unix::fs::symlink("bin/run.sh", directory.join("start")).expect("a link");
+    for (os, to) in [("linux", "/opt/office"), ("windows", "C:\\office")] {
+        // A ZIP for Windows holds no links.
+        if os == "windows" {
+            std::fs::remove_file(directory.join("start")).expect("removed");
+        }
+        let line = format!(
+            "package build {} --name office --version 1 --os {os} --action store --path {to}",
+            directory.display()
+        );
+        let (near, there) = (far.site.say(&line).ok(), far.say(&line).ok());
+        let files = |id: &str| far.get(&format!("/packages/{}/files", id.trim()));
+        assert!(files(&near).contains("bin/run.sh"), "{}", files(&near));
+        assert_eq!(files(&near), files(&there), "{os}");
+        // The system of the one that it is like decides, too.
+        let again = format!("package build {} --like {} --version 2", directory.display(), there.trim());
+        assert_eq!(files(&far.say(&again).ok()), files(&near), "{os}");
+    }
+    std::fs::create_dir(far.site.root().join("nothing")).expect("a directory");
+    let line = format!(
+        "package build {} --name x --version 1 --os linux --action store --path /opt/x",
+        far.site.root().join("nothing").display()
+    );
+    assert!(far.say(&line).refused().contains("is empty"), "{line}");
+    let sentence = far.say(&format!("template save {}", directory.display())).refused();
+    assert!(sentence.contains("this verb reads a file"), "{sentence}");
 }
 
 #[test]

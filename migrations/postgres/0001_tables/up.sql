@@ -676,6 +676,14 @@ CREATE TABLE withdrawals (
     checked_at BIGINT
 );
 
+-- Groups that were deleted, with what an undo needs. document: JSON.
+CREATE TABLE deleted_groups (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name_key TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    document TEXT NOT NULL
+);
+
 -- What a webhook was told of a deployment: tenths that are done, failures, and whether its end was told.
 CREATE TABLE webhook_progress (
     webhook_id BIGINT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,

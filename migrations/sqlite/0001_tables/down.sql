@@ -7,6 +7,7 @@ DROP TABLE likenesses;
 DROP TABLE recovery_codes;
 DROP TABLE webhook_deliveries;
 DROP TABLE webhook_progress;
+DROP TABLE deleted_groups;
 DROP TABLE withdrawals;
 DROP TABLE templates;
 DROP TABLE recipes;

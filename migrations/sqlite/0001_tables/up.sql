@@ -669,6 +669,14 @@ CREATE TABLE withdrawals (
     checked_at INTEGER
 ) STRICT;
 
+-- Groups that were deleted, with what an undo needs. document: JSON.
+CREATE TABLE deleted_groups (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    name_key TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    document TEXT NOT NULL
+) STRICT;
+
 -- What a webhook was told of a deployment: tenths that are done, failures, and whether its end was told.
 CREATE TABLE webhook_progress (
     webhook_id INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,

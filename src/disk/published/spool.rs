@@ -14,11 +14,12 @@ pub struct Spool {
 }
 
 impl Spool {
-    pub(super) fn create(staging: &Path) -> io::Result<Self> {
+    /// Makes one in a directory.
+    pub fn create(directory: &Path) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = staging.join(format!("spool-{}-{count}", std::process::id()));
+            let path = directory.join(format!("spool-{}-{count}", std::process::id()));
             let mut options = OpenOptions::new();
             options.read(true).write(true).create_new(true);
             #[cfg(unix)]

@@ -45,33 +45,44 @@ impl Facts {
     }
 
     fn values(&self, field: Field) -> Vec<&str> {
-        let computer = &self.computer;
-        let one = match field {
-            Field::Name => &computer.name,
-            Field::DeviceId => computer.device_id.as_str(),
-            Field::Os => &computer.os_name,
-            Field::OsVersion => &computer.os_version,
-            Field::Architecture => &computer.architecture,
-            Field::Ip => &computer.ip_address,
-            Field::Peer => &computer.peer_address,
-            Field::User => &computer.user_name,
-            Field::Serial => &computer.serial,
-            Field::Model => &computer.model,
-            Field::Uuid => &computer.uuid,
-            Field::Workgroup => &computer.workgroup,
-            Field::Tag => &computer.tag,
-            Field::Agent => &computer.user_agent,
-            Field::Proven => Field::proven(computer.agent_key.is_some()),
-            Field::Mac => return self.macs.iter().map(String::as_str).collect(),
-        };
-        vec![one]
+        match field.of(&self.computer) {
+            Some(one) => vec![one],
+            None => self.macs.iter().map(String::as_str).collect(),
+        }
     }
+}
 
-    fn moment(&self, field: TimeField) -> Option<UnixTime> {
-        match field {
-            TimeField::FirstContact => Some(self.computer.first_contact),
-            TimeField::LastContact => Some(self.computer.last_contact),
-            TimeField::LastInventory => self.computer.last_inventory,
+impl Field {
+    /// What a computer's own row says of it; `None` for adapters' addresses, which stand beside it.
+    pub fn of(self, computer: &Computer) -> Option<&str> {
+        Some(match self {
+            Self::Name => &computer.name,
+            Self::DeviceId => computer.device_id.as_str(),
+            Self::Os => &computer.os_name,
+            Self::OsVersion => &computer.os_version,
+            Self::Architecture => &computer.architecture,
+            Self::Ip => &computer.ip_address,
+            Self::Peer => &computer.peer_address,
+            Self::User => &computer.user_name,
+            Self::Serial => &computer.serial,
+            Self::Model => &computer.model,
+            Self::Uuid => &computer.uuid,
+            Self::Workgroup => &computer.workgroup,
+            Self::Tag => &computer.tag,
+            Self::Agent => &computer.user_agent,
+            Self::Proven => Self::proven(computer.agent_key.is_some()),
+            Self::Mac => return None,
+        })
+    }
+}
+
+impl TimeField {
+    /// When it was, if it ever was.
+    pub fn of(self, computer: &Computer) -> Option<UnixTime> {
+        match self {
+            Self::FirstContact => Some(computer.first_contact),
+            Self::LastContact => Some(computer.last_contact),
+            Self::LastInventory => computer.last_inventory,
         }
     }
 }
@@ -91,7 +102,7 @@ pub(super) fn matches(expr: &Expr, facts: &Facts, now: UnixTime) -> bool {
         }
         Expr::Custom { name, .. } => expr.holds_for(facts.fields.get(&fold(name)).map_or("", String::as_str)),
         Expr::Moment { field, side, age } => {
-            let newer = facts.moment(*field).is_some_and(|at| at > age.before(now));
+            let newer = field.of(&facts.computer).is_some_and(|at| at > age.before(now));
             newer == (*side == Side::Newer)
         }
         Expr::HasPackage(number) => facts.packages.contains(number),

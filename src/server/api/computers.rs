@@ -4,6 +4,7 @@
 
 mod list;
 mod many;
+mod settings;
 
 use axum::extract::{Extension, Path};
 use axum::response::{IntoResponse as _, Response};
@@ -18,11 +19,9 @@ use super::operation::{Asked, Nothing, Operation, operation};
 use super::problem::refused;
 use crate::clock::utc_text;
 use crate::model::access::Right;
-use crate::model::settings::SettingKey;
 use crate::model::{Computer, PackageId};
 use crate::service::desk::Refusal;
 use crate::service::desk::computers as desk;
-use crate::service::settings::Explanation;
 use crate::service::why::Why;
 use crate::store::installations::Via;
 
@@ -134,7 +133,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "list_computer_settings",
             "Every setting of a computer with its origin",
             SeeSettings,
-            settings,
+            settings::of_computer,
         ),
         operation(
             PUT,
@@ -142,7 +141,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "set_computer_setting",
             "Sets a setting for one computer",
             EditSettings,
-            set_setting,
+            settings::set,
         ),
         operation(
             DELETE,
@@ -150,7 +149,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "unset_computer_setting",
             "Takes back what was set for one computer",
             EditSettings,
-            unset_setting,
+            settings::unset,
         ),
         operation(POST, "/computers/{computer}/archive", "archive_computer", "Puts a computer away", Remove, archive),
         operation(POST, "/computers/{computer}/restore", "restore_computer", "Takes a computer back", Remove, restore),
@@ -615,107 +614,6 @@ fn why(asked: Asked<ByPackage, Nothing, Nothing>) -> Result<WhyView, Refusal> {
             .map(|event| EventView { at: utc_text(event.at), kind: event.kind.as_str(), text: event.text })
             .collect(),
     })
-}
-
-/// A setting as it holds for a computer.
-#[derive(JsonSchema, Serialize)]
-struct SettingView {
-    /// Its stock name.
-    key: &'static str,
-    /// What holds.
-    value: i64,
-    /// What it counts.
-    unit: &'static str,
-    /// What it does.
-    meaning: &'static str,
-    /// The layer that it comes from.
-    origin: String,
-    /// What every layer says, the nearest first.
-    layers: Vec<LayerView>,
-}
-
-/// A layer's part.
-#[derive(JsonSchema, Serialize)]
-struct LayerView {
-    /// `computer`, `group NAME`, `global`, `configuration` or `default`.
-    layer: String,
-    /// What it says; absent if it says nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<i64>,
-    /// Why it holds, or does not.
-    why: &'static str,
-}
-
-impl From<Explanation> for SettingView {
-    fn from(explained: Explanation) -> Self {
-        let info = explained.key.info();
-        Self {
-            key: info.name,
-            value: explained.value,
-            unit: info.unit,
-            meaning: info.meaning,
-            origin: explained.origin().to_string(),
-            layers: explained
-                .parts
-                .into_iter()
-                .map(|part| LayerView { layer: part.layer.to_string(), value: part.value, why: part.why })
-                .collect(),
-        }
-    }
-}
-
-/// Settings.
-#[derive(JsonSchema, Serialize)]
-struct SettingsView {
-    /// Every one.
-    items: Vec<SettingView>,
-}
-
-fn settings(asked: Asked<ByName, Nothing, Nothing>) -> Result<SettingsView, Refusal> {
-    let (_, all) = asked.desk().computer_settings(&asked.path.computer)?;
-    Ok(SettingsView { items: all.into_iter().map(SettingView::from).collect() })
-}
-
-/// A setting of a computer.
-#[derive(Deserialize, JsonSchema)]
-struct BySetting {
-    /// The device id, or the host name if it is one computer's alone.
-    computer: String,
-    /// The setting's stock name: `PROLOG_FREQ`.
-    key: String,
-}
-
-impl BySetting {
-    fn key(&self) -> Result<SettingKey, Refusal> {
-        self.key.parse().map_err(|error: crate::model::settings::InvalidSetting| Refusal::not_found(error.to_string()))
-    }
-}
-
-/// A number.
-#[derive(Deserialize, JsonSchema)]
-struct NumberBody {
-    /// Within the setting's bounds.
-    value: i64,
-}
-
-/// What a change of a setting did.
-#[derive(JsonSchema, Serialize)]
-struct ChangedView {
-    /// How it holds now.
-    setting: SettingView,
-    /// Sentences about open jobs that suffer.
-    warnings: Vec<String>,
-}
-
-fn set_setting(asked: Asked<BySetting, Nothing, NumberBody>) -> Result<ChangedView, Refusal> {
-    let (key, value) = (asked.path.key()?, asked.body.value.to_string());
-    let changed = asked.desk().set_computer_setting(&asked.path.computer, key, Some(&value))?;
-    Ok(ChangedView { setting: changed.explanation.into(), warnings: changed.warnings })
-}
-
-fn unset_setting(asked: Asked<BySetting, Nothing, Nothing>) -> Result<ChangedView, Refusal> {
-    let changed = asked.desk().set_computer_setting(&asked.path.computer, asked.path.key()?, None)?;
-    Ok(ChangedView { setting: changed.explanation.into(), warnings: changed.warnings })
 }
 
 fn archive(asked: Asked<ByName, Nothing, Nothing>) -> Result<Nothing, Refusal> {

@@ -43,6 +43,14 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(Method::DELETE, "/groups/{name}", "delete_group", "Deletes a group", Right::EditGroups, delete),
         operation(
             Method::POST,
+            "/groups/{name}/restore",
+            "restore_group",
+            "Brings a group back that was deleted within a week, with the deployments that ended with it",
+            Right::EditGroups,
+            restore,
+        ),
+        operation(
+            Method::POST,
             "/groups/{name}/refresh",
             "refresh_group",
             "Asks a group's query again",
@@ -298,6 +306,23 @@ struct DeletedView {
 fn delete(asked: Asked<ByName, DeleteQuery, Nothing>) -> Result<DeletedView, Refusal> {
     let ended = asked.desk().delete_group(&asked.path.name, asked.query.end_deployments)?;
     Ok(DeletedView { ended_deployments: ended.iter().map(|id| id.0).collect() })
+}
+
+/// A group that is back.
+#[derive(JsonSchema, Serialize)]
+struct RestoredView {
+    /// The group; who would have become a member meanwhile has joined.
+    group: RefreshedView,
+    /// Deployments that ended with it and stand for it again, by number.
+    standing_deployments: Vec<i64>,
+}
+
+fn restore(asked: Asked<ByName, Nothing, Nothing>) -> Result<RestoredView, Refusal> {
+    let back = asked.desk().restore_group(&asked.path.name)?;
+    Ok(RestoredView {
+        group: back.group.into(),
+        standing_deployments: back.deployments.iter().map(|id| id.0).collect(),
+    })
 }
 
 /// A computer that has a place in a group.

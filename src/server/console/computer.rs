@@ -13,7 +13,6 @@ use super::super::visit::escaped;
 use super::call::{Call, Page, View, get, post};
 use super::shell::Shell;
 use super::show::{self, Html};
-use super::toast::Undo;
 use crate::clock::local_text;
 use crate::model::access::Right;
 use crate::model::query::fold;
@@ -31,6 +30,7 @@ use crate::store::installations::Via;
 use crate::store::registry::RegistryValue;
 use crate::store::sections::{Change, ChangeKind};
 
+mod change;
 mod jobs;
 
 /// Titles that a page shows.
@@ -55,19 +55,19 @@ pub(super) fn pages() -> Vec<Page> {
         post("/computers/{device_id}/jobs/take-off", Right::StopDeployments, jobs::take_off),
         get("/computers/{device_id}/settings", Right::SeeSettings, settings),
         get("/computers/{device_id}/identity", Right::SeeComputers, identity),
-        post("/computers/{device_id}/tag", Right::EditComputers, set_tag),
-        post("/computers/{device_id}/fields", Right::EditComputers, set_field),
-        post("/computers/{device_id}/notes", Right::EditComputers, add_note),
-        post("/computers/{device_id}/notes/delete", Right::EditComputers, remove_note),
-        post("/computers/{device_id}/notes/restore", Right::EditComputers, restore_note),
+        post("/computers/{device_id}/tag", Right::EditComputers, change::set_tag),
+        post("/computers/{device_id}/fields", Right::EditComputers, change::set_field),
+        post("/computers/{device_id}/notes", Right::EditComputers, change::add_note),
+        post("/computers/{device_id}/notes/delete", Right::EditComputers, change::remove_note),
+        post("/computers/{device_id}/notes/restore", Right::EditComputers, change::restore_note),
         post("/computers/{device_id}/settings", Right::EditSettings, set_setting),
-        post("/computers/{device_id}/forget-key", Right::RemoveComputers, forget_key),
-        post("/computers/{device_id}/remember-key", Right::RemoveComputers, remember_key),
-        post("/computers/{device_id}/merge", Right::RemoveComputers, merge),
-        post("/computers/{device_id}/unmerge", Right::RemoveComputers, unmerge),
-        post("/computers/{device_id}/archive", Right::RemoveComputers, archive),
-        post("/computers/{device_id}/restore", Right::RemoveComputers, restore),
-        post("/computers/{device_id}/delete", Right::RemoveComputers, delete),
+        post("/computers/{device_id}/forget-key", Right::RemoveComputers, change::forget_key),
+        post("/computers/{device_id}/remember-key", Right::RemoveComputers, change::remember_key),
+        post("/computers/{device_id}/merge", Right::RemoveComputers, change::merge),
+        post("/computers/{device_id}/unmerge", Right::RemoveComputers, change::unmerge),
+        post("/computers/{device_id}/archive", Right::RemoveComputers, change::archive),
+        post("/computers/{device_id}/restore", Right::RemoveComputers, change::restore),
+        post("/computers/{device_id}/delete", Right::RemoveComputers, change::delete),
     ]
 }
 
@@ -125,6 +125,12 @@ impl Head {
 /// What people call it.
 pub(super) fn name_of(computer: &Computer) -> &str {
     if computer.name.is_empty() { computer.device_id.host() } else { &computer.name }
+}
+
+/// What two computers are called side by side: by their names, or by their device ids where the names are one.
+pub(super) fn told_apart<'a>(one: &'a Computer, other: &'a Computer) -> (&'a str, &'a str) {
+    let names = (name_of(one), name_of(other));
+    if names.0 == names.1 { (one.device_id.as_str(), other.device_id.as_str()) } else { names }
 }
 
 /// Where its page is.
@@ -616,126 +622,5 @@ fn identity_again(call: &Call, refusal: Refusal) -> Result<View, Refusal> {
         Kind::Invalid | Kind::Conflict => call.again(&identity_page(call, Some(refusal))?),
         Kind::NotFound if refusal.field == Some("into") => call.again(&identity_page(call, Some(refusal))?),
         _ => Err(refusal),
-    }
-}
-
-fn set_tag(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
-    let tag = call.form.get("tag");
-    let undo = Undo::new(format!("{}/tag", address(&computer))).with("tag", &computer.tag);
-    match call.desk().set_tag(device_id(call), tag) {
-        Ok(()) if tag.is_empty() => View::undoable(address(&computer), "The tag was taken back.", undo),
-        Ok(()) => View::undoable(address(&computer), format!("Tagged {tag}."), undo),
-        Err(refusal) => overview_again(call, refusal),
-    }
-}
-
-fn set_field(call: &Call) -> Result<View, Refusal> {
-    let field = call.form.get("field");
-    let one = call.desk().computer_overview(device_id(call))?;
-    let said = one.fields.into_iter().find(|(known, _)| fold(&known.name) == fold(field));
-    let before = said.map(|(_, value)| value).unwrap_or_default();
-    let computer = one.computer;
-    let undo = Undo::new(format!("{}/fields", address(&computer))).with("field", field).with("value", before);
-    match call.desk().set_field(device_id(call), field, call.form.get("value")) {
-        Ok(()) => View::undoable(address(&computer), format!("{field} was saved."), undo),
-        Err(refusal) => overview_again(call, refusal),
-    }
-}
-
-fn add_note(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
-    match call.desk().add_note(device_id(call), call.form.raw("note")) {
-        Ok(note) => {
-            let undo = Undo::new(format!("{}/notes/delete", address(&computer))).with("note", note.to_string());
-            View::undoable(address(&computer), "The note was added.", undo)
-        }
-        Err(refusal) => overview_again(call, refusal),
-    }
-}
-
-fn remove_note(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
-    let note = call.form.parse::<i64>("note")?;
-    call.desk().remove_note(device_id(call), note)?;
-    let undo = Undo::new(format!("{}/notes/restore", address(&computer))).with("note", note.to_string());
-    View::undoable(address(&computer), "The note was removed.", undo)
-}
-
-fn restore_note(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
-    call.desk().restore_note(device_id(call), call.form.parse("note")?)?;
-    View::done(address(&computer), "The note is there again.")
-}
-
-fn merge(call: &Call) -> Result<View, Refusal> {
-    match call.desk().merge_computers(device_id(call), call.form.get("into")) {
-        Ok((old, new)) => View::undoable(
-            format!("{}/identity", address(&new)),
-            format!("{} took over from {}. It can be taken back here.", name_of(&new), name_of(&old)),
-            Undo::new(format!("{}/unmerge", address(&old))),
-        ),
-        Err(refusal) => identity_again(call, refusal),
-    }
-}
-
-fn unmerge(call: &Call) -> Result<View, Refusal> {
-    match call.desk().unmerge_computer(device_id(call)) {
-        Ok((old, new)) => View::done(
-            format!("{}/identity", address(&old)),
-            format!("{} and {} are two again.", name_of(&old), name_of(&new)),
-        ),
-        Err(refusal) => identity_again(call, refusal),
-    }
-}
-
-fn archive(call: &Call) -> Result<View, Refusal> {
-    match call.desk().archive_computer(device_id(call)) {
-        Ok(computer) => View::undoable(
-            format!("{}/identity", address(&computer)),
-            format!("{} was archived.", name_of(&computer)),
-            Undo::new(format!("{}/restore", address(&computer))),
-        ),
-        Err(refusal) => identity_again(call, refusal),
-    }
-}
-
-fn restore(call: &Call) -> Result<View, Refusal> {
-    match call.desk().restore_computer(device_id(call)) {
-        Ok(computer) => View::undoable(
-            address(&computer),
-            format!("{} is back.", name_of(&computer)),
-            Undo::new(format!("{}/archive", address(&computer))),
-        ),
-        Err(refusal) => identity_again(call, refusal),
-    }
-}
-
-fn forget_key(call: &Call) -> Result<View, Refusal> {
-    match call.desk().forget_key(device_id(call)) {
-        Ok(computer) => {
-            let undo = Undo::new(format!("{}/remember-key", address(&computer)));
-            View::undoable(address(&computer), format!("The key of {} was forgotten.", name_of(&computer)), undo)
-        }
-        Err(refusal) => overview_again(call, refusal),
-    }
-}
-
-fn remember_key(call: &Call) -> Result<View, Refusal> {
-    match call.desk().remember_key(device_id(call)) {
-        Ok(computer) => View::done(address(&computer), format!("{} has its key again.", name_of(&computer))),
-        Err(refusal) => overview_again(call, refusal),
-    }
-}
-
-fn delete(call: &Call) -> Result<View, Refusal> {
-    let computer = call.desk().computer(device_id(call))?;
-    if call.form.get("typed") != name_of(&computer).trim() {
-        let refusal = Refusal::invalid("this is not its name, so nothing was deleted").about("typed");
-        return identity_again(call, refusal);
-    }
-    match call.desk().delete_computer(device_id(call)) {
-        Ok(computer) => View::done("/computers?archived=1", format!("{} was deleted.", name_of(&computer))),
-        Err(refusal) => identity_again(call, refusal),
     }
 }

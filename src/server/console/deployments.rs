@@ -30,6 +30,8 @@ mod again;
 pub(super) mod assign;
 pub(super) mod change;
 mod export;
+pub(super) mod jobs;
+mod waiting;
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -215,6 +217,7 @@ struct Lost {
 struct Parts {
     progress: String,
     errors: String,
+    waiting: String,
     gates: String,
     chart: String,
 }
@@ -275,8 +278,9 @@ fn parts(
     progress: &Progress,
     csrf: &str,
     with_chart: bool,
-    fetching: Option<Fetching>,
+    (fetches, now): (&Fetches, UnixTime),
 ) -> Result<Parts, Refusal> {
+    let fetching = fetching(desk, fetches, progress, now);
     let summary = &progress.summary;
     let deployment = &summary.line.deployment;
     let base = format!("/deployments/{}", deployment.id);
@@ -318,6 +322,7 @@ fn parts(
     Ok(Parts {
         progress: part.render().map_err(Refusal::failed)?,
         errors: errors.render().map_err(Refusal::failed)?,
+        waiting: waiting::part(desk, progress, csrf, fetches)?,
         gates: gates.render().map_err(Refusal::failed)?,
         chart: format!("<div id=\"chart\">{chart}</div>"),
     })
@@ -340,8 +345,6 @@ struct One {
     options: Vec<(&'static str, String)>,
     running: bool,
     at: i64,
-    waiting: Vec<OnComputer>,
-    more_waiting: bool,
 }
 
 /// The head of a deployment's pages.
@@ -366,16 +369,9 @@ struct Head {
     bundle: Vec<DeploymentLine>,
     /// The run of a series that made it.
     run: Option<Run>,
-    fetches: Arc<Fetches>,
 }
 
 impl Head {
-    /// What this server saw a computer fetch since it was told.
-    fn seen(&self, line: &OnComputer) -> Option<Seen> {
-        let device: DeviceId = line.device_id.parse().ok()?;
-        self.fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
-    }
-
     /// Does each of the bundle wait for the one before it?
     fn in_order(&self) -> bool {
         self.bundle.iter().any(|line| line.deployment.options.follows.is_some())
@@ -411,7 +407,6 @@ fn head(call: &Call, progress: &Progress) -> Result<Head, Refusal> {
         group,
         bundle: desk.bundle_of(id)?,
         run,
-        fetches: Arc::clone(&call.site.fetches),
         row,
     })
 }
@@ -453,24 +448,15 @@ fn one(call: &Call) -> Result<View, Refusal> {
             if is_standing(&progress.summary.line) { "get it, too" } else { "do not get it" }.to_owned(),
         ),
     ];
-    let open = progress::Wanted {
-        states: vec![JobState::Downloading, JobState::Offered, JobState::Pending, JobState::Failed, JobState::Expired],
-        ..progress::Wanted::default()
-    };
-    let mut waiting = call.desk().deployment_computers(id, open, None, 9)?;
-    let more_waiting = waiting.len() > 8;
-    waiting.truncate(8);
     let head = head(call, &progress)?;
-    let fetching = fetching(call.desk(), &call.site.fetches, &progress, call.site.app.clock.now());
+    let seen = (&*call.site.fetches, call.site.app.clock.now());
     call.page(&One {
         shell: call.shell(head.row.name(), "/deployments"),
-        parts: parts(call.desk(), &progress, &call.visit.csrf, true, fetching)?,
+        parts: parts(call.desk(), &progress, &call.visit.csrf, true, seen)?,
         options: facts,
         running: is_running(&progress.summary),
         at: at(call),
         head,
-        waiting,
-        more_waiting,
     })
 }
 
@@ -483,9 +469,13 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
         // The chart reads every job: seldom.
         let with_chart = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 15 == 14;
         let progress = desk.deployment(id)?;
-        let fetching = fetching(desk, &fetches, &progress, clock.now());
-        let parts = parts(desk, &progress, &csrf, with_chart, fetching)?;
-        let mut told = vec![("progress", parts.progress), ("errors", parts.errors), ("gates", parts.gates)];
+        let parts = parts(desk, &progress, &csrf, with_chart, (&fetches, clock.now()))?;
+        let mut told = vec![
+            ("progress", parts.progress),
+            ("errors", parts.errors),
+            ("waiting", parts.waiting),
+            ("gates", parts.gates),
+        ];
         if with_chart {
             told.push(("chart", parts.chart));
         }
@@ -494,18 +484,25 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
     Ok(View::Other(Box::new(response)))
 }
 
-/// What a computer's line says about it, with what this server saw it fetch.
-fn reason(line: &OnComputer, head: &Head) -> String {
+/// What this server saw a computer fetch since it was told.
+fn seen(line: &OnComputer, fetches: &Fetches) -> Option<Seen> {
+    let device: DeviceId = line.device_id.parse().ok()?;
+    fetches.of_device(&device, &line.peer_address, line.job.package, line.job.offered_at?)
+}
+
+/// What a computer's line says about it, with what this server saw it fetch of a package that has so many fragments.
+fn reason(line: &OnComputer, fetches: &Fetches, of: FragmentCount) -> String {
     let job = &line.job;
-    if let (JobState::Offered | JobState::Downloading, None, Some(seen)) = (job.state, &job.withheld, head.seen(line)) {
-        let fragments = head.row.summary.line.fragments;
-        return if seen.fragments == 0 {
+    let seen = seen(line, fetches).filter(|_| job.withheld.is_none());
+    match (job.state, seen) {
+        (JobState::Offered | JobState::Downloading, Some(seen)) if seen.fragments == 0 => {
             "Told; it fetched the info file.".to_owned()
-        } else {
-            format!("Under way: {}.", show::fragments(&seen, fragments))
-        };
+        }
+        (JobState::Offered | JobState::Downloading, Some(seen)) => {
+            format!("Under way: {}.", show::fragments(&seen, of))
+        }
+        _ => said_of(line),
     }
-    said_of(line)
 }
 
 /// What a computer's line says about it.
@@ -546,21 +543,7 @@ struct Computers {
     shell: Shell,
     head: Head,
     state: String,
-    code: String,
-    withheld: Option<String>,
-    lines: Vec<OnComputer>,
-    next: Option<String>,
-    /// The address of this very list, for what is done in it.
-    here: String,
-    /// How many computers the filter shows.
-    total: u64,
-}
-
-impl Computers {
-    /// Is there a box before each row?
-    fn ticks(&self) -> bool {
-        self.head.may_retry || self.head.may_take
-    }
+    jobs: String,
 }
 
 /// The filter of a list of computers, from its address or from a form.
@@ -612,24 +595,24 @@ fn computers(call: &Call) -> Result<View, Refusal> {
     let progress = call.desk().deployment(id)?;
     let wanted = wanted(&call.query)?;
     let after = call.query.parse_some::<i64>("after")?.map(JobId);
-    let mut lines = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
-    let more = lines.len() > ROWS;
-    lines.truncate(ROWS);
+    let found = call.desk().deployment_computers(id, wanted.clone(), after, ROWS + 1)?;
     let head = head(call, &progress)?;
-    let state = call.query.get("state").to_owned();
-    let next = lines.last().filter(|_| more);
-    let next = next.map(|last| format!("{}/computers?{}after={}", head.base, filter_text(call), last.job.id));
+    let of = jobs::Of {
+        list: format!("{}/computers", head.base),
+        acts: head.base.clone(),
+        total: shown(&progress, &wanted),
+        may_retry: head.may_retry,
+        may_take: head.may_take,
+        by_deployment: false,
+        nobody: "None of this deployment's computers is in this state.",
+    };
+    let fragments = progress.summary.line.fragments;
+    let reason = |line: &OnComputer| reason(line, &call.site.fetches, fragments);
     call.page(&Computers {
         shell: call.shell(format!("{}: computers", head.row.name()), "/deployments"),
-        here: format!("{}/computers?{}", head.base, call.query_text),
-        // Rare codes are not counted on that page.
-        total: shown(&progress, &wanted).max(lines.len() as u64 + u64::from(next.is_some())),
-        code: wanted.code.unwrap_or_default(),
-        withheld: wanted.withheld,
+        state: call.query.get("state").to_owned(),
+        jobs: jobs::list(call, of, wanted, found, ROWS, reason)?,
         head,
-        state,
-        lines,
-        next,
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) fn pages() -> Vec<Page> {
         post("/groups/{name}/refresh", Right::EditGroups, refresh),
         post("/groups/{name}/settings", Right::EditSettings, set),
         post("/groups/{name}/delete", Right::EditGroups, delete),
+        post("/groups/{name}/restore", Right::EditGroups, restore),
     ]
 }
 
@@ -170,7 +171,7 @@ impl One {
             let standing = count(self.summary.deployments.len() as u64, "standing deployment");
             let _ = write!(text, " {standing} to it end; jobs that are planned stay.");
         }
-        text.push_str(" What the group sets is gone, too.");
+        text.push_str(" What the group sets is gone, too. It can be taken back for a week.");
         text
     }
 }
@@ -347,5 +348,21 @@ fn delete(call: &Call) -> Result<View, Refusal> {
     if !ended.is_empty() {
         let _ = write!(text, " {} ended.", count(ended.len() as u64, "deployment"));
     }
-    View::done("/groups", text)
+    View::undoable("/groups", text, Undo::new(format!("{}/restore", address(name))))
+}
+
+fn restore(call: &Call) -> Result<View, Refusal> {
+    let back = call.desk().restore_group(call.path.raw("name"))?;
+    let mut text = format!("The group is back, with {}.", count(back.group.members as u64, "member"));
+    if !back.deployments.is_empty() {
+        let _ = write!(text, " {} for it again.", stand(back.deployments.len()));
+    }
+    if back.group.planned > 0 {
+        let _ = write!(text, " {} planned.", count(back.group.planned as u64, "job"));
+    }
+    View::done(address(&back.group.name), text)
+}
+
+fn stand(deployments: usize) -> String {
+    if deployments == 1 { "1 deployment stands".to_owned() } else { format!("{deployments} deployments stand") }
 }

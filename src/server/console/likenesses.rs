@@ -50,10 +50,16 @@ impl List {
         computer::address(&side.computer)
     }
 
+    /// What both are called.
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn names<'a>(&self, one: &'a Side, other: &'a Side) -> (&'a str, &'a str) {
+        computer::told_apart(&one.computer, &other.computer)
+    }
+
     /// What becomes of both, as a sentence.
     #[expect(clippy::unused_self, reason = "templates call methods")]
     fn outcome(&self, away: &Side, kept: &Side) -> String {
-        let (away_name, kept_name) = (computer::name_of(&away.computer), computer::name_of(&kept.computer));
+        let (away_name, kept_name) = computer::told_apart(&away.computer, &kept.computer);
         let gift = said(&away.gift);
         let takes = if gift.is_empty() { "takes nothing over".to_owned() } else { format!("takes over {gift}") };
         format!("{kept_name} is kept and {takes}; {away_name} is archived. It can be taken back.")
@@ -98,13 +104,15 @@ fn place(call: &Call) -> Result<Option<Likeness>, Refusal> {
 
 fn merge(call: &Call) -> Result<View, Refusal> {
     let (away, kept) = call.desk().merge_computers(call.form.raw("away"), call.form.raw("kept"))?;
-    let text = format!("{} took over from {}.", computer::name_of(&kept), computer::name_of(&away));
+    let (away_name, kept_name) = computer::told_apart(&away, &kept);
+    let text = format!("{kept_name} took over from {away_name}.");
     View::undoable(ADDRESS, text, Undo::new(format!("{}/unmerge", computer::address(&kept))))
 }
 
 fn two(call: &Call) -> Result<View, Refusal> {
     let (one, other) = call.desk().keep_apart(call.form.raw("one"), call.form.raw("other"))?;
-    let text = format!("{} and {} are two.", computer::name_of(&one), computer::name_of(&other));
+    let (one_name, other_name) = computer::told_apart(&one, &other);
+    let text = format!("{one_name} and {other_name} are two.");
     let undo = Undo::new("/duplicates/ask").with("one", one.device_id.as_str()).with("other", other.device_id.as_str());
     View::undoable(ADDRESS, text, undo)
 }

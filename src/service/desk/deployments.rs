@@ -111,6 +111,27 @@ impl Desk {
         Ok(deployments::computers(&self.app, Of::Deployment(id), wanted, self.scope_of_computers(), after, limit)?)
     }
 
+    /// The first computers that are not there yet, in the order of their jobs. Only somebody who was shown the deployment has
+    /// its progress.
+    pub fn not_there_yet(&self, progress: &Progress, limit: usize) -> Result<Vec<OnComputer>, Refusal> {
+        const OPEN: [JobState; 3] = [JobState::Pending, JobState::Offered, JobState::Downloading];
+        const LOST: [JobState; 2] = [JobState::Failed, JobState::Expired];
+        let app = self.reading(Right::SeeDeployments)?;
+        let summary = &progress.summary;
+        let of = Of::Deployment(summary.line.deployment.id);
+        let mut first = Vec::new();
+        // Those that are open and those that ended have an index each: together they would read whoever is there, too.
+        for states in [&OPEN[..], &LOST] {
+            if summary.counts.iter().any(|(state, count)| states.contains(state) && *count > 0) {
+                let wanted = progress::Wanted { states: states.to_vec(), ..progress::Wanted::default() };
+                first.extend(deployments::computers(app, of, wanted, self.scope_of_computers(), None, limit)?);
+            }
+        }
+        first.sort_unstable_by_key(|line| line.job.id);
+        first.truncate(limit);
+        Ok(first)
+    }
+
     /// What happened when; `None` for an actor who sees only some of its computers.
     pub fn deployment_over_time(&self, summary: &Summary) -> Result<Option<OverTime>, Refusal> {
         let app = self.reading(Right::SeeDeployments)?;

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::super::assign::named;
-use super::super::groups::{self, GroupError, Mark, Refreshed, Summary};
+use super::super::groups::{self, GroupError, Mark, Refreshed, Restored, Summary};
 use super::super::settings::{self, Changed, OfGroup, Whose};
 use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
-use crate::model::query::{Expr, Field, Query, TimeField};
+use crate::model::query::{Expr, Query};
 use crate::model::settings::SettingKey;
 use crate::model::{Computer, ComputerId, DeploymentId};
 use crate::store::groups::{self as stored, Group, Member, Reason};
@@ -210,6 +210,14 @@ impl Desk {
         }
     }
 
+    /// Brings a group back that was deleted within a week, with the deployments that ended with it.
+    pub fn restore_group(&self, name: &str) -> Result<Restored, Refusal> {
+        self.allow(Right::EditGroups)?;
+        self.allow_all_computers()?;
+        let change = Change::new("group restore", format!("group {name}"));
+        Ok(groups::restore(&self.changing(Right::EditGroups, change)?, name)?)
+    }
+
     /// What a group sets, beside what holds without it.
     pub fn group_settings(&self, name: &str) -> Result<Vec<OfGroup>, Refusal> {
         self.allow(Right::SeeGroups)?;
@@ -242,44 +250,17 @@ fn because(query: &Query, computer: &Computer) -> String {
     query.visit(&mut |expr| {
         let one = match expr {
             Expr::Compare { field, .. } | Expr::Between { field, .. } => {
-                let value = value(computer, *field);
+                let value = field.of(computer);
                 value.map(|value| format!("{}: {}", field.as_str(), if value.is_empty() { "nothing" } else { value }))
             }
-            Expr::Moment { field, .. } => Some(match field {
-                TimeField::FirstContact => {
-                    format!("first contact: {}", crate::clock::local_text(computer.first_contact))
-                }
-                TimeField::LastContact => format!("last contact: {}", crate::clock::local_text(computer.last_contact)),
-                TimeField::LastInventory => {
-                    let text = computer.last_inventory.map_or("never".to_owned(), crate::clock::local_text);
-                    format!("last inventory: {text}")
-                }
-            }),
+            Expr::Moment { field, .. } => {
+                let said = field.of(computer).map_or("never".to_owned(), crate::clock::local_text);
+                Some(format!("{}: {said}", field.as_str().replace('_', " ")))
+            }
             Expr::InNetwork { .. } => Some(format!("ip: {}", computer.ip_address)),
             _ => None,
         };
         said.extend(one.filter(|one| !said.contains(one)));
     });
     said.join(", ")
-}
-
-fn value(computer: &Computer, field: Field) -> Option<&str> {
-    Some(match field {
-        Field::Name => &computer.name,
-        Field::DeviceId => computer.device_id.as_str(),
-        Field::Os => &computer.os_name,
-        Field::OsVersion => &computer.os_version,
-        Field::Architecture => &computer.architecture,
-        Field::Ip => &computer.ip_address,
-        Field::Peer => &computer.peer_address,
-        Field::User => &computer.user_name,
-        Field::Serial => &computer.serial,
-        Field::Model => &computer.model,
-        Field::Uuid => &computer.uuid,
-        Field::Workgroup => &computer.workgroup,
-        Field::Tag => &computer.tag,
-        Field::Agent => &computer.user_agent,
-        Field::Proven => Field::proven(computer.agent_key.is_some()),
-        Field::Mac => return None,
-    })
 }

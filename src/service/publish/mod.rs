@@ -27,7 +27,7 @@ use crate::store::{StoreError, contents, packages};
 
 pub use recipe::{Recipe, of_package as recipe_of};
 use source::{Content, open};
-pub use source::{Part, PartBytes, Source, is_archive_name};
+pub use source::{Part, PartBytes, Source, is_archive_name, pack_path};
 
 /// How the archive is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -140,13 +140,17 @@ pub(super) fn open(
                     path.display()
                 )));
             }
-            let entries = list(path)?.into_iter().map(|entry| entry.open());
-            // What was written is counted: a large file is listed at once, and packed for a minute.
-            let output = Counting { inner: spool(app)?, done: 0, told: &mut |done| progress(Progress::Packing(done)) };
-            let spool = pack(ArchiveFormat::for_os(os), entries, output)?.inner;
+            let spool = pack_path(path, os, spool(app)?, &mut |done| progress(Progress::Packing(done)))?;
             Content::new(Bytes::Spooled(spool), path.display().to_string()).map(Some)
         }
     }
+}
+
+/// A directory or a bare file as an archive for a system, with the bytes that were written told as they come.
+pub fn pack_path<W: Write>(path: &Path, os: OsFamily, output: W, told: &mut dyn FnMut(u64)) -> Result<W, PublishError> {
+    let entries = list(path)?.into_iter().map(|entry| entry.open());
+    // What was written is counted: a large file is listed at once, and packed for a minute.
+    Ok(pack(ArchiveFormat::for_os(os), entries, Counting { inner: output, done: 0, told })?.inner)
 }
 
 fn spool(app: &App) -> Result<Spool, TreeError> {

@@ -6,7 +6,7 @@ use askama::Template;
 use super::super::call::{Call, View};
 use super::super::charts;
 use super::super::deployments::change::{chosen, undone_text};
-use super::super::deployments::{at, done, filter_text, is_fresh, wanted};
+use super::super::deployments::{at, done, is_fresh, jobs, said_of, wanted};
 use super::super::shell::Shell;
 use super::super::show::{self, Counts, Html, count};
 use super::super::toast::Undo;
@@ -18,7 +18,7 @@ use crate::server::visit::escaped;
 use crate::service::deployments::Act;
 use crate::service::desk::packages::PackageLine;
 use crate::service::desk::{Desk, Refusal};
-use crate::store::progress::OnComputer;
+use crate::store::progress::Wanted;
 
 /// Computers on which it ended badly with one code.
 struct Lost {
@@ -97,16 +97,7 @@ struct Computers {
     shell: Shell,
     line: PackageLine,
     base: String,
-    /// The address of this very list.
-    here: String,
-    state: String,
-    code: String,
-    withheld: Option<String>,
-    lines: Vec<OnComputer>,
-    next: Option<String>,
-    total: u64,
-    may_retry: bool,
-    may_take: bool,
+    jobs: String,
 }
 
 pub(super) fn computers(call: &Call) -> Result<View, Refusal> {
@@ -114,34 +105,34 @@ pub(super) fn computers(call: &Call) -> Result<View, Refusal> {
     let line = desk.package(id)?;
     let wanted = wanted(&call.query)?;
     let after = call.query.parse_some::<i64>("after")?.map(JobId);
-    let mut lines = desk.package_computers(id, wanted.clone(), after, ROWS + 1)?;
-    let more = lines.len() > ROWS;
-    lines.truncate(ROWS);
+    let found = desk.package_computers(id, wanted.clone(), after, ROWS + 1)?;
     let base = format!("/packages/{id}");
-    let next = lines.last().filter(|_| more);
-    let next = next.map(|last| format!("{base}/computers?{}after={}", filter_text(call), last.job.id));
-    let has = |state: JobState| wanted.states.is_empty() || wanted.states.contains(&state);
-    let in_states = line.counts.iter().filter(|(state, _)| has(*state)).map(|(_, n)| n).sum::<u64>();
-    let total = match &wanted.code {
-        Some(code) => {
-            let codes = desk.package_codes(id)?;
-            codes.iter().filter(|(state, one, _)| one == code && has(*state)).map(|(_, _, n)| n).sum()
-        }
-        None => in_states,
+    let of = jobs::Of {
+        list: format!("{base}/computers"),
+        acts: format!("{base}/jobs"),
+        total: shown(desk, &line, &wanted)?,
+        may_retry: desk.may(Right::Deploy),
+        may_take: desk.may(Right::StopDeployments),
+        by_deployment: true,
+        nobody: "No computer has an attempt of this package that is like this.",
     };
     call.page(&Computers {
         shell: call.shell(format!("{} {}: computers", line.package.name, line.package.version), "/packages"),
-        here: format!("{base}/computers?{}", call.query_text),
-        state: call.query.get("state").to_owned(),
-        total: total.max(lines.len() as u64),
-        code: wanted.code.unwrap_or_default(),
-        withheld: wanted.withheld,
-        may_retry: desk.may(Right::Deploy),
-        may_take: desk.may(Right::StopDeployments),
+        jobs: jobs::list(call, of, wanted, found, ROWS, said_of)?,
         line,
         base,
-        lines,
-        next,
+    })
+}
+
+/// How many attempts a filter shows.
+fn shown(desk: &Desk, line: &PackageLine, wanted: &Wanted) -> Result<u64, Refusal> {
+    let has = |state: JobState| wanted.states.is_empty() || wanted.states.contains(&state);
+    Ok(match &wanted.code {
+        Some(code) => {
+            let codes = desk.package_codes(line.package.id)?;
+            codes.iter().filter(|(state, one, _)| one == code && has(*state)).map(|(_, _, n)| n).sum()
+        }
+        None => line.counts.iter().filter(|(state, _)| has(*state)).map(|(_, n)| n).sum(),
     })
 }
 
