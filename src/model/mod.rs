@@ -38,6 +38,7 @@ mod time;
 mod tree;
 mod upload;
 mod user_agent;
+mod words;
 
 pub use activation::{Activation, InvalidLocation, Location};
 pub use computer::{AgentKey, Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
@@ -58,3 +59,4 @@ pub use time::{Days, Minutes, UnixTime};
 pub use tree::{InvalidTreeKey, TreeKey};
 pub use upload::{InvalidUploadId, Upload, UploadFile, UploadId};
 pub use user_agent::UserAgents;
+pub use words::number_of;
