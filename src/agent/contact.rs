@@ -124,6 +124,18 @@ impl Link<'_> {
         now: UnixTime,
         contacts: &mut Contacts,
     ) -> Result<Contacted, ContactError> {
+        let contacted = self.converse(identity, tag, now, contacts);
+        self.prover.tell();
+        contacted
+    }
+
+    fn converse(
+        &self,
+        identity: &mut Identity,
+        tag: Option<&str>,
+        now: UnixTime,
+        contacts: &mut Contacts,
+    ) -> Result<Contacted, ContactError> {
         let reply = self.prolog(&identity.device_id)?;
         let hours = reply.prolog_freq.filter(|hours| *hours > 0).map(|hours| hours.min(MAX_PROLOG_FREQ));
         contacts.succeeded(now, hours, identity.prolog_freq, self.machine);
@@ -225,7 +237,9 @@ impl Link<'_> {
         let report = DownloadReport { device_id: device_id.clone(), package: Some(package), code: code.clone() };
         let body = envelope::seal(Container::Zlib, &report.to_xml());
         disk::checkpoint("agent.report.sending");
-        self.send(device_id, &body)?;
+        let taken = self.send(device_id, &body);
+        self.prover.tell();
+        taken?;
         disk::checkpoint("agent.report.sent");
         Ok(())
     }

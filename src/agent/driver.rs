@@ -496,6 +496,7 @@ mod tests {
             );
             Info::parse(text.as_bytes()).expect("an info file")
         };
+        let package = info("0").package;
         // A minute for a slow machine between promise and look.
         let is_about = |span: Duration, expected: Duration| {
             span <= expected && span.saturating_add(Duration::from_mins(1)) > expected
@@ -503,7 +504,7 @@ mod tests {
         let minute = Duration::from_mins(1);
         for (countdown, wait) in [("0", LONGEST_WAIT), ("60", minute), ("99999999", LONGEST_WAIT)] {
             vigil.allow(Duration::ZERO);
-            assert_eq!(agent.ask_people(&info(countdown)), Answer::GoOn);
+            assert_eq!(agent.ask_people(&agent.work.package(package), &info(countdown)), Answer::GoOn);
             let promised = machine.promises.borrow_mut().pop().expect("asked");
             assert!(is_about(promised, wait + STEP), "{countdown}: {promised:?}");
             assert!(is_about(vigil.promised(), REQUEST_DEADLINE + STEP), "then the command has its own time");

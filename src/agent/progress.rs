@@ -100,6 +100,7 @@ impl Progress {
                 lines.message(*package, code.as_str());
             }
             Event::Delayed(package) => lines.message(*package, "was put off"),
+            Event::Unattended { package, .. } => lines.message(*package, "waits until somebody is there to be asked"),
             Event::FragmentsLost { package, missing } => {
                 lines.message(*package, &format!("{} fragments to be fetched again", missing.len()));
             }

@@ -103,6 +103,8 @@ pub(crate) struct Prover {
     registration_key: Option<RegistrationKey>,
     state: PathBuf,
     heard: RefCell<Option<Heard>>,
+    /// Is what was heard last still to be told?
+    untold: Cell<bool>,
     /// Milliseconds that the server's clock is ahead of this computer's, as it told in this run.
     ahead: Cell<i64>,
 }
@@ -118,6 +120,7 @@ impl Prover {
             registration_key,
             state: state.to_owned(),
             heard: RefCell::new(Heard::read(state)),
+            untold: Cell::new(false),
             ahead: Cell::new(0),
         })
     }
@@ -154,7 +157,8 @@ impl Prover {
         self.ahead.set(ahead);
     }
 
-    /// Keeps what the server said, and tells it, where that is new. It is worth no stop of the agent if it cannot be kept.
+    /// Keeps what the server said, where that is new; [`Prover::tell`] tells it. It is worth no stop of the agent if it
+    /// cannot be kept.
     pub(crate) fn heard(&self, standing: Regard, device_id: &DeviceId, now: UnixTime) {
         let mut last = self.heard.borrow_mut();
         if last.as_ref().is_some_and(|heard| heard.standing == standing && heard.is_of(device_id, &self.public)) {
@@ -162,11 +166,21 @@ impl Prover {
         }
         let heard =
             Heard { device_id: device_id.to_string(), key: self.public.clone(), standing, since: now.seconds() };
+        heard.keep(&self.state);
+        *last = Some(heard);
+        self.untold.set(true);
+    }
+
+    /// Tells what the server said last, once. Not before a contact is over: a server takes the key of a computer that it does
+    /// not know yet with the inventory, so what it says to the first message is no news.
+    pub(crate) fn tell(&self) {
+        let Some(standing) = self.heard.borrow().as_ref().map(|heard| heard.standing) else { return };
+        if !self.untold.replace(false) {
+            return;
+        }
         match standing {
             Regard::Proven | Regard::Stock => tracing::info!("identity: {standing}"),
             Regard::ByName | Regard::Refused => tracing::warn!("identity: {standing}"),
         }
-        heard.keep(&self.state);
-        *last = Some(heard);
     }
 }

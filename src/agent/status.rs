@@ -14,7 +14,7 @@ use super::sources::Sources;
 use super::workdir::{Known, PackageDir, WorkDir};
 use super::{AgentError, WorkDirError};
 use crate::config::agent::AgentConfig;
-use crate::model::PackageId;
+use crate::model::{PackageId, number_of};
 
 /// What the agent knows of itself.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -90,6 +90,10 @@ pub struct PackageStatus {
     pub fragments: u32,
     /// Not before that local time.
     pub schedule: Option<String>,
+    /// Since when it could be executed, if its question has a limit or waits for somebody; local time.
+    pub ready_since: Option<String>,
+    /// How often people put it off since then.
+    pub put_off: u32,
     /// Why the last try to fetch a fragment failed, if it did.
     pub last_failure: Option<String>,
     /// The result that the server has not taken yet.
@@ -106,7 +110,7 @@ impl Status {
         let packages: Vec<PackageStatus> = work
             .packages()?
             .into_iter()
-            .map(|package| PackageStatus::read(package.number(), &work.package(package)))
+            .map(|package| PackageStatus::read(package.number(), &work.package(package), &zone))
             .collect();
         let sources = Sources::read(&config.state_dir);
         let sources = sources.iter().map(|(source, health)| SourceStatus {
@@ -135,7 +139,8 @@ impl Status {
 }
 
 impl PackageStatus {
-    fn read(id: u32, directory: &PackageDir<'_>) -> Self {
+    fn read(id: u32, directory: &PackageDir<'_>, zone: &TimeZone) -> Self {
+        let asked = directory.asked_before();
         let known = directory.known();
         let info = match &known {
             Known::Info(info) => Some(info),
@@ -160,8 +165,28 @@ impl PackageStatus {
             present: fragments.saturating_sub(missing),
             fragments,
             schedule: directory.offered().and_then(|offer| Some(offer.schedule?.to_string())),
+            ready_since: asked.map(|asked| spelled(asked.since.seconds(), zone)),
+            put_off: asked.map_or(0, |asked| asked.delays),
             last_failure: directory.last_failure(),
             result: result.map(|code| code.to_string()),
+        }
+    }
+
+    /// What there is to say of it in a line.
+    fn note(&self) -> String {
+        if let Some(result) = &self.result {
+            return result.clone();
+        }
+        if let Some(why) = &self.last_failure {
+            return format!("the last try failed: {why}");
+        }
+        match (&self.ready_since, &self.schedule) {
+            (Some(since), _) if self.put_off > 0 => {
+                format!("ready since {since}, put off {}", number_of(self.put_off, "time"))
+            }
+            (Some(since), _) => format!("ready since {since}, waits for people"),
+            (None, Some(schedule)) => format!("not before {schedule}"),
+            (None, None) => "-".to_owned(),
         }
     }
 }
@@ -234,12 +259,6 @@ impl fmt::Display for Status {
                 0 => "-".to_owned(),
                 all => format!("{}/{all}", package.present),
             };
-            let note = match (&package.result, &package.last_failure, &package.schedule) {
-                (Some(result), _, _) => result.clone(),
-                (None, Some(why), _) => format!("the last try failed: {why}"),
-                (None, None, Some(schedule)) => format!("not before {schedule}"),
-                (None, None, None) => "-".to_owned(),
-            };
             writeln!(
                 f,
                 "{:<10}  {:<16}  {:<7}  {:>8}  {:>11}  {}",
@@ -248,7 +267,7 @@ impl fmt::Display for Status {
                 package.action.unwrap_or("-"),
                 package.priority.map_or_else(|| "-".to_owned(), |priority| priority.to_string()),
                 fragments,
-                note
+                package.note()
             )?;
         }
         Ok(())

@@ -14,6 +14,7 @@
 //!                       started                           a command was started (ours): never start it again
 //!                       done                              the result; stock: a flag
 //!                       output, post, info_tries          captured output; "the post-command ran"; failed contacts (ours)
+//!                       asked                             since when it could be executed, how often people put it off (ours)
 //!                       fetch_failed                      why the last try to fetch a fragment failed (ours)
 //!                       told                              the server has the result, and the directory would not go (ours)
 //!                  .gone-<id>                             being removed

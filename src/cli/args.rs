@@ -9,8 +9,8 @@ use super::context::Served;
 use crate::fetch::Secret;
 use crate::model::access::Right;
 use crate::model::{
-    AddressRange, ByteSize, ExitCodes, JobOptions, Location, OsFamily, PackageId, PostCommand, Priority, RegistryTree,
-    Schedule,
+    AddressRange, ByteSize, ExitCodes, JobOptions, Location, Nobody, OsFamily, PackageId, PostCommand, Priority,
+    RegistryTree, Schedule,
 };
 use crate::protocol::PackageFilter;
 
@@ -343,6 +343,15 @@ pub(crate) struct Build {
     /// The person may put it off
     #[arg(long, requires = "notify_text")]
     pub(crate) can_delay: bool,
+    /// How often it may be put off, 1 to 100; dripfeed's own agent keeps to it [default: as often as the person likes]
+    #[arg(long, value_name = "N", requires = "can_delay")]
+    pub(crate) notify_max_delays: Option<u32>,
+    /// Hours from when it is ready: then it is told and not asked any more, and nobody is waited for; dripfeed's own agent
+    #[arg(long, value_name = "HOURS", requires = "notify_text")]
+    pub(crate) notify_deadline: Option<u32>,
+    /// Where nobody is logged in: run it, or wait for somebody; dripfeed's own agent [default: run]
+    #[arg(long, value_name = "run|wait", requires = "notify_text")]
+    pub(crate) notify_nobody: Option<Nobody>,
     /// Message shown afterwards
     #[arg(long, value_name = "TEXT")]
     pub(crate) done_text: Option<String>,

@@ -11,7 +11,7 @@ use super::package::{PackageView, duration, pace};
 use super::progress::Bar;
 use super::{Done, Failure, activate, context};
 use crate::model::access::Right;
-use crate::model::{Action, ByteSize, Done as DoneMessage, InvalidPackage, Notify, OsFamily, Package};
+use crate::model::{Action, ByteSize, Done as DoneMessage, InvalidPackage, Notify, OsFamily, Package, PromptPolicy};
 use crate::service::App;
 use crate::service::contents::Contents;
 use crate::service::publish::{
@@ -121,6 +121,11 @@ fn request(place: &Place, app: &App, options: Build) -> Result<(BuildRequest, Re
         countdown_seconds: options.notify_countdown,
         can_abort: options.can_abort,
         can_delay: options.can_delay,
+        policy: PromptPolicy {
+            max_delays: options.notify_max_delays,
+            deadline_hours: options.notify_deadline,
+            nobody: options.notify_nobody.unwrap_or_default(),
+        },
     });
     let request = BuildRequest {
         package: NewPackage {

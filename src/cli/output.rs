@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 
 use super::{Done, terminal};
+pub(crate) use crate::model::number_of as count;
 use crate::server::verbs::{Message, Tone};
 
 /// Bytes of results that are kept for somebody elsewhere.
@@ -153,15 +154,6 @@ fn escaped(json: &str) -> String {
         }
         text
     })
-}
-
-/// A number of things: `1 package`, `2 packages`.
-pub(crate) fn count(number: impl TryInto<u64>, thing: &str) -> String {
-    match number.try_into() {
-        Ok(1) => format!("1 {thing}"),
-        Ok(number) => format!("{number} {thing}s"),
-        Err(_) => format!("many {thing}s"),
-    }
 }
 
 /// Says what went wrong, once, with its causes.

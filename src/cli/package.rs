@@ -185,6 +185,10 @@ fn show(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
     }
     if let Some(notify) = &package.notify {
         fields.push(("asks first", printable(&notify.text)));
+        let limits = notify.limits();
+        if !limits.is_empty() {
+            fields.push(("asks until", limits.join("; ")));
+        }
     }
     if let Some(done) = &package.done {
         fields.push(("says after", printable(&done.text)));

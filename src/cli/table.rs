@@ -112,11 +112,12 @@ pub(super) fn undo(place: &Place, app: App, change: i64, json: bool, output: &mu
     if json {
         return output.json(&json!({ "changed": done.changed, "left": done.left }));
     }
-    output.line(format_args!(
-        "took back {}; {} stay, because they were changed since",
-        number_of(done.changed as u64, "value"),
-        done.left
-    ))
+    let kept = match done.left {
+        0 => String::new(),
+        1 => "; 1 stays, because it was changed since".to_owned(),
+        left => format!("; {left} stay, because they were changed since"),
+    };
+    output.line(format_args!("took back {}{kept}", number_of(done.changed, "value")))
 }
 
 pub(super) fn count(place: &Place, app: App, by: &str, query: Option<&str>, json: bool, output: &mut Output) -> Done {

@@ -63,7 +63,8 @@ pub enum Action {
         /// Which.
         number: FragmentNumber,
     },
-    /// Put together, check, unpack and run → [`Event::Executed`], [`Event::Delayed`], [`Event::FragmentsLost`].
+    /// Put together, check, unpack and run → [`Event::Executed`], [`Event::Delayed`], [`Event::Unattended`],
+    /// [`Event::FragmentsLost`].
     Execute(PackageId),
     /// Keep a result that the engine itself decided (its time is over) → [`Event::ResultKept`].
     Keep {
@@ -140,6 +141,13 @@ pub enum Event {
     },
     /// The person put it off: not again before the next contact.
     Delayed(PackageId),
+    /// Nobody is there to be asked, and it waits for somebody.
+    Unattended {
+        /// Which package.
+        package: PackageId,
+        /// Not looked again before that moment.
+        until: UnixTime,
+    },
     /// Fragments that were there are not any more, or one was proved bad: fetch these again.
     FragmentsLost {
         /// Of which package.

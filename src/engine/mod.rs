@@ -167,7 +167,7 @@ impl Engine {
     /// Is there nothing left that time or an action could bring further? (`once` ends here.)
     ///
     /// Also true if all that is left waits for the next contact: info files that did not come, packages that the person
-    /// put off, packages whose priority is larger than the period is long, everything but results while deployment is
+    /// put off, packages that wait for somebody to be there, packages whose priority is larger than the period is long, everything but results while deployment is
     /// off. An unsent result is never idle.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_none() && self.tasks.values().all(|task| !self.can_move(task))
@@ -182,7 +182,7 @@ impl Engine {
 
     fn can_move(&self, task: &Task) -> bool {
         task.is_over()
-            || task.claim(&self.settings).is_some()
+            || (task.claim(&self.settings).is_some() && !task.waits_for_somebody())
             || (self.settings.on
                 && (task.wants_info() || task.deadline(&self.settings).is_some_and(|deadline| deadline < self.now)))
     }
@@ -304,6 +304,10 @@ impl Engine {
                 task.delayed();
                 effort = Some(Effort::Other(true));
             }
+            Event::Unattended { until, .. } => {
+                task.unattended(until);
+                effort = Some(Effort::Other(true));
+            }
             Event::FragmentsLost { missing, .. } => effort = Some(Effort::Lost(task.fragments_lost(missing))),
             Event::ResultKept(_) => task.result_kept(),
             Event::ReportTaken(_) => {
@@ -342,7 +346,10 @@ fn answers(event: &Event, action: &Action) -> bool {
     match (event, action) {
         (Event::InfoStored { package, .. } | Event::InfoFailed { package, .. }, Action::FetchInfo(asked))
         | (
-            Event::Executed { package, .. } | Event::Delayed(package) | Event::FragmentsLost { package, .. },
+            Event::Executed { package, .. }
+            | Event::Delayed(package)
+            | Event::Unattended { package, .. }
+            | Event::FragmentsLost { package, .. },
             Action::Execute(asked),
         )
         | (Event::ResultKept(package), Action::Keep { package: asked, .. })

@@ -32,9 +32,15 @@ fn failure() -> impl Strategy<Value = Failure> {
 fn offer(faults: u32) -> impl Strategy<Value = Offer> {
     let shape = (0_u32..9, 0_u32..6, prop_oneof![Just(0), 0_u32..5000], option::weighted(0.2, 0_u32..100_000));
     let failing = btree_map(1_u32..6, (0..=faults, failure()), 0..3);
-    let others = (0..=faults.min(2), 0..=faults, 0..=faults.min(2), option::weighted(0.3, (1_u32..6, 0..=faults)));
+    let others = (
+        0..=faults.min(2),
+        0..=faults,
+        0..=faults.min(2),
+        0..=faults.min(2),
+        option::weighted(0.3, (1_u32..6, 0..=faults)),
+    );
     (shape, failing, others, prop::bool::weighted(0.1)).prop_map(
-        |((priority, fragments, at, not_before), failing, (info_fails, refusals, delays, losses), bad)| {
+        |((priority, fragments, at, not_before), failing, (info_fails, refusals, delays, absences, losses), bad)| {
             let info = TaskInfo {
                 priority: Priority::from_number(priority),
                 fragments: FragmentCount(fragments),
@@ -51,6 +57,7 @@ fn offer(faults: u32) -> impl Strategy<Value = Offer> {
                 fragment_fails: failing.into_iter().map(|(n, fault)| (number(n), fault)).collect(),
                 refusals,
                 delays,
+                absences,
                 losses: losses.filter(|(n, _)| *n <= fragments).map(|(n, times)| (number(n), times)),
             }
         },
@@ -375,6 +382,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         any_package().prop_map(|package| Event::Executed { package, code: ResultCode::success() }),
         any_package().prop_map(Event::Delayed),
+        (any_package(), any_time())
+            .prop_map(|(package, until)| Event::Unattended { package, until: UnixTime::from_millis(until) }),
         (any_package(), any_numbers()).prop_map(|(package, missing)| Event::FragmentsLost { package, missing }),
         any_package().prop_map(Event::ResultKept),
         any_package().prop_map(Event::ReportTaken),
@@ -412,6 +421,9 @@ fn fitting(action: &Action, choice: u8) -> Event {
         Action::FetchFragment { number, .. } => Event::FragmentStored { package, number: *number },
         Action::Execute(_) if first => Event::FragmentsLost { package, missing: vec![FragmentNumber::FIRST] },
         Action::Execute(_) if choice.is_multiple_of(5) => Event::Delayed(package),
+        Action::Execute(_) if choice.is_multiple_of(7) => {
+            Event::Unattended { package, until: UnixTime::from_seconds(i64::from(choice) * 1000) }
+        }
         Action::Execute(_) => Event::Executed { package, code },
         Action::Keep { .. } => Event::ResultKept(package),
         Action::Report { .. } if first => Event::ReportRefused(package),

@@ -15,6 +15,7 @@
 //! fail 100 2 missing                                               … or all of them; missing, transient or wrong
 //! refuse 100 times=2                                               the server does not take the report
 //! delay 100 times=1                                                the person puts the execution off
+//! absent 100 times=1                                               nobody is there to be asked; looked again 15 minutes later
 //! lose 100 2 times=1                                               the execution finds fragment 2 bad
 //! down 100 900                                                     nothing can be reached from t+100 until t+900
 //! ```
@@ -34,6 +35,8 @@ use crate::model::{FragmentNumber, PackageId, Priority, ResultCode, UnixTime};
 
 /// Where the virtual clock starts.
 const START: UnixTime = UnixTime::from_seconds(1_800_000_000);
+/// When it is looked again whether somebody is there.
+const LOOK_AGAIN: Duration = Duration::from_mins(15);
 
 /// Where the agent is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -365,6 +368,10 @@ impl World {
                     stored.missing.insert(*number);
                     return Event::FragmentsLost { package, missing: vec![*number] };
                 }
+                if offer.absences > 0 {
+                    offer.absences -= 1;
+                    return Event::Unattended { package, until: self.now.plus(LOOK_AGAIN) };
+                }
                 if offer.delays > 0 {
                     offer.delays -= 1;
                     return Event::Delayed(package);
@@ -457,6 +464,7 @@ impl What {
             }
             Some(Event::GaveUp { code, .. }) => format!("{text} ({code})"),
             Some(Event::Delayed(_)) => text + " (delayed)",
+            Some(Event::Unattended { .. }) => text + " (nobody there)",
             Some(Event::FragmentsLost { .. }) => text + " (lost)",
             Some(Event::ReportRefused(_)) => text + " (refused)",
             Some(_) => text,

@@ -33,6 +33,8 @@ enum State {
         in_vain: bool,
         /// The person put it off; the next contact brings it back.
         delayed: bool,
+        /// Nobody was there to be asked; the moment to look again.
+        unattended: Option<UnixTime>,
         /// Turns in a row that brought nothing.
         failed_turns: u32,
         /// How often fragments that were there had to be fetched again.
@@ -114,10 +116,12 @@ impl Task {
     pub(super) fn claim(&self, settings: &DownloadSettings) -> Option<Claim> {
         let length = settings.period_length.max(1);
         match &self.state {
-            State::Fetching { info, missing, delayed: false, .. } if settings.on => {
+            State::Fetching { info, missing, delayed: false, unattended, .. } if settings.on => {
                 (info.priority.turns_in(length) > 0).then(|| match missing.first() {
                     Some(number) => Claim { priority: info.priority, ready: None, work: Work::Fetch(*number) },
-                    None => Claim { priority: info.priority, ready: info.not_before, work: Work::Execute },
+                    None => {
+                        Claim { priority: info.priority, ready: info.not_before.max(*unattended), work: Work::Execute }
+                    }
                 })
             }
             State::Done { priority, refused: true, .. } => {
@@ -229,6 +233,17 @@ impl Task {
         }
     }
 
+    pub(super) fn unattended(&mut self, until: UnixTime) {
+        if let State::Fetching { unattended, .. } = &mut self.state {
+            *unattended = Some(until);
+        }
+    }
+
+    /// Is it a person that it lacks, and not time?
+    pub(super) fn waits_for_somebody(&self) -> bool {
+        matches!(&self.state, State::Fetching { missing, unattended: Some(_), .. } if missing.is_empty())
+    }
+
     /// Executed, or failed for good: the result is on the disk.
     pub(super) fn executed(&mut self, code: ResultCode) {
         if let State::Fetching { info, .. } = &self.state {
@@ -260,6 +275,6 @@ impl Task {
 impl State {
     fn fetching(info: TaskInfo, missing: impl IntoIterator<Item = FragmentNumber>, in_vain: bool) -> Self {
         let missing = missing.into_iter().filter(|number| info.fragments.contains(*number)).collect();
-        Self::Fetching { info, missing, in_vain, delayed: false, failed_turns: 0, lost: 0 }
+        Self::Fetching { info, missing, in_vain, delayed: false, unattended: None, failed_turns: 0, lost: 0 }
     }
 }

@@ -438,6 +438,26 @@ fn a_package_that_the_person_put_off_comes_back_with_the_next_contact() {
 }
 
 #[test]
+fn a_package_that_waits_for_somebody_looks_again_and_keeps_nobody_waiting() {
+    let scenario = "settings frag=1 cycle=10 length=3 timeout=1
+                    package 100 pri=0 frags=0
+                    package 200 pri=1 frags=1
+                    absent 100 times=2";
+    let alone = scenario.lines().filter(|line| !line.contains("200")).collect::<Vec<_>>().join("\n");
+    assert!(world(&alone, 60).engine().is_idle(), "`once` must not wait for people");
+    insta::assert_snapshot!(traced(scenario, DAY), @r"
+    t+0     info 100, info 200, execute 100 (nobody there)
+    t+1     fetch 200-1
+    t+12    execute 200, report 200 SUCCESS, forget 200
+    t+903   execute 100 (nobody there)
+    t+1804  execute 100, report 100 SUCCESS, forget 100
+    end     nothing left
+    ");
+    let never = scenario.replace(" times=2", "");
+    assert!(traced(&never, 2 * DAY).contains("t+86400.001  keep 100 ERR_TIMEOUT"), "{}", traced(&never, 2 * DAY));
+}
+
+#[test]
 fn settings_hold_from_the_next_pause_on() {
     let scenario = "settings frag=10 cycle=60 length=2
                     package 100 pri=1 frags=4
@@ -581,7 +601,7 @@ fn a_scenario_that_cannot_be_read_says_where() {
     .map(|scenario| scenario.parse::<Scenario>().expect_err(scenario).to_string())
     .collect();
     insta::assert_snapshot!(refusals.join("\n"), @r#"
-    line 1 of the scenario, "packages 100": expected settings, package, takes, contact, down, at, fail, refuse, delay or lose
+    line 1 of the scenario, "packages 100": expected settings, package, takes, contact, down, at, fail, refuse, delay, absent or lose
     line 1 of the scenario, "package 0": "0" is not a package id: expected a decimal number from 1 to 2147483647, as `dripfeed package list` shows it
     line 1 of the scenario, "package 100 pri": "pri" is not KEY=VALUE
     line 1 of the scenario, "package 100 pri=fast": "fast" is not a whole number
@@ -592,7 +612,7 @@ fn a_scenario_that_cannot_be_read_says_where() {
     line 1 of the scenario, "at 5 reboot": "reboot" is not known here; expected contact, restart or settings KEY=VALUE
     line 1 of the scenario, "at soon contact": "soon" is not a whole number
     line 1 of the scenario, "settings fragment=1": "fragment" is not known here; expected frag, cycle, period, length, timeout or on
-    line 1 of the scenario, "down 5": expected settings, package, takes, contact, down, at, fail, refuse, delay or lose
+    line 1 of the scenario, "down 5": expected settings, package, takes, contact, down, at, fail, refuse, delay, absent or lose
     line 1 of the scenario, "takes sleep=1": "sleep" is not known here; expected info, fetch, execute or report
     line 1 of the scenario, "contact daily=1": "daily" is not known here; expected every
     "#);

@@ -367,6 +367,15 @@ impl Client {
         if let Some(error) = rustls_error(&error) {
             return self.explain_tls(authority(), error);
         }
+        if let Some((proxy, way)) = self.proxies.proxy_for(url).zip(self.way(url)) {
+            if let Some(problem) = proxy::absence(&way, &error) {
+                let proxy = proxy::without_credentials(proxy);
+                return FetchError::ProxyAway { proxy, authority: authority(), problem };
+            }
+            if let Some(problem) = proxy::refusal(&way, &error) {
+                return FetchError::ProxyRefused { authority: authority(), problem };
+            }
+        }
         match error {
             ureq::Error::HostNotFound => FetchError::NameNotFound { host: url.host().to_owned() },
             ureq::Error::ConnectionFailed => FetchError::Refused { authority: authority() },

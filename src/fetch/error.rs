@@ -23,6 +23,19 @@ pub enum FetchError {
         /// What was given.
         proxy: String,
     },
+    /// The proxy itself is not there.
+    #[error(
+        "the proxy {proxy} does not answer ({problem}), so {authority} was not reached: is the proxy running, and is its \
+         address right?"
+    )]
+    ProxyAway {
+        /// Its address, without user and password.
+        proxy: String,
+        /// Host and port that were asked for.
+        authority: String,
+        /// How it does not.
+        problem: String,
+    },
     /// The proxy would not go on.
     #[error(
         "the proxy lets nobody through to {authority}: {problem}; check its rules, and user and password in its address"

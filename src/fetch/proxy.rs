@@ -1,7 +1,8 @@
 //! Which way a request goes: through a proxy, or straight.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
 
 use super::{FetchError, Url};
 
@@ -115,6 +116,48 @@ pub fn without_credentials(proxy: &str) -> String {
 
 pub(super) fn parse(proxy: &str) -> Result<ureq::Proxy, FetchError> {
     ureq::Proxy::new(proxy).map_err(|_| FetchError::Proxy { proxy: without_credentials(proxy) })
+}
+
+/// How the proxy itself does not answer, if that is what went wrong. One that does answer says in words of its own that a
+/// server is away.
+pub(super) fn absence(proxy: &ureq::Proxy, error: &ureq::Error) -> Option<String> {
+    const REFUSED: &str = "connection refused";
+    const SILENT: &str = "no answer in time";
+    const UNKNOWN: &str = "its name is not known";
+    match error {
+        ureq::Error::ConnectionFailed => Some(REFUSED.to_owned()),
+        ureq::Error::Timeout(ureq::Timeout::Connect) => Some(SILENT.to_owned()),
+        ureq::Error::HostNotFound => is_unknown(proxy).then(|| UNKNOWN.to_owned()),
+        ureq::Error::Io(source) => match source.kind() {
+            io::ErrorKind::ConnectionRefused => Some(REFUSED.to_owned()),
+            io::ErrorKind::TimedOut => Some(SILENT.to_owned()),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(source.to_string()),
+            _ if source.to_string().starts_with("failed to lookup address") => {
+                is_unknown(proxy).then(|| UNKNOWN.to_owned())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a SOCKS proxy says against the way: HTTP proxies say it with an error of their own.
+pub(super) fn refusal(proxy: &ureq::Proxy, error: &ureq::Error) -> Option<String> {
+    use ureq::ProxyProtocol::{Http, Https};
+    match error {
+        ureq::Error::Io(source) if !matches!(proxy.protocol(), Http | Https) => {
+            let is_said = matches!(source.kind(), io::ErrorKind::Other | io::ErrorKind::PermissionDenied);
+            is_said.then(|| source.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Is it the proxy's name that nobody knows? Some kinds of proxy are told an address, so the server's own name is looked up
+/// here, too.
+fn is_unknown(proxy: &ureq::Proxy) -> bool {
+    let host = proxy.host().trim_start_matches('[').trim_end_matches(']');
+    !proxy.resolve_target() || (host, proxy.port()).to_socket_addrs().is_err()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use super::{Digest, ExitCodes, FragmentCount, Priority, UnixTime};
+use super::{Digest, ExitCodes, FragmentCount, Notify, Priority, UnixTime};
 
 /// Why a package, or a part of its description, was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -235,7 +235,7 @@ impl Action {
 }
 
 /// Text that goes into an XML attribute and on to agents: no control characters but tab and line feeds.
-fn check_text(field: &'static str, text: &str) -> Result<(), InvalidPackage> {
+pub(super) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidPackage> {
     if text.len() > 8192 {
         return Err(InvalidPackage::Text { field, problem: "is longer than 8192 bytes" });
     }
@@ -243,26 +243,6 @@ fn check_text(field: &'static str, text: &str) -> Result<(), InvalidPackage> {
         return Err(InvalidPackage::Text { field, problem: "contains a control character, which XML cannot carry" });
     }
     Ok(())
-}
-
-/// The question put to the person at the computer before anything runs (`NOTIFY_*`, ocs-protocol 10).
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Notify {
-    /// What the person reads.
-    pub text: String,
-    /// Seconds until the answer is taken as "go on"; 0 waits for ever, `None` leaves it to the agent (120).
-    pub countdown_seconds: Option<u32>,
-    /// May the person refuse for good (`ERR_ABORTED`)?
-    pub can_abort: bool,
-    /// May the person put it off?
-    pub can_delay: bool,
-}
-
-impl Notify {
-    /// Checks the text.
-    pub fn check(&self) -> Result<(), InvalidPackage> {
-        check_text("the notification", &self.text)
-    }
 }
 
 /// The message shown after the action (`NEED_DONE_ACTION`, `NEED_DONE_ACTION_TEXT`).

@@ -7,7 +7,7 @@ use super::xml::{Element, Place, Rules, XmlError, cut, parse_with, push_attribut
 use crate::model::limits::RequestLimits;
 use crate::model::{
     Action, Digest, DigestAlgorithm, DigestEncoding, Done, ExitCodes, FragmentCount, FragmentPlan, InvalidDigest,
-    InvalidPackage, Notify, PackageId, Priority,
+    InvalidPackage, Nobody, Notify, PackageId, Priority, PromptPolicy,
 };
 
 /// `PROTO`: how fragments travel. The info file itself is always fetched over HTTPS.
@@ -53,7 +53,8 @@ pub struct Info {
     pub digest: Option<Digest>,
     /// `PROTO`.
     pub scheme: Scheme,
-    /// `NOTIFY_USER` and what belongs to it.
+    /// `NOTIFY_USER` and what belongs to it; `NOTIFY_MAX_DELAYS`, `NOTIFY_DEADLINE` and `NOTIFY_NOBODY` are ours, and
+    /// stock agents pass over them.
     pub notify: Option<Notify>,
     /// `NEED_DONE_ACTION` and its text.
     pub done: Option<Done>,
@@ -136,6 +137,16 @@ impl Info {
         if !self.exit_codes.is_empty() {
             attribute("EXIT_CODES", &self.exit_codes.to_string());
         }
+        let policy = notify.map(|notify| notify.policy).unwrap_or_default();
+        if let Some(number) = policy.max_delays {
+            attribute("NOTIFY_MAX_DELAYS", &number.to_string());
+        }
+        if let Some(hours) = policy.deadline_hours {
+            attribute("NOTIFY_DEADLINE", &hours.to_string());
+        }
+        if policy.nobody != Nobody::Run {
+            attribute("NOTIFY_NOBODY", policy.nobody.as_str());
+        }
         out.push_str(" />\n");
         out
     }
@@ -177,6 +188,7 @@ impl Info {
                 countdown_seconds: root.value("NOTIFY_COUNTDOWN").and_then(|text| text.trim().parse().ok()),
                 can_abort: flag("NOTIFY_CAN_ABORT"),
                 can_delay: flag("NOTIFY_CAN_DELAY"),
+                policy: policy(&root),
             }),
             done: flag("NEED_DONE_ACTION").then(|| Done { text: text_of("NEED_DONE_ACTION_TEXT") }),
             sha256: match root.value("SHA256").map(str::trim) {
@@ -190,6 +202,16 @@ impl Info {
                 Some(list) => list.parse().map_err(|_| wrong(&root, "EXIT_CODES"))?,
             },
         })
+    }
+}
+
+/// What cannot be read is what a stock agent does.
+fn policy(root: &Element) -> PromptPolicy {
+    let number = |name| root.value(name).and_then(|text| text.trim().parse().ok());
+    PromptPolicy {
+        max_delays: number("NOTIFY_MAX_DELAYS"),
+        deadline_hours: number("NOTIFY_DEADLINE"),
+        nobody: root.value("NOTIFY_NOBODY").and_then(|word| word.trim().parse().ok()).unwrap_or_default(),
     }
 }
 
@@ -329,6 +351,24 @@ mod tests {
         assert!(written.ends_with(" EXIT_CODES=\"3=success 194=reboot\" />\n"), "{written}");
         assert_eq!(read(&written).expect("an info file"), info);
         assert!(read(&written.replace("=reboot", "=fine")).is_err());
+    }
+
+    #[test]
+    fn how_far_a_question_may_be_put_off_comes_last_and_only_if_it_is_said() {
+        let mut info = read(INFO).expect("an info file");
+        info.notify = Some(Notify { text: "now?".to_owned(), can_delay: true, ..Notify::default() });
+        let stock = info.to_xml();
+        assert!(stock.ends_with(" GARDEFOU=\"rien\" />\n"), "{stock}");
+        let policy = PromptPolicy { max_delays: Some(3), deadline_hours: Some(72), nobody: Nobody::Wait };
+        info.notify = info.notify.map(|notify| Notify { policy, ..notify });
+        let written = info.to_xml();
+        let ours = " NOTIFY_MAX_DELAYS=\"3\" NOTIFY_DEADLINE=\"72\" NOTIFY_NOBODY=\"wait\"";
+        assert_eq!(written, stock.replace(" />", &format!("{ours} />")));
+        assert_eq!(read(&written).expect("an info file"), info);
+        // A stock agent's behaviour is what remains of words that nobody knows.
+        let unknown = written.replace("=\"3\"", "=\"-1\"").replace("=\"72\"", "=\"soon\"").replace("wait", "hide");
+        let read = read(&unknown).expect("an info file").notify.expect("a question");
+        assert!(!read.policy.is_some(), "{read:?}");
     }
 
     #[test]

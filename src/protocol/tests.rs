@@ -11,7 +11,7 @@ use crate::model::limits::RequestLimits;
 use crate::model::settings::DownloadSettings;
 use crate::model::{
     Action, Days, DeviceId, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentPlan, Location, Minutes,
-    Notify, PackageId, PostCommand, Priority, RegistryQuery, RegistryTree, ResultCode, Schedule,
+    Nobody, Notify, PackageId, PostCommand, Priority, PromptPolicy, RegistryQuery, RegistryTree, ResultCode, Schedule,
 };
 
 const LIMITS: RequestLimits = RequestLimits::DEFAULT;
@@ -112,8 +112,18 @@ fn action() -> impl Strategy<Value = Action> {
 fn info() -> impl Strategy<Value = Info> {
     // A text of blanks alone is none.
     let words = || prop_oneof![Just(String::new()), "[ -~\n\r\t<&>]{0,12}[!-~]"];
-    let notify = (words(), any::<Option<u32>>(), any::<bool>(), any::<bool>()).prop_map(
-        |(text, countdown_seconds, can_abort, can_delay)| Notify { text, countdown_seconds, can_abort, can_delay },
+    let policy =
+        (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>()).prop_map(|(max_delays, deadline_hours, waits)| {
+            PromptPolicy { max_delays, deadline_hours, nobody: if waits { Nobody::Wait } else { Nobody::Run } }
+        });
+    let notify = (words(), any::<Option<u32>>(), any::<bool>(), any::<bool>(), policy).prop_map(
+        |(text, countdown_seconds, can_abort, can_delay, policy)| Notify {
+            text,
+            countdown_seconds,
+            can_abort,
+            can_delay,
+            policy,
+        },
     );
     let digest = (any::<[u8; 16]>(), any::<[u8; 20]>(), any::<bool>()).prop_map(|(md5, sha1, old)| {
         if old {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::App;
 use super::account::MOST_FIELDS;
-use crate::model::UnixTime;
 use crate::model::own_field::{FieldKind, InvalidKind, LONGEST_NAME, WrongValue};
 use crate::model::query::{Query, fold};
+use crate::model::{UnixTime, number_of};
 use crate::store::fields::{self, Field};
 use crate::store::{Conn, StoreError, groups, users};
 
@@ -46,8 +46,9 @@ pub enum OwnFieldError {
     Initial(WrongValue),
     /// What computers have already may not stand in it.
     #[error(
-        "{computers} computer(s) hold what a field of the kind {kind} may not: {examples}; change those values first, or \
-         keep the kind"
+        "{} {} what a field of the kind {kind} may not: {examples}; change those values first, or keep the kind",
+        number_of(*computers, "computer"),
+        if *computers == 1 { "holds" } else { "hold" }
     )]
     Values {
         /// The kind that was wanted.

@@ -15,7 +15,7 @@ use super::prolog::fits;
 use super::query::{AskError, read};
 use crate::model::access::Scope;
 use crate::model::query::{Query, fold};
-use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime};
+use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime, number_of};
 use crate::store::groups::{Group, Member, Reason};
 use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search, sessions, users};
 
@@ -67,8 +67,8 @@ pub enum GroupError {
     Description(usize),
     /// Deployments stand for it.
     #[error(
-        "group \"{name}\" has {} standing deployment(s), which would end: {}; --force deletes it all the same",
-        .deployments.len(),
+        "group \"{name}\" has {}, which would end: {}; --force deletes it all the same",
+        number_of(.deployments.len(), "standing deployment"),
         .deployments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     Standing {

@@ -45,11 +45,20 @@ pub enum TableError {
     #[error("the column \"{0}\" is there twice")]
     Twice(String),
     /// Some lines are wrong.
-    #[error("{0} line(s) are wrong, so nothing was written: correct them, or say that they are to be left out")]
+    #[error("{}", nothing_written(*.0))]
     Wrong(usize),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn nothing_written(wrong: usize) -> String {
+    match wrong {
+        1 => "1 line is wrong, so nothing was written: correct it, or say that it is to be left out".to_owned(),
+        _ => format!(
+            "{wrong} lines are wrong, so nothing was written: correct them, or say that they are to be left out"
+        ),
+    }
 }
 
 /// A table and how to take it.

@@ -422,6 +422,11 @@ impl Facts {
                 }
             }
             fact(job.offered_at, "offered to the agent".to_owned());
+            if let Some(notify) = self.package.notify.as_ref().filter(|_| job.state.is_open()) {
+                let mut asks = vec!["the package asks whoever is at the computer before it runs".to_owned()];
+                asks.extend(notify.limits());
+                fact(job.offered_at, asks.join("; it "));
+            }
             if let Some(reason) = &job.withheld {
                 fact(Some(job.updated_at), format!("withheld at a contact: {reason}"));
             }

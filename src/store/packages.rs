@@ -9,7 +9,7 @@ use super::{Conn, StoreError};
 use crate::archive::SplitFragment;
 use crate::model::{
     Action, Digest, DigestAlgorithm, Done, ExitCodes, FragmentCount, FragmentNumber, Notify, OsFamily, Package,
-    PackageId, PackageState, Priority, UnixTime,
+    PackageId, PackageState, Priority, PromptPolicy, UnixTime,
 };
 
 /// What is known before the archive is cut.
@@ -68,6 +68,9 @@ struct PackageRow {
     notify_countdown: Option<i64>,
     notify_can_abort: bool,
     notify_can_delay: bool,
+    notify_max_delays: Option<i64>,
+    notify_deadline_hours: Option<i64>,
+    notify_nobody: String,
     done_text: Option<String>,
     exit_codes: String,
     fragment_count: i64,
@@ -91,6 +94,14 @@ impl TryFrom<PackageRow> for Package {
             bytes.map(parse).transpose()
         };
         let countdown = row.notify_countdown.map(|seconds| at.number("notify_countdown", seconds)).transpose()?;
+        let policy = PromptPolicy {
+            max_delays: row.notify_max_delays.map(|number| at.number("notify_max_delays", number)).transpose()?,
+            deadline_hours: row
+                .notify_deadline_hours
+                .map(|hours| at.number("notify_deadline_hours", hours))
+                .transpose()?,
+            nobody: at.check(row.notify_nobody.parse())?,
+        };
         Ok(Self {
             id: at.package(row.id)?,
             name: row.name,
@@ -104,6 +115,7 @@ impl TryFrom<PackageRow> for Package {
                 countdown_seconds: countdown,
                 can_abort: row.notify_can_abort,
                 can_delay: row.notify_can_delay,
+                policy,
             }),
             done: row.done_text.map(|text| Done { text }),
             exit_codes: at.check(row.exit_codes.parse())?,
@@ -164,6 +176,7 @@ fn next_number(conn: &mut Conn, now: UnixTime) -> Result<PackageId, StoreError> 
 
 fn insert(conn: &mut Conn, id: PackageId, new: &NewPackage, now: UnixTime) -> Result<(), StoreError> {
     let notify = new.notify.as_ref();
+    let policy = notify.map(|notify| notify.policy).unwrap_or_default();
     q!(conn => diesel::insert_into(packages::table)
         .values((
             packages::id.eq(i64::from(id)),
@@ -178,6 +191,9 @@ fn insert(conn: &mut Conn, id: PackageId, new: &NewPackage, now: UnixTime) -> Re
             packages::notify_countdown.eq(notify.and_then(|notify| notify.countdown_seconds).map(i64::from)),
             packages::notify_can_abort.eq(notify.is_some_and(|notify| notify.can_abort)),
             packages::notify_can_delay.eq(notify.is_some_and(|notify| notify.can_delay)),
+            packages::notify_max_delays.eq(policy.max_delays.map(i64::from)),
+            packages::notify_deadline_hours.eq(policy.deadline_hours.map(i64::from)),
+            packages::notify_nobody.eq(policy.nobody.as_str()),
             packages::done_text.eq(new.done.as_ref().map(|done| text(&done.text))),
             packages::exit_codes.eq(new.exit_codes.to_string()),
             packages::fragment_count.eq(0),

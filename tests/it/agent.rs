@@ -498,6 +498,22 @@ impl Bench {
             .expect("the program")
     }
 
+    /// What the program logs, once and in real time, with these variables in its environment.
+    fn logged(&self, environment: &[(&str, &str)]) -> String {
+        let ca = self.config.ca.as_ref().expect("a CA").display().to_string();
+        let data = self.home.path().join("data").display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_dripfeed-agent"))
+            .args(["once", "--server", &self.config.server, "--ca", &ca, "--data-dir", &data])
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .envs(environment.iter().copied())
+            .output()
+            .expect("the program");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    }
+
     fn package(&self, number: u32) -> PathBuf {
         self.config.state_dir.join("download").join(number.to_string())
     }

@@ -44,7 +44,8 @@ fn a_new_version_keeps_kind_script_and_everything_else() {
     let script = "#!/bin/sh\nexit 0 # \"quoted\"\n";
     let form = format!(
         "from=script&os=linux&kind=script&name=tool&version=1&description=why&priority=3&script=it.sh&text={}&cut=size&\
-         fragment_size=1M&t_arguments=--fast&exit_codes=3%3Dsuccess&notify_text=Now%3F&can_delay=1&activate=1",
+         fragment_size=1M&t_arguments=--fast&exit_codes=3%3Dsuccess&notify_text=Now%3F&can_delay=1&\
+         max_delays=3&deadline_hours=72&nobody=wait&activate=1",
         encoded(script)
     );
     let begun = anna.post("/packages/new", &form);
@@ -52,6 +53,10 @@ fn a_new_version_keeps_kind_script_and_everything_else() {
     let first = built(&mut anna, &begun, "and agents can fetch it");
     let (_, view) = program.json("GET", &format!("/packages/{first}"), &Value::Null);
     assert_eq!(view["activation"]["checked"], json!(true), "{view}");
+    let asks = json!({
+        "text": "Now?", "can_abort": false, "can_delay": true, "max_delays": 3, "deadline_hours": 72, "nobody": "wait",
+    });
+    assert_eq!(view["notify"], asks, "{view}");
     let (_, recipe) = program.json("GET", &format!("/packages/{first}/recipe"), &Value::Null);
     assert_eq!(
         recipe,
@@ -61,6 +66,8 @@ fn a_new_version_keeps_kind_script_and_everything_else() {
         })
     );
 
+    let shown = anna.get(&format!("/packages/{first}")).text();
+    assert!(shown.contains("may be put off 3 times") && shown.contains("waits for somebody"), "{shown}");
     let content = anna.get(&format!("/packages/new?like={first}")).text();
     assert!(content.contains("Edit the script"), "{content}");
     let page = anna.get(&format!("/packages/new?from=script&like={first}")).text();
@@ -74,6 +81,13 @@ fn a_new_version_keeps_kind_script_and_everything_else() {
         "value=\"3\" selected",
         ">Now?</textarea>",
         "name=\"can_delay\" value=\"1\" checked",
+        "max=\"100\" value=\"3\"",
+        "max=\"8760\" value=\"72\"",
+        "value=\"wait\" selected",
+        // What people will see, the first time and the last.
+        "It can be put off 3 more times, for 3 days at most.",
+        "The time to put it off is over.",
+        "<span>Start now</span><span>Later</span>",
         "value=\"3=success\"",
         "name=\"cut\" value=\"size\" checked",
     ] {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use dripfeed::clock::{Clock, local_text};
 use dripfeed::model::settings::SettingKey;
-use dripfeed::model::{DeploymentId, JobOptions, JobState, PackageId, TreeKey};
+use dripfeed::model::{DeploymentId, JobOptions, JobState, Location, Nobody, Notify, PackageId, PromptPolicy, TreeKey};
 use dripfeed::service::assign::{Target, assign};
 use dripfeed::service::deployments::{self, cancel, retry};
+use dripfeed::service::publish::Source;
 use dripfeed::service::settings::{self, Whose};
 use dripfeed::service::stopped::{Fetch, Stopped, is_stopped};
 use dripfeed::service::why::why;
@@ -15,7 +16,7 @@ use dripfeed::service::{Peer, activate, withdraw};
 use dripfeed::store::{activations, computers, events};
 
 use crate::jobs::{WS, active_package, assign_to, offers, say_inventory, say_result, states};
-use crate::util::{NOW, TestApp, peer};
+use crate::util::{NOW, TestApp, peer, request};
 
 const OTHER: &str = "other-2024-03-05-09-10-11";
 
@@ -163,7 +164,7 @@ fn every_stage_has_its_sentence() {
     settings::unset(&test.app, SettingKey::Download, Whose::Computer(WS.to_owned())).expect("unset");
     test.app.store.write_now(move |conn| activations::remove(conn, id)).expect("removed");
     told.push(sentence(&test, WS, id));
-    let here: dripfeed::model::Location = "localhost:8443/download".parse().expect("a location");
+    let here: Location = "localhost:8443/download".parse().expect("a location");
     activate::activate(&test.app, id, here.clone(), here, None, &mut |_, _| {}).expect("activated");
     test.app.clock = Clock::Fixed(NOW.plus(Duration::from_hours(50)));
     told.push(sentence(&test, WS, id));
@@ -258,6 +259,27 @@ fn an_answer_rests_on_recorded_facts_in_the_order_of_time() {
       T+5  last contact, from 127.0.0.1 by OCS-NG_unified_unix_agent_v2.10.0
       T+24h5  next contact expected (PROLOG_FREQ is 24 hours, default)
     ");
+}
+
+#[test]
+fn a_question_that_people_are_asked_is_one_of_the_facts_while_it_is_open() {
+    let test = TestApp::new();
+    let mut asking = request(Source::Nothing, "execute", "true");
+    let policy = PromptPolicy { max_delays: Some(1), deadline_hours: None, nobody: Nobody::Wait };
+    asking.package.notify = Some(Notify { text: "now?".to_owned(), can_delay: true, policy, ..Notify::default() });
+    let id = test.build(&asking).expect("a package").package.id;
+    let here: Location = "localhost:8443/download".parse().expect("a location");
+    activate::activate(&test.app, id, here.clone(), here, None, &mut |_, _| {}).expect("activated");
+    say_inventory(&test, WS, "Debian", &[]);
+    assign_to(&test, id, computers(&[WS]));
+    let asks = "the package asks whoever is at the computer before it runs; it may be put off 1 time; it waits for \
+                somebody to be logged in\n";
+    assert!(!answer(&test, WS, id).contains("asks"), "nobody was told of it yet");
+    offers(&test, WS);
+    let told = answer(&test, WS, id);
+    assert!(told.contains(asks), "{told}");
+    say_result(&test, WS, id, "SUCCESS");
+    assert!(!answer(&test, WS, id).contains("asks"));
 }
 
 #[test]

@@ -289,13 +289,79 @@ fn everything_goes_through_a_proxy_with_its_password_and_what_is_excepted_does_n
 fn a_proxy_that_wants_another_password_is_told_without_it() {
     let bench = Bench::new();
     let proxy = Proxy::connect();
-    let proxies = Proxies::all(&format!("http://user:wrong@{}", proxy.address));
-    let client = Client::new(&ClientOptions { ca_file: bench.config.ca.clone(), proxies, ..ClientOptions::default() })
-        .expect("a client");
+    let client = through(&bench, &format!("http://user:wrong@{}", proxy.address));
     let error = client.get(&bench.config.server.parse().expect("an address"), 100).expect_err("refused");
     assert!(matches!(error, FetchError::ProxyRefused { .. }), "{error:?}");
     let sentence = format!("{} {error:?} {client:?}", bench.sentence(&error));
     assert!(sentence.contains("407") && !sentence.contains("wrong"), "{sentence}");
+}
+
+/// A client that goes through this proxy only.
+fn through(bench: &Bench, proxy: &str) -> Client {
+    let options =
+        ClientOptions { ca_file: bench.config.ca.clone(), proxies: Proxies::all(proxy), ..ClientOptions::default() };
+    Client::new(&options).expect("a client")
+}
+
+#[test]
+fn a_proxy_that_is_away_is_named_and_the_server_is_not_blamed() {
+    let bench = Bench::new();
+    let away = |proxy: &str, problem: &str| {
+        for authority in [bench.server.https.to_string(), bench.server.http.to_string()] {
+            let scheme = if authority == bench.server.https.to_string() { "https" } else { "http" };
+            let url = format!("{scheme}://{authority}/ocsinventory").parse().expect("an address");
+            let error = through(&bench, proxy).get(&url, 100).expect_err("nobody is there");
+            let shown = proxy.replace("user:secret", "…");
+            let expected = format!(
+                "the proxy {shown} does not answer ({problem}), so {authority} was not reached: is the proxy running, \
+                 and is its address right?"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+    };
+    for scheme in ["http", "https", "socks5", "socks4a"] {
+        away(&format!("{scheme}://user:secret@127.0.0.1:1"), "connection refused");
+        // No directory has a name with an empty part.
+        away(&format!("{scheme}://no..where:3128"), "its name is not known");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_silent_is_named_too() {
+    let bench = Bench::new();
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    for scheme in ["http", "socks5"] {
+        let client = Client::new(&ClientOptions {
+            ca_file: bench.config.ca.clone(),
+            proxies: Proxies::all(&format!("{scheme}://{address}")),
+            connect_timeout: Duration::from_millis(50),
+            ..ClientOptions::default()
+        });
+        let url = bench.config.server.parse().expect("an address");
+        let error = client.expect("a client").get(&url, 100).expect_err("no answer");
+        assert!(matches!(error, FetchError::ProxyAway { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("{scheme}://{address} does not answer (no answer in time)")));
+    }
+}
+
+#[test]
+fn a_server_that_is_away_behind_a_proxy_is_the_proxys_word() {
+    let bench = Bench::new();
+    let refusing = Proxy::start(|stream| {
+        let mut greeting = [0; 3];
+        stream.read_exact(&mut greeting).ok()?;
+        stream.write_all(&[5, 0]).ok()?;
+        let mut request = [0; 10];
+        stream.read_exact(&mut request).ok()?;
+        stream.write_all(&[5, 5]).ok()?;
+        None
+    });
+    let client = through(&bench, &format!("socks5://{}", refusing.address));
+    let error = client.get(&bench.config.server.parse().expect("an address"), 100).expect_err("it is away");
+    let sentence = bench.sentence(&error);
+    assert!(sentence.starts_with("the proxy lets nobody through to SECURE: connection refused;"), "{sentence}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use super::super::MILESTONE;
 use super::super::beneath::is_out_of_space;
@@ -15,11 +16,16 @@ use crate::archive::{AssembleError, assemble};
 use crate::disk;
 use crate::engine::Event;
 use crate::model::limits::ArchiveLimits;
-use crate::model::{Action as PackageAction, ByteSize, FragmentCount, FragmentNumber, OsFamily, PackageId, ResultCode};
+use crate::model::prompt::Asked;
+use crate::model::{
+    Action as PackageAction, ByteSize, FragmentCount, FragmentNumber, Nobody, OsFamily, PackageId, ResultCode, UnixTime,
+};
 use crate::protocol::Info;
 
 /// Archive, what it unpacks to, and as much again for what the command installs: the stock Windows agent's rule.
 const ROOM_PER_ARCHIVE: u64 = 3;
+/// When it is looked again whether somebody is there to be asked.
+const LOOK_AGAIN: Duration = Duration::from_mins(15);
 
 impl Agent<'_> {
     pub(super) fn execute(&self, package: PackageId) -> Result<Event, AgentError> {
@@ -47,6 +53,9 @@ impl Agent<'_> {
             // The server moved it since the engine was told.
             return Ok(Event::Delayed(package));
         }
+        if let Some(until) = self.waits_for_somebody(&directory, &info) {
+            return Ok(Event::Unattended { package, until });
+        }
         self.progress.executing(package);
         match self.prepare(&directory, &info) {
             Ok(()) => {}
@@ -60,16 +69,20 @@ impl Agent<'_> {
                 return done(&code);
             }
         }
-        match self.ask_people(&info) {
+        match self.ask_people(&directory, &info) {
             Answer::Abort => return done(&ResultCode::error("ABORTED")),
             Answer::Delay => {
-                // Built again when it is asked for again; until then the room is somebody else's.
-                if let Err(error) = directory.clear() {
-                    tracing::warn!(package.id = %package, "package {package} keeps its room: {}", chain(&error));
-                }
+                give_room_back(&directory);
                 return Ok(Event::Delayed(package));
             }
-            Answer::Nobody | Answer::GoOn | Answer::CountedDown => {}
+            Answer::Nobody => {
+                // Whoever was there has gone since.
+                if let Some(until) = self.waits_for_somebody(&directory, &info) {
+                    give_room_back(&directory);
+                    return Ok(Event::Unattended { package, until });
+                }
+            }
+            Answer::GoOn | Answer::CountedDown => {}
         }
         if let Err(error) = directory.journal_start(self.now()) {
             let (code, why) = told_of(&error, "EXECUTE");
@@ -100,16 +113,31 @@ impl Agent<'_> {
         Ok(event)
     }
 
+    /// The moment to look again, if the package waits for somebody and nobody is there.
+    fn waits_for_somebody(&self, directory: &PackageDir<'_>, info: &Info) -> Option<UnixTime> {
+        let policy = info.notify.as_ref().map(|notify| notify.policy).filter(|policy| policy.nobody == Nobody::Wait)?;
+        let now = self.now();
+        let waits = !policy.is_over(directory.asked(now), now) && !self.machine.people().is_attended();
+        waits.then(|| now.plus(LOOK_AGAIN))
+    }
+
     /// Asks whoever is there, if the package wants that. People take their time, and the watchdog is told how long.
-    pub(super) fn ask_people(&self, info: &Info) -> Answer {
+    pub(super) fn ask_people(&self, directory: &PackageDir<'_>, info: &Info) -> Answer {
         let Some(notify) = &info.notify else { return Answer::Nobody };
         disk::checkpoint("agent.people.asking");
-        let question = Question::from(notify);
+        let now = self.now();
+        let first = Asked { since: now, delays: 0 };
+        let asked = if notify.policy.is_some() { directory.asked(now) } else { first };
+        let question = Question::at(notify, asked, now);
         self.vigil.allow(question.patience().saturating_add(STEP));
         let answer = self.machine.people().ask(&question, &|| self.stop.is_asked());
         self.allow_a_step();
         tracing::info!(package.id = %info.package, ?answer, "package {}: whoever is there was asked: {answer:?}", info.package);
         disk::checkpoint("agent.people.answered");
+        // Whoever is interrupted has not put it off.
+        if answer == Answer::Delay && notify.policy.is_some() && !self.stop.is_asked() {
+            directory.count_delay(asked);
+        }
         answer
     }
 
@@ -167,6 +195,14 @@ impl Agent<'_> {
         directory.drop_build();
         disk::checkpoint("agent.execute.unpacked");
         Ok(())
+    }
+}
+
+/// Built again when it is its turn again; until then the room is somebody else's.
+fn give_room_back(directory: &PackageDir<'_>) {
+    if let Err(error) = directory.clear() {
+        let package = directory.id();
+        tracing::warn!(package.id = %package, "package {package} keeps its room: {}", chain(&error));
     }
 }
 

@@ -229,7 +229,7 @@ fn run_by(
         Ok(code) => code,
         Err(error) => {
             let code = error.result_code();
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
             warn!(package.id = %package, %code, cause, "package {package} failed: {error}");
             code
         }

@@ -263,6 +263,10 @@ impl Screen for Desktop {
 }
 
 impl People for Desktop {
+    fn is_attended(&self) -> bool {
+        self.is_anybody_there()
+    }
+
     fn ask(&self, question: &Question, stop: &dyn Fn() -> bool) -> Answer {
         screen::ask(self, question, stop)
     }

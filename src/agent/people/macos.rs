@@ -76,6 +76,10 @@ impl Screen for Desktop {
 }
 
 impl People for Desktop {
+    fn is_attended(&self) -> bool {
+        self.is_anybody_there()
+    }
+
     fn ask(&self, question: &Question, stop: &dyn Fn() -> bool) -> Answer {
         screen::ask(self, question, stop)
     }
@@ -174,6 +178,6 @@ mod tests {
     }
 
     fn notify() -> crate::model::Notify {
-        crate::model::Notify { text: "x".to_owned(), countdown_seconds: None, can_abort: true, can_delay: true }
+        crate::model::Notify { text: "x".to_owned(), can_abort: true, can_delay: true, ..<_>::default() }
     }
 }

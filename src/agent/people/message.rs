@@ -9,7 +9,8 @@
 //!
 //! Where there is one that changes nothing, it is the one that a key pressed by accident finds.
 
-use super::screen::{ABORT, DELAY, GO_ON, Shown, Window};
+use super::screen::{ABORT, Shown, Window};
+use crate::model::prompt::buttons_of_windows;
 
 /// What the system calls the buttons and their answers.
 const OK: i32 = 1;
@@ -43,17 +44,16 @@ pub(super) struct Message {
 impl Message {
     /// The message that comes nearest to a window.
     pub(super) fn of(window: &Window<'_>) -> Self {
-        let can = |button| window.buttons.contains(&button);
-        let (style, meanings) = match (can(GO_ON), can(DELAY), can(ABORT)) {
-            (true, true, true) => (
-                STYLE_YES_NO_CANCEL | THIRD_BUTTON,
-                vec![(YES, "Yes", GO_ON), (NO, "No", ABORT), (CANCEL, "Cancel", DELAY)],
-            ),
-            (true, true, false) => (STYLE_YES_NO | SECOND_BUTTON, vec![(YES, "Yes", GO_ON), (NO, "No", DELAY)]),
-            (true, false, true) => (STYLE_YES_NO, vec![(YES, "Yes", GO_ON), (NO, "No", ABORT)]),
-            (true, false, false) => (STYLE_OK_CANCEL | SECOND_BUTTON, vec![(OK, "OK", GO_ON)]),
-            (false, ..) => (STYLE_OK, Vec::new()),
+        let named = buttons_of_windows(window.buttons);
+        // What changes nothing is what a key pressed by accident finds.
+        let style = match named.len() {
+            3 => STYLE_YES_NO_CANCEL | THIRD_BUTTON,
+            2 if window.buttons.contains(&ABORT) => STYLE_YES_NO,
+            2 => STYLE_YES_NO | SECOND_BUTTON,
+            1 => STYLE_OK_CANCEL | SECOND_BUTTON,
+            _ => STYLE_OK,
         };
+        let meanings: Vec<_> = named.iter().map(|(name, meaning)| (number_of(name), *name, *meaning)).collect();
         let legend: Vec<String> = meanings.iter().map(|(_, name, meaning)| format!("{name}: {meaning}")).collect();
         let parts = [window.text, &legend.join("\n")];
         let text = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("\n\n");
@@ -70,6 +70,16 @@ impl Message {
                 None => Shown::Closed,
             },
         }
+    }
+}
+
+/// What the system answers for a button.
+fn number_of(name: &str) -> i32 {
+    match name {
+        "OK" => OK,
+        "Yes" => YES,
+        "No" => NO,
+        _ => CANCEL,
     }
 }
 
@@ -94,7 +104,7 @@ pub(super) fn audience(sessions: &[Session], at_the_computer: Option<u32>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::people::screen::READ;
+    use crate::agent::people::screen::{DELAY, GO_ON, READ};
 
     fn message(buttons: &[&'static str]) -> Message {
         Message::of(&Window { text: "Save", buttons })

@@ -2,13 +2,14 @@
 //!
 //! | what happens | what is done |
 //! |---|---|
-//! | nobody is logged in | it goes on at once |
+//! | nobody is logged in | it goes on at once, or waits for somebody, as the package says |
 //! | the person goes on, or the countdown ends | it is executed |
 //! | the person refuses, where that is allowed | `ERR_ABORTED`, for good |
 //! | the person puts it off, where that is allowed | no result; asked again after the next contact |
 //! | the window is closed without an answer | as if it were still open: the countdown goes on |
 //! | there is no countdown (0), and no answer within two hours | as if it were put off |
-//! | the agent is told to stop meanwhile | as if it were put off |
+//! | the agent is told to stop meanwhile | as if it were put off, but it does not count |
+//! | it was put off as often as it may be, or its deadline has come | asked without "later"; told only, from the deadline on |
 //!
 //! A question never decides for a person what the package did not allow: whoever may not refuse has no such button.
 //! While a question is open nothing else is done, as with the stock Windows agent.
@@ -22,7 +23,6 @@ mod macos;
 #[cfg(any(windows, test))]
 mod message;
 mod screen;
-mod text;
 #[cfg(windows)]
 mod windows;
 
@@ -32,52 +32,13 @@ use std::time::Duration;
 pub use self::linux::Desktop;
 #[cfg(target_os = "macos")]
 use self::macos::Desktop;
-pub use self::text::{TEXT_LIMIT, plain_text};
 #[cfg(windows)]
 use self::windows::Desktop;
-use crate::model::{Done, Notify};
-
-/// How long a question stays when the package does not say.
-pub const DEFAULT_COUNTDOWN: Duration = Duration::from_mins(2);
-
-/// How long a question without a countdown stays before it is put off to the next contact: a person on holiday must not
-/// keep every other package waiting.
-pub const LONGEST_WAIT: Duration = Duration::from_hours(2);
+pub use crate::model::prompt::{DEFAULT_COUNTDOWN, LONGEST_WAIT, Question};
+use crate::model::{Done, plain_text};
 
 /// How long a message after the action stays: what the stock Windows agent gives it.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(30);
-
-/// What a person is asked before a package is executed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Question {
-    /// Plain text, bounded; may be empty.
-    pub text: String,
-    /// After that it goes on by itself; `None` waits for an answer, as long as [`LONGEST_WAIT`].
-    pub countdown: Option<Duration>,
-    /// May the person refuse for good?
-    pub can_abort: bool,
-    /// May the person put it off?
-    pub can_delay: bool,
-}
-
-impl Question {
-    /// How long an answer may take.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.countdown.unwrap_or(LONGEST_WAIT)
-    }
-}
-
-impl From<&Notify> for Question {
-    fn from(notify: &Notify) -> Self {
-        let countdown = match notify.countdown_seconds {
-            None => Some(DEFAULT_COUNTDOWN),
-            Some(0) => None,
-            Some(seconds) => Some(Duration::from_secs(u64::from(seconds)).min(LONGEST_WAIT)),
-        };
-        Self { text: plain_text(&notify.text), countdown, can_abort: notify.can_abort, can_delay: notify.can_delay }
-    }
-}
 
 /// What came of a question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,6 +69,11 @@ impl Answer {
 /// Windows. What follows from how a window ended is the same everywhere. Both functions return in bounded time, and soon after `stop` says so; neither fails: where
 /// a question cannot be put, nobody is there.
 pub trait People {
+    /// Is there somebody who could be asked? `true` where that cannot be told; [`People::ask`] finds out then.
+    fn is_attended(&self) -> bool {
+        true
+    }
+
     /// Asks before a package is executed.
     fn ask(&self, question: &Question, stop: &dyn Fn() -> bool) -> Answer;
 
@@ -148,25 +114,7 @@ pub fn message(done: &Done) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn notify(countdown_seconds: Option<u32>) -> Notify {
-        Notify { text: "<b>Hello</b>".to_owned(), countdown_seconds, can_abort: true, can_delay: false }
-    }
-
-    #[test]
-    fn a_countdown_is_two_minutes_if_not_said_none_if_zero_and_never_longer_than_two_hours() {
-        let countdown = |seconds| Question::from(&notify(seconds)).countdown;
-        assert_eq!(countdown(None), Some(DEFAULT_COUNTDOWN));
-        assert_eq!(countdown(Some(0)), None);
-        assert_eq!(countdown(Some(45)), Some(Duration::from_secs(45)));
-        assert_eq!(countdown(Some(u32::MAX)), Some(LONGEST_WAIT));
-    }
-
-    #[test]
-    fn a_question_carries_plain_text_and_what_is_allowed() {
-        let question = Question::from(&notify(Some(1)));
-        assert_eq!((&*question.text, question.can_abort, question.can_delay), ("Hello", true, false));
-    }
+    use crate::model::Notify;
 
     #[test]
     fn only_a_refusal_and_a_delay_keep_a_package_from_being_executed() {
@@ -176,7 +124,7 @@ mod tests {
 
     #[test]
     fn where_nobody_can_be_asked_it_goes_on() {
-        assert_eq!(NobodyToAsk.ask(&Question::from(&notify(None)), &|| false), Answer::Nobody);
+        assert_eq!(NobodyToAsk.ask(&Question::from(&Notify::default()), &|| false), Answer::Nobody);
         NobodyToAsk.tell("done", &|| false);
     }
 

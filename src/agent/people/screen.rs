@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, DEFAULT_COUNTDOWN, MESSAGE_TIME, Question};
 
-pub(super) const TITLE: &str = "Software installation";
+pub(super) const TITLE: &str = Question::TITLE;
 
 /// The words on the buttons.
-pub(super) const GO_ON: &str = "Start now";
-pub(super) const DELAY: &str = "Later";
-pub(super) const ABORT: &str = "Do not install";
+pub(super) const GO_ON: &str = Question::GO_ON;
+pub(super) const DELAY: &str = Question::DELAY;
+pub(super) const ABORT: &str = Question::ABORT;
 pub(super) const READ: &str = "OK";
 
 /// How often an open window is looked after.
@@ -55,10 +55,7 @@ pub(super) fn ask(screen: &impl Screen, question: &Question, stop: &dyn Fn() -> 
         return Answer::Nobody;
     }
     let began = Instant::now();
-    let mut buttons = vec![GO_ON];
-    buttons.extend(question.can_delay.then_some(DELAY));
-    buttons.extend(question.can_abort.then_some(ABORT));
-    let text = with_countdown(&question.text, question.countdown);
+    let (text, buttons) = (question.words(question.countdown), question.buttons());
     let shown = screen.show(&Window { text: &text, buttons: &buttons }, question.patience(), stop);
     let countdown = match shown {
         Some(Shown::Pressed(button)) => match &*button {
@@ -72,7 +69,7 @@ pub(super) fn ask(screen: &impl Screen, question: &Question, stop: &dyn Fn() -> 
         // Nobody can answer what is only written, so this may not wait for an answer.
         None => {
             let countdown = question.countdown.unwrap_or(DEFAULT_COUNTDOWN);
-            screen.write(&with_countdown(&question.text, Some(countdown)));
+            screen.write(&question.words(Some(countdown)));
             Some(countdown)
         }
     };
@@ -91,22 +88,6 @@ pub(super) fn ask(screen: &impl Screen, question: &Question, stop: &dyn Fn() -> 
 pub(super) fn tell(screen: &impl Screen, text: &str, stop: &dyn Fn() -> bool) {
     if screen.is_anybody_there() && screen.show(&Window { text, buttons: &[READ] }, MESSAGE_TIME, stop).is_none() {
         screen.write(text);
-    }
-}
-
-fn with_countdown(text: &str, countdown: Option<Duration>) -> String {
-    let text = if text.is_empty() { "Software is about to be installed on this computer." } else { text };
-    match countdown {
-        None => text.to_owned(),
-        Some(time) => format!("{text}\n\nIt starts by itself in {}.", spelled(time)),
-    }
-}
-
-fn spelled(time: Duration) -> String {
-    match time.as_secs() {
-        1 => "a second".to_owned(),
-        seconds @ 0..=90 => format!("{seconds} seconds"),
-        seconds => format!("{} minutes", seconds.div_ceil(60)),
     }
 }
 
@@ -144,7 +125,8 @@ mod tests {
     }
 
     fn question(countdown: Option<u64>, can_abort: bool, can_delay: bool) -> Question {
-        Question { text: "Save".to_owned(), countdown: countdown.map(Duration::from_millis), can_abort, can_delay }
+        let countdown = countdown.map(Duration::from_millis);
+        Question { text: "Save".to_owned(), note: None, countdown, can_abort, can_delay }
     }
 
     /// Never, or from the first look on.
@@ -209,12 +191,5 @@ mod tests {
         let screen = fake(Some(|| Shown::Pressed(READ.to_owned())));
         tell(&screen, "done", NEVER);
         assert_eq!(*screen.seen.borrow(), [r#"done ["OK"] 30s"#]);
-    }
-
-    #[test]
-    fn times_are_spelled_as_people_say_them() {
-        let texts = [1, 45, 90, 91, 7200].map(|seconds| spelled(Duration::from_secs(seconds)));
-        assert_eq!(texts, ["a second", "45 seconds", "90 seconds", "2 minutes", "120 minutes"]);
-        assert!(with_countdown("", None).starts_with("Software is about to be installed"));
     }
 }

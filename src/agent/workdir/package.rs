@@ -7,6 +7,7 @@ use super::super::identity::escaped;
 use super::{Known, PackageDir, WorkDirError, at, judge_info, read_bounded, read_small};
 use crate::disk;
 use crate::model::limits::{ReplyLimits, RequestLimits};
+use crate::model::prompt::Asked;
 use crate::model::{FragmentCount, Location, Outcome, PackageId, PostCommand, ResultCode, Schedule, UnixTime};
 use crate::protocol::Offer;
 use crate::protocol::xml;
@@ -161,6 +162,39 @@ impl PackageDir<'_> {
     /// Was the command ever started?
     pub(crate) fn was_started(&self) -> bool {
         self.path.join("started").exists()
+    }
+
+    /// What became of the package's question so far; the first time that is asked for, it begins.
+    pub(crate) fn asked(&self, now: UnixTime) -> Asked {
+        if let Some(asked) = self.asked_before() {
+            // A clock that was ahead must not put the deadline off for years.
+            return Asked { since: asked.since.min(now), ..asked };
+        }
+        let asked = Asked { since: now, delays: 0 };
+        self.keep_asked(asked);
+        asked
+    }
+
+    /// The same, if it has begun.
+    pub(crate) fn asked_before(&self) -> Option<Asked> {
+        let text = String::from_utf8(read_small(&self.path.join("asked"))?).ok()?;
+        let (since, delays) = text.trim().split_once(' ')?;
+        Some(Asked { since: UnixTime::from_seconds(since.parse().ok()?), delays: delays.parse().ok()? })
+    }
+
+    /// The person put it off, once more.
+    pub(crate) fn count_delay(&self, asked: Asked) {
+        self.keep_asked(Asked { delays: asked.delays.saturating_add(1), ..asked });
+        disk::checkpoint("agent.people.counted");
+    }
+
+    /// A disk that takes nothing costs the person's answer nothing: it only is not counted.
+    fn keep_asked(&self, asked: Asked) {
+        let path = self.path.join("asked");
+        let text = format!("{} {}\n", asked.since.seconds(), asked.delays);
+        if let Err(error) = disk::atomic::write_private(&path, text.as_bytes()) {
+            tracing::warn!(package.id = %self.package, "failed to write {}: {error}", path.display());
+        }
     }
 
     /// Writes down that the post-command is about to be started; `false` if that was written down before.

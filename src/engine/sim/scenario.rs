@@ -63,6 +63,8 @@ pub struct Offer {
     pub refusals: u32,
     /// So many times the person puts it off.
     pub delays: u32,
+    /// So many times nobody is there to be asked, and it waits for somebody.
+    pub absences: u32,
     /// So many executions find that fragment bad.
     pub losses: Option<(FragmentNumber, u32)>,
 }
@@ -150,14 +152,17 @@ impl Scenario {
                 self.happenings.push((number(at)?, happening));
                 Ok(())
             }
-            [fault @ ("fail" | "refuse" | "delay" | "lose"), id, rest @ ..] => {
+            [fault @ ("fail" | "refuse" | "delay" | "absent" | "lose"), id, rest @ ..] => {
                 let id: PackageId = id.parse().map_err(|error| format!("{error}"))?;
                 let Some(offer) = self.packages.get_mut(&id) else {
                     return Err("this package is not there; its line must come first".to_owned());
                 };
                 read_fault(offer, fault, rest)
             }
-            _ => Err("expected settings, package, takes, contact, down, at, fail, refuse, delay or lose".to_owned()),
+            _ => {
+                Err("expected settings, package, takes, contact, down, at, fail, refuse, delay, absent or lose"
+                    .to_owned())
+            }
         }
     }
 }
@@ -188,6 +193,7 @@ fn read_fault(offer: &mut Offer, fault: &str, words: &[&str]) -> Result<(), Stri
         ("lose", number) => offer.losses = Some((fragment(number)?, times)),
         ("refuse", None) => offer.refusals = times,
         ("delay", None) => offer.delays = times,
+        ("absent", None) => offer.absences = times,
         (_, Some(word)) => return Err(unknown(word, "times=N")),
         (_, None) => return Err(format!("{fault} is no fault")),
     }
@@ -205,6 +211,7 @@ fn read_offer(words: &[&str]) -> Result<Offer, String> {
         fragment_fails: BTreeMap::new(),
         refusals: 0,
         delays: 0,
+        absences: 0,
         losses: None,
     };
     read_pairs(words, |key, value| {

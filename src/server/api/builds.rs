@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::operation::{Asked, Nothing, Operation, operation};
 use super::packages::{ById, PackageView, activating_here};
 use crate::model::access::Right;
-use crate::model::{Action, ByteSize, Done, ExitCodes, Notify, OsFamily, Package, PackageId, Priority, UploadId};
+use crate::model::{
+    Action, ByteSize, Done, ExitCodes, Nobody, Notify, OsFamily, Package, PackageId, Priority, PromptPolicy, UploadId,
+};
 use crate::service::desk::builds::{Content, Description};
 use crate::service::desk::packages::PackageLine;
 use crate::service::desk::{Desk, Refusal};
@@ -108,11 +110,12 @@ impl From<Script> for ScriptBody {
 }
 
 /// A question before.
-#[derive(Deserialize, JsonSchema)]
-struct NotifyBody {
+#[derive(Deserialize, JsonSchema, Serialize)]
+pub(super) struct NotifyBody {
     /// What the person reads.
     text: String,
     /// Seconds until silence means yes; 0 waits for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
     countdown_seconds: Option<u32>,
     /// May the person refuse for good?
     #[serde(default)]
@@ -120,6 +123,42 @@ struct NotifyBody {
     /// May the person put it off?
     #[serde(default)]
     can_delay: bool,
+    /// How often it may be put off, 1 to 100, by our own agent; without it as often as the person likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_delays: Option<u32>,
+    /// Hours from when it is ready, 1 to 8760: then our own agent tells it and does not ask any more, and waits for nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_hours: Option<u32>,
+    /// What our own agent does where nobody is logged in: `run` (as if it is not said) or `wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nobody: Option<String>,
+}
+
+impl From<Notify> for NotifyBody {
+    fn from(Notify { text, countdown_seconds, can_abort, can_delay, policy }: Notify) -> Self {
+        let PromptPolicy { max_delays, deadline_hours, nobody } = policy;
+        let nobody = Some(nobody.to_string());
+        Self { text, countdown_seconds, can_abort, can_delay, max_delays, deadline_hours, nobody }
+    }
+}
+
+impl NotifyBody {
+    fn meant(&self) -> Result<Notify, Refusal> {
+        let nobody = self.nobody.as_deref().map(str::parse::<Nobody>).transpose();
+        Ok(Notify {
+            text: self.text.clone(),
+            countdown_seconds: self.countdown_seconds,
+            can_abort: self.can_abort,
+            can_delay: self.can_delay,
+            policy: PromptPolicy {
+                max_delays: self.max_delays,
+                deadline_hours: self.deadline_hours,
+                nobody: nobody
+                    .map_err(|error| Refusal::invalid(error.to_string()).about("nobody"))?
+                    .unwrap_or_default(),
+            },
+        })
+    }
 }
 
 /// A package that another is like, with its recipe.
@@ -146,12 +185,7 @@ impl BuildBody {
             (None, Some(count)) => Some(Fragmenting::Count(count)),
             (None, None) => before.as_ref().and_then(|(_, recipe)| recipe.as_ref()?.fragmenting()),
         };
-        let notify = self.notify.as_ref().map(|notify| Notify {
-            text: notify.text.clone(),
-            countdown_seconds: notify.countdown_seconds,
-            can_abort: notify.can_abort,
-            can_delay: notify.can_delay,
-        });
+        let notify = self.notify.as_ref().map(NotifyBody::meant).transpose()?;
         let exit_codes = match (&self.exit_codes, old) {
             (None, Some(old)) => old.exit_codes.clone(),
             (text, _) => text.as_deref().unwrap_or_default().parse::<ExitCodes>().map_err(

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Site;
 use super::super::visit::{Visit, blocking};
+use super::builds::NotifyBody;
 use super::operation::{Asked, Nothing, Operation, Page, limit, operation};
 use super::problem::refused;
 use crate::archive::SplitFragment;
@@ -150,6 +151,9 @@ pub(super) struct PackageView {
     command: String,
     /// The pace: 0 is at once, 10 the slowest.
     priority: u32,
+    /// What people are asked before it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<NotifyBody>,
     /// How many fragments the archive has.
     fragments: u32,
     /// Bytes of the archive.
@@ -196,6 +200,7 @@ impl From<PackageLine> for PackageView {
             action: package.action.as_str(),
             command: package.action.text().to_owned(),
             priority: package.priority.number(),
+            notify: package.notify.map(NotifyBody::from),
             fragments: package.fragments.0,
             size: package.size,
             md5: package.md5.map(|digest| digest.to_string()),

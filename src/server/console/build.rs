@@ -1,6 +1,7 @@
 //! `/packages/new`: from a file, a script or a command to a package.
 
 mod draft;
+mod window;
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use super::show;
 pub(super) use super::work::span;
 use super::work::{event, events};
 use crate::model::access::Right;
-use crate::model::{Action, FragmentCount, OsFamily, Package, PackageId, Upload, UploadId};
+use crate::model::{Action, Done, FragmentCount, OsFamily, Package, PackageId, Upload, UploadId};
 use crate::service::desk::builds::Preview;
 use crate::service::desk::{Kind, Refusal};
 use crate::service::looks::Seen;
 use crate::service::publish::Recipe;
 use crate::service::templates::{Catalogue, Template};
-use draft::{BOXES, Draft};
+use draft::{BOXES, Draft, question};
+use window::{Window, windows_of};
 
 /// Members that the page shows.
 const SHOWN: usize = 200;
@@ -101,7 +103,7 @@ impl BuildPage {
 
     /// Every field as it stands in the form.
     fn fields(&self) -> Fields {
-        const NAMES: [&str; 17] = [
+        const NAMES: [&str; 20] = [
             "name",
             "version",
             "description",
@@ -112,6 +114,9 @@ impl BuildPage {
             "notify_countdown",
             "can_abort",
             "can_delay",
+            "max_delays",
+            "deadline_hours",
+            "nobody",
             "done_text",
             "exit_codes",
             "script",
@@ -180,6 +185,9 @@ struct PreviewPart {
     script: Option<(String, String)>,
     preview: Option<Preview>,
     refusal: Option<String>,
+    os: OsFamily,
+    /// What people will see.
+    windows: Vec<Window>,
 }
 
 impl PreviewPart {
@@ -197,29 +205,24 @@ impl PreviewPart {
 }
 
 fn preview_html(call: &Call, draft: &Draft, form: &Fields) -> Result<String, Refusal> {
-    let part = match draft.description(call, form) {
+    let done = form.some("done_text").map(|text| Done { text: text.to_owned() });
+    let (os, windows) = (draft.os, windows_of(draft.os, question(form).ok().flatten().as_ref(), done.as_ref()));
+    let mut part = PreviewPart { action: None, script: None, preview: None, refusal: None, os, windows };
+    match draft.description(call, form) {
         Ok(description) => {
-            let script = draft.added(&description.content);
+            part.script = draft.added(&description.content);
             match call.desk().preview(&description, &call.site.looks, Duration::from_millis(800)) {
-                Ok(preview) => PreviewPart {
-                    action: Some(description.action),
-                    script,
-                    refusal: preview.refusal.clone(),
-                    preview: Some(preview),
-                },
+                Ok(preview) => {
+                    part.refusal.clone_from(&preview.refusal);
+                    part.preview = Some(preview);
+                }
                 Err(refusal) if refusal.kind == Kind::Failed => return Err(refusal),
-                Err(refusal) => PreviewPart {
-                    action: Some(description.action),
-                    script,
-                    preview: None,
-                    refusal: Some(refusal.for_people().to_owned()),
-                },
+                Err(refusal) => part.refusal = Some(refusal.for_people().to_owned()),
             }
+            part.action = Some(description.action);
         }
-        Err(refusal) => {
-            PreviewPart { action: None, script: None, preview: None, refusal: Some(refusal.for_people().to_owned()) }
-        }
-    };
+        Err(refusal) => part.refusal = Some(refusal.for_people().to_owned()),
+    }
     part.render().map_err(Refusal::failed)
 }
 

@@ -348,6 +348,7 @@ fn compare(call: &Call) -> Result<View, Refusal> {
             ("question", notify.map(|notify| notify.text.clone()).unwrap_or_default()),
             ("may be refused", yes(notify.is_some_and(|notify| notify.can_abort))),
             ("may be put off", yes(notify.is_some_and(|notify| notify.can_delay))),
+            ("limits of the question", notify.map(|notify| notify.limits().join("; ")).unwrap_or_default()),
             ("message afterwards", package.done.as_ref().map(|done| done.text.clone()).unwrap_or_default()),
             ("size", show::size(package.size)),
             ("fragments", package.fragments.to_string()),

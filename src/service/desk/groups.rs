@@ -14,7 +14,7 @@ use super::{Change, Desk, Refusal};
 use crate::model::access::Right;
 use crate::model::query::{Expr, Query};
 use crate::model::settings::SettingKey;
-use crate::model::{Computer, ComputerId, DeploymentId};
+use crate::model::{Computer, ComputerId, DeploymentId, number_of};
 use crate::store::groups::{self as stored, Group, Member, Reason};
 use crate::store::{computers, search};
 
@@ -203,8 +203,8 @@ impl Desk {
             .before(json!({ "query": before.group.query, "members": before.members }));
         match groups::delete(&self.changing(Right::EditGroups, change)?, name, end_deployments) {
             Err(GroupError::Standing { name, deployments }) => Err(Refusal::conflict(format!(
-                "group \"{name}\" has {} standing deployment(s), which would end: say that they may",
-                deployments.len()
+                "group \"{name}\" has {}, which would end: say that this may be",
+                number_of(deployments.len(), "standing deployment")
             ))),
             other => Ok(other?),
         }

@@ -448,6 +448,13 @@ fn check_content(new: &NewPackage, (format, found): &(ArchiveFormat, Summary), n
 fn warnings_before(request: &BuildRequest) -> Vec<String> {
     let mut warnings = script::of_request(request).warnings;
     let package = &request.package;
+    if package.notify.as_ref().is_some_and(|notify| notify.policy.is_some()) {
+        warnings.push(
+            "only dripfeed's own agent counts delays, knows the deadline and waits for somebody; the stock Windows agent asks \
+             without limits"
+                .to_owned(),
+        );
+    }
     if package.os != OsFamily::Windows {
         if package.notify.is_some() || package.done.is_some() {
             warnings.push("stock Unix agents show no messages and run the package at once".to_owned());

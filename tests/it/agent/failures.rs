@@ -217,3 +217,14 @@ fn that_fragments_did_not_come_is_known_after_a_restart_and_shown() {
     assert_eq!(bench.once().expect("a run"), Ended::Idle);
     assert_eq!(bench.server.take_log(), "PROLOG https\nREPORT 7 ERR_DOWNLOAD_PACK");
 }
+
+#[test]
+fn a_failure_without_a_cause_names_none() {
+    let bench = Bench::new();
+    bench.server.hurry();
+    bench.server.publish(7, Action::Store { path: "not/absolute".to_owned() }, &tar_gz(&[("a", 0o644, "x")]), 1);
+    let log = bench.logged(&[]);
+    assert_eq!(bench.server.reports(), ["7 ERR_BAD_PARAM"]);
+    let line = log.lines().find(|line| line.contains("is not absolute")).expect("the failure is told");
+    assert!(!line.contains("cause"), "{line}");
+}

@@ -166,6 +166,26 @@ fn the_registration_key_is_shown_until_the_server_has_taken_the_key() {
 }
 
 #[test]
+fn a_first_contact_tells_what_came_of_it_and_not_what_the_first_word_was() {
+    let told = |answers: &'static [&'static str], decision| {
+        let bench = Bench::new();
+        bench.server.world().decision = decision;
+        let mut answers = answers.iter();
+        keyed(&bench, move |_, _| answers.next().expect("another answer"));
+        let log = bench.logged(&[("DRIPFEED_REGISTRATION_KEY", REGISTRATION_KEY)]);
+        let of_identity = log.lines().filter_map(|line| Some((line, line.find("identity: ")?)));
+        // Without the time, and with the level.
+        let told = of_identity.map(|(line, at)| line[at - 5..].trim().to_owned());
+        told.collect::<Vec<_>>().join("\n")
+    };
+    // The server takes the key with the inventory that it asks for.
+    assert_eq!(told(&["by-name", "registered"], Decision::Send), "INFO identity: proven by key");
+    let by_name = "WARN identity: by name only: the server has no proof that this agent may register";
+    assert_eq!(told(&["by-name", "by-name"], Decision::Send), by_name);
+    assert_eq!(told(&["by-name"], Decision::Stop), by_name);
+}
+
+#[test]
 fn without_a_registration_key_the_computer_is_known_by_its_name() {
     let bench = Bench::new();
     bench.server.publish(7, execute("true"), b"", 0);

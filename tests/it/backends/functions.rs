@@ -4,8 +4,8 @@ use dripfeed::archive::SplitFragment;
 use dripfeed::model::settings::{SettingKey, SettingsLayer};
 use dripfeed::model::{
     Action, Activation, ComputerId, Deployment, DeploymentId, DeviceId, Digest, DigestAlgorithm, Done, FragmentCount,
-    FragmentNumber, Hasher, JobId, JobOptions, JobState, Notify, OsFamily, Package, PackageId, PackageState,
-    PostCommand, Priority, ResultCode, UnixTime,
+    FragmentNumber, Hasher, JobId, JobOptions, JobState, Nobody, Notify, OsFamily, Package, PackageId, PackageState,
+    PostCommand, Priority, PromptPolicy, ResultCode, UnixTime,
 };
 use dripfeed::protocol::{ComputerFacts, Network};
 use dripfeed::store::computers::Contact;
@@ -184,7 +184,8 @@ fn a_package_keeps_every_word(database: &Database) {
             text: "soon".to_owned(),
             countdown_seconds: Some(60),
             can_abort: true,
-            can_delay: false,
+            can_delay: true,
+            policy: PromptPolicy { max_delays: Some(3), deadline_hours: Some(72), nobody: Nobody::Wait },
         }),
         done: Some(Done { text: "done".to_owned() }),
         exit_codes: "3=success 194=reboot".parse().expect("a list"),

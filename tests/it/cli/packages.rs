@@ -13,6 +13,24 @@ use crate::util::process::{Site, clean, redacted, run, until};
 use crate::util::{noise, tar_gz, zip};
 
 #[test]
+fn how_far_a_question_may_be_put_off_is_said_shown_and_checked() {
+    let site = Site::new();
+    let asks = "package build --os linux --action execute --command id --name n --version 1 --notify-text now?";
+    let limited =
+        site.say(&format!("{asks} --can-delay --notify-max-delays 3 --notify-deadline 72 --notify-nobody wait"));
+    assert!(limited.err.contains("only dripfeed's own agent counts delays"), "{limited:?}");
+    let shown = site.say(&format!("package show {}", limited.out.trim())).ok();
+    let limits = "may be put off 3 times; is told and not asked from 72 hours on; waits for somebody to be logged in";
+    assert!(shown.contains(limits), "{shown}");
+    assert!(site.say(&format!("{asks} --can-delay --notify-max-delays 101")).refused().contains("from 1 to 100"));
+    for (options, problem) in [("--notify-max-delays 3", "--can-delay"), ("--notify-nobody hide", "can be run or wait")]
+    {
+        let refused = site.say(&format!("{asks} {options}"));
+        assert!(refused.code() == Some(2) && refused.err.contains(problem), "{refused:?}");
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one story; most lines are what it must print")]
 fn everything_that_can_be_built_is_built_listed_shown_and_verified() {
     let site = Site::new();

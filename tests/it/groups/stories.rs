@@ -326,7 +326,7 @@ fn a_group_with_a_standing_deployment_is_deleted_only_when_that_is_wanted() {
     create(app, "g", "os = Debian");
     let deployment = assign_to(app, id, Target::Group("g".to_owned())).deployment;
     let error = groups::delete(app, "g", false).expect_err("it stands");
-    insta::assert_snapshot!(error, @r#"group "g" has 1 standing deployment(s), which would end: 1; --force deletes it all the same"#);
+    insta::assert_snapshot!(error, @r#"group "g" has 1 standing deployment, which would end: 1; --force deletes it all the same"#);
     assert_eq!(groups::delete(app, "g", true).expect("deleted"), [deployment]);
     inventory_of(app, "ws2", "Debian", "");
     assert_eq!(offers(app, "ws2"), NOBODY);

@@ -59,7 +59,7 @@ impl Computer {
 
 fn question(countdown: Option<u64>) -> Question {
     let countdown = countdown.map(Duration::from_millis);
-    Question { text: "Save \"your\" work\\n".to_owned(), countdown, can_abort: true, can_delay: true }
+    Question { text: "Save \"your\" work\\n".to_owned(), note: None, countdown, can_abort: true, can_delay: true }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::super::call::{Call, Fields};
-use crate::model::{Action, ByteSize, Done, Notify, OsFamily, Package, PackageId, Priority, Upload, UploadId};
+use crate::model::{
+    Action, ByteSize, Done, Notify, OsFamily, Package, PackageId, Priority, PromptPolicy, Upload, UploadId,
+};
 use crate::service::desk::Refusal;
 use crate::service::desk::builds::{Content, Description};
 use crate::service::publish::{Fragmenting, Recipe};
@@ -84,6 +86,7 @@ impl Draft {
         let notify = like.and_then(|like| like.notify.as_ref());
         let script = self.recipe.as_ref().and_then(|recipe| recipe.script.as_ref()).filter(|_| self.from == "script");
         let cut = self.recipe.as_ref().and_then(Recipe::fragmenting);
+        let some = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
         let tick = |on: bool| if on { "1".to_owned() } else { String::new() };
         match name {
             "name" => like.map_or(guessed, |like| like.name.clone()),
@@ -93,12 +96,12 @@ impl Draft {
             "command" => like.map(|like| like.action.text().to_owned()).unwrap_or_default(),
             "priority" => like.map_or(5, |like| like.priority.number()).to_string(),
             "notify_text" => notify.map(|notify| notify.text.clone()).unwrap_or_default(),
-            "notify_countdown" => notify
-                .and_then(|notify| notify.countdown_seconds)
-                .map(|seconds| seconds.to_string())
-                .unwrap_or_default(),
+            "notify_countdown" => some(notify.and_then(|notify| notify.countdown_seconds)),
             "can_abort" => tick(notify.is_some_and(|notify| notify.can_abort)),
             "can_delay" => tick(notify.is_some_and(|notify| notify.can_delay)),
+            "max_delays" => some(notify.and_then(|notify| notify.policy.max_delays)),
+            "deadline_hours" => some(notify.and_then(|notify| notify.policy.deadline_hours)),
+            "nobody" => notify.map(|notify| notify.policy.nobody).unwrap_or_default().to_string(),
             "done_text" => like.and_then(|like| like.done.as_ref()).map(|done| done.text.clone()).unwrap_or_default(),
             "exit_codes" => like.map(|like| like.exit_codes.to_string()).unwrap_or_default(),
             "script" => match script {
@@ -165,14 +168,10 @@ impl Draft {
             let filled = call.desk().fill(&call.site.looks, &self.kind, self.os, content, &values);
             filled.map_err(|refusal| refusal.about("kind"))?
         };
-        let notify = form.some("notify_text").map(|text| -> Result<Notify, Refusal> {
-            Ok(Notify {
-                text: lines(text),
-                countdown_seconds: form.parse_some("notify_countdown")?,
-                can_abort: form.is_on("can_abort"),
-                can_delay: form.is_on("can_delay"),
-            })
-        });
+        let notify = question(form)?;
+        if let Some(notify) = &notify {
+            notify.check().map_err(|error| Refusal::invalid(error.to_string()).about("notify_text"))?;
+        }
         let fragmenting = match form.get("cut") {
             "size" => Some(Fragmenting::Size(form.parse::<ByteSize>("fragment_size")?)),
             "count" => Some(Fragmenting::Count(form.parse::<u32>("fragment_count")?)),
@@ -185,7 +184,7 @@ impl Draft {
             os: self.os,
             action,
             priority: form.parse::<Priority>("priority")?,
-            notify: notify.transpose()?,
+            notify,
             done: form.some("done_text").map(|text| Done { text: lines(text) }),
             exit_codes: form.parse("exit_codes")?,
             content,
@@ -203,6 +202,23 @@ impl Draft {
             Content::Nothing | Content::Upload(_) => None,
         }
     }
+}
+
+/// What the form asks people before the package runs. A box that is not ticked takes its limit with it.
+pub(super) fn question(form: &Fields) -> Result<Option<Notify>, Refusal> {
+    let Some(text) = form.some("notify_text") else { return Ok(None) };
+    let can_delay = form.is_on("can_delay");
+    Ok(Some(Notify {
+        text: lines(text),
+        countdown_seconds: form.parse_some("notify_countdown")?,
+        can_abort: form.is_on("can_abort"),
+        can_delay,
+        policy: PromptPolicy {
+            max_delays: if can_delay { form.parse_some("max_delays")? } else { None },
+            deadline_hours: form.parse_some("deadline_hours")?,
+            nobody: form.parse_some("nobody")?.unwrap_or_default(),
+        },
+    }))
 }
 
 /// The best guess for an upload: by its name, or by what is among its files.

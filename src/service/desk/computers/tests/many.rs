@@ -74,7 +74,7 @@ fn another_kind_is_refused_while_a_value_stands_against_it() {
     let edit = |kind: FieldKind| Edit { kind: Some(kind), ..Edit::default() };
     let refusal = desk.edit_field("Cost", edit(FieldKind::Number)).expect_err("much is no number");
     assert_eq!((refusal.kind, refusal.field), (Kind::Conflict, Some("kind")));
-    assert!(refusal.to_string().contains("1 computer(s)") && refusal.to_string().contains("\"much\""), "{refusal}");
+    assert!(refusal.to_string().contains("1 computer holds") && refusal.to_string().contains("\"much\""), "{refusal}");
     desk.set_field("pc-1", "Cost", "").expect("taken back");
     desk.edit_field("Cost", edit(FieldKind::Number)).expect("numbers");
     assert_eq!(found(&room, "field Cost = 7"), ["pc-0"], "it is written as numbers are");
