@@ -138,13 +138,12 @@ impl Reader {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         tally.bytes += received as u64;
-        let left = match self.left {
-            Some(left) => left.saturating_sub(received as u64),
-            None => {
-                self.head.extend_from_slice(&place[..received]);
-                let Some(left) = after_head(&self.head)? else { return Ok(false) };
-                left
-            }
+        let left = if let Some(left) = self.left {
+            left.saturating_sub(received as u64)
+        } else {
+            self.head.extend_from_slice(&place[..received]);
+            let Some(left) = after_head(&self.head)? else { return Ok(false) };
+            left
         };
         self.left = (left > 0).then_some(left);
         if left > 0 {

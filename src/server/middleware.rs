@@ -133,13 +133,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    pub(super) fn new(
-        router: Router,
-        site: Site,
-        ids: Arc<RequestIds>,
-        listener: Listener,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(router: Router, site: Site, ids: Arc<RequestIds>, listener: Listener, peer: SocketAddr) -> Self {
         Self { router, site, ids, listener, peer, activity: Arc::new(Activity::new()) }
     }
 

@@ -48,8 +48,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -226,7 +226,7 @@ struct Shared {
     readers: Arc<Readers>,
     readiness: Readiness,
     /// Who runs verbs for somebody elsewhere.
-    verbs: Option<Arc<dyn verbs::Verbs>>,
+    verbs: OnceLock<Arc<dyn verbs::Verbs>>,
     /// Host and port by which others reach the two listeners.
     authorities: Arc<Authorities>,
     /// Builds and checks that go on in the background.
@@ -318,7 +318,7 @@ impl Server {
             meters: Arc::new(Meters::new()),
             readers: Arc::new(Readers::new(&config.metrics)),
             readiness: Readiness::new(config.limits.free_space),
-            verbs: None,
+            verbs: OnceLock::new(),
             authorities: Arc::new(Authorities {
                 http: config.authority(addresses.http),
                 https: config.authority(addresses.https),
@@ -334,9 +334,8 @@ impl Server {
 
     /// The same server, which has verbs of the command line run for those who ask over the API.
     #[must_use]
-    pub fn with_verbs(mut self, verbs: Arc<dyn verbs::Verbs>) -> Self {
-        let shared = Arc::get_mut(&mut self.site.0).expect("nobody shares it before the server runs");
-        shared.verbs = Some(verbs);
+    pub fn with_verbs(self, verbs: Arc<dyn verbs::Verbs>) -> Self {
+        self.site.verbs.get_or_init(|| verbs);
         self
     }
 

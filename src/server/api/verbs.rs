@@ -49,7 +49,7 @@ impl Drop for Turn {
 }
 
 fn run(asked: Asked<Nothing, Nothing, VerbCall>) -> Result<VerbDone, Refusal> {
-    let Some(verbs) = asked.site.verbs.clone() else {
+    let Some(verbs) = asked.site.verbs.get() else {
         return Err(Refusal::not_found("this server runs no verbs of the command line"));
     };
     if asked.body.input.as_ref().is_some_and(|input| input.len() > INPUT) {
