@@ -1,0 +1,233 @@
+//! Who gets what and when, and what became of it.
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::model::{JobOptions, PackageId, PostCommand, Schedule};
+
+#[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("target").required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Assign {
+    /// Number of the package; of several, a deployment of each is made in one act
+    #[arg(required = true, num_args = 1.., value_name = "ID")]
+    pub(crate) ids: Vec<PackageId>,
+    /// Offer each of several packages to a computer only when the one before it succeeded there
+    #[arg(long)]
+    pub(crate) in_order: bool,
+    /// Show who would get what and who would not, and why; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Computers, by name or device id
+    #[arg(long, value_name = "COMPUTER", num_args = 1.., group = "target")]
+    pub(crate) computer: Vec<String>,
+    /// Every computer of the package's system, those to come included
+    #[arg(long, group = "target")]
+    pub(crate) all: bool,
+    /// The members of a group, those to come included
+    #[arg(long, value_name = "GROUP", group = "target")]
+    pub(crate) group: Option<String>,
+    /// Computers that match a query now
+    #[arg(long = "where", value_name = "QUERY", group = "target")]
+    pub(crate) query: Option<String>,
+    /// Run it even where it has been run before
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Fetch at once, but execute not before this local time of the computer, as "2027/01/31 22:00"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) schedule: Option<Schedule>,
+    /// What to run afterwards: reboot, shutdown, or a command (stock Unix agents ignore it)
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) post_command: Option<PostCommand>,
+    #[command(flatten)]
+    pub(crate) again: Again,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Assign {
+    pub(crate) fn options(&self) -> JobOptions {
+        JobOptions {
+            force: self.force,
+            schedule: self.schedule.clone(),
+            post_command: self.post_command.clone(),
+            follows: None,
+        }
+    }
+}
+
+/// When something is deployed again.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Again {
+    /// Deploy it again and again, each time to whoever is meant then, also where it was run before: "every 6 hours",
+    /// "every 2 days at 22:00", "every monday, thursday at 22:00", "every month on day 15 at 06:30", "every month on the
+    /// last day at 06:30"
+    #[arg(long, value_name = "RULE", conflicts_with = "schedule")]
+    pub(crate) repeat: Option<String>,
+    /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
+    #[arg(long, value_name = "ZONE", requires = "repeat")]
+    pub(crate) time_zone: Option<String>,
+    /// Not before that, in the zone of the rule, as "2027-01-31 22:00"
+    #[arg(long, value_name = "TIME", requires = "repeat")]
+    pub(crate) starts: Option<String>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SeriesVerb {
+    /// List series, newest first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one series, its next times and its runs
+    Show {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change when a series comes again; it acts with your rights from then on
+    Change {
+        /// Its number
+        series: i64,
+        /// When: as `assign --repeat` takes it
+        #[arg(long, value_name = "RULE")]
+        repeat: String,
+        /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<String>,
+        /// Not before that, in the zone of the rule, as "2027-01-31 22:00"; as before if it is not said
+        #[arg(long, value_name = "TIME")]
+        starts: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin no run until the series is resumed
+    Pause {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on with a series that is paused or has ended; it acts with your rights from then on
+    Resume {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a run now; the next time stays as it is
+    Run {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a series: no run begins any more; its runs stay
+    End {
+        /// Its number
+        series: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Status {
+    /// Only this package
+    pub(crate) id: Option<PackageId>,
+    /// Only this computer, by name or device id
+    #[arg(long)]
+    pub(crate) computer: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Stuck {
+    /// At most so many, those that stand still for longest
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: usize,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DeploymentVerb {
+    /// List deployments, newest first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one deployment and what became of it on each computer
+    Show {
+        /// Its number
+        deployment: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a deployment back: open jobs are cancelled, and no computer gets it any more
+    Cancel {
+        /// Its number
+        deployment: i64,
+        /// Leave jobs that an agent was told of to their end
+        #[arg(long)]
+        waiting_only: bool,
+        /// Only on these computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1..)]
+        computer: Vec<String>,
+        /// Take back what was assigned in one act with it, too
+        #[arg(long, conflicts_with_all = ["waiting_only", "computer"])]
+        bundle: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again on every computer where it failed or expired; earlier attempts stay on record
+    Retry {
+        /// Its number
+        deployment: i64,
+        /// Not where it expired
+        #[arg(long)]
+        failed: bool,
+        /// Only on these computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1..)]
+        computer: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take computers off a deployment: what is open there is taken back, what failed is not tried again with the others;
+    /// results stay
+    TakeOff {
+        /// Its number
+        deployment: i64,
+        /// The computers, by name or device id
+        #[arg(long, value_name = "COMPUTER", num_args = 1.., required = true)]
+        computer: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Why {
+    /// Name or device id
+    pub(crate) computer: String,
+    pub(crate) package: PackageId,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
