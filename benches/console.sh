@@ -11,7 +11,7 @@ profile=${PROFILE:-release}
 directory=$(mktemp -d)
 trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$directory"' EXIT
 cargo build --quiet --profile "$profile" --bin dripfeed --example fill_computers --example fill
-built=target/$([ "$profile" = dev ] && echo debug || echo "$profile")
+built=${CARGO_TARGET_DIR:-target}/$([ "$profile" = dev ] && echo debug || echo "$profile")
 site=https://127.0.0.1:18243
 
 serve() {
@@ -50,6 +50,7 @@ pages /computers '/computers?sort=-contact' '/computers?archived=1' '/computers?
     '/computers?q=has+software+%27firefox%27' '/computers?q=has+software+%27firefox%27+%3C+%277.2%27' \
     '/computers?q=has+no+software+%27firefox%27' '/computers?q=last_contact+older+than+3+days' \
     '/search?q=par-ws-00' '/search?q=nothing' "$one" "$one/inventory" "$one/changes" "$one/packages" "$one/settings" \
+    '/computers/counts?by=os' '/computers/counts?by=tag' /duplicates /fields /registration /networks \
     /software /software/Firefox '/groups/new?where=os+contains+debian' '/groups/new?where=has+software+%27firefox%27'
 stop
 
@@ -62,5 +63,7 @@ for n in $(seq $((packages - jobs))); do
 done
 serve
 deployment=$(ask "$site/deployments" | grep -o 'href="/deployments/[0-9]*"' | head -n 1 | cut -d '"' -f 2)
-pages / /packages '/packages?sort=name' /deployments "$deployment" "$deployment/computers" "$deployment/errors"
+package=$(ask "$site/packages" | grep -o 'href="/packages/[0-9]*"' | tail -n 1 | cut -d '"' -f 2)
+pages / /packages '/packages?sort=name' /deployments "$deployment" "$deployment/computers" "$deployment/errors" \
+    "$package" "$package/computers" /stuck /templates /series /deployments/new
 stop
