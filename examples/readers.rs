@@ -157,11 +157,11 @@ impl Reader {
 
 /// Bytes of the body that have not come yet; `None` while the head has not come whole.
 fn after_head(received: &[u8]) -> io::Result<Option<u64>> {
-    let text = String::from_utf8_lossy(received);
-    let Some(end) = text.find("\r\n\r\n").map(|at| at + 4) else {
+    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
         return if received.len() < HEAD { Ok(None) } else { Err(io::Error::other("a head without an end")) };
     };
-    let mut lines = text[..end].lines();
+    let head = String::from_utf8_lossy(&received[..end]);
+    let mut lines = head.lines();
     let status = lines.next().unwrap_or_default();
     if !status.starts_with("HTTP/1.1 200 ") {
         return Err(io::Error::other(format!("the server said: {status}")));
@@ -171,6 +171,5 @@ fn after_head(received: &[u8]) -> io::Result<Option<u64>> {
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse::<u64>().ok())
         .ok_or_else(|| io::Error::other("an answer without a length"))?;
-    // Heads are ASCII; where lossy reading changed a byte of the body, it changed it behind the end that was found.
     Ok(Some(length.saturating_sub((received.len() - end) as u64)))
 }
