@@ -3,6 +3,7 @@
 #
 #   benches/serve.sh [SECONDS_PER_RUN] [ROUNDS]
 #   CONGESTION=reno benches/serve.sh …            in a network namespace with that congestion control (root, iproute2)
+#   OURS=cubic benches/serve.sh …                 with that as our tcp.congestion; nginx has no such setting
 #
 # Needs nginx (apt-get install nginx-light) and a release build with the example readers. Both serve the very same files and write
 # a line of access log a request. The server has one core and the readers the other when there are at least two. Two kinds of
@@ -31,7 +32,8 @@ nginx=''
 trap 'kill $server $nginx 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
 if [ "$(nproc)" -ge 2 ]; then left='taskset -c 0' right='taskset -c 1'; else left='' right=''; fi
 about benches/serve.sh "$seconds" "$rounds"
-printf 'sockets  %s\n\n' "$(sysctl -n net.ipv4.tcp_congestion_control)"
+sockets=$(sysctl -n net.ipv4.tcp_congestion_control)
+printf 'sockets  %s%s\n\n' "$sockets" "${OURS:+, ours $OURS}"
 
 # One package a size: 1000 files of 1 MiB are more than most processors' caches hold; one hot file of each other size.
 build() { # name, fragment size, total bytes
@@ -46,6 +48,7 @@ middle=$(build middle 1M $((1000 << 20)))
 large=$(build large 10M $((20 << 20)))
 
 printf '[log]\nlevel = "info"\n' >"$work/data/dripfeed.toml"
+[ -z "${OURS:-}" ] || printf '[tcp]\ncongestion = "%s"\n' "$OURS" >>"$work/data/dripfeed.toml"
 [ -z "$left" ] || under=(taskset -c 0)
 serve "$work/data" 2>"$work/server.log"
 

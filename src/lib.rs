@@ -8,7 +8,7 @@
 //!  5  bin/server.rs        bin/agent.rs  bin/mirror.rs   arguments → config → run → exit code
 //!  4  cli/  server/        agent/        mirror/         programs; they never import one another
 //!  3  service/                                     use cases: rules + transactions          [server]
-//!  2  store/ [server]      fetch/ disk/ tls/ config/ clock.rs telemetry.rs     adapters
+//!  2  store/ [server]   fetch/ disk/ tls/ config/ clock.rs congestion.rs telemetry.rs     adapters
 //!  1  protocol/  engine/  archive/                 pure: bytes ↔ values, values ↔ values
 //!  0  model/                                       the words: ids, priorities, digests, states
 //! ```
@@ -28,6 +28,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "fetch")]
 pub mod config;
+#[cfg(any(feature = "server", feature = "mirror"))]
+pub mod congestion;
 #[cfg(feature = "fetch")]
 pub mod disk;
 pub mod engine;

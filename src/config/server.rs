@@ -32,6 +32,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::congestion::InvalidCongestion;
 use crate::model::settings::{SettingKey, SettingsLayer};
 use crate::model::{ByteSize, InvalidRange};
 use crate::store::DatabaseUrl;
@@ -308,6 +309,10 @@ impl ServerOpts {
             metrics: self.metrics()?,
             registration: self.registration()?,
             certificate: self.certificate(&data_dir)?,
+            congestion: match self.text("tcp.congestion").0 {
+                "" => None,
+                _ => Some(self.value("tcp.congestion", &InvalidCongestion.to_string())?),
+            },
             limits: Limits {
                 connections,
                 // A share larger than the whole is no mistake worth stopping for when only the whole was lowered.
@@ -566,6 +571,10 @@ mod tests {
             (
                 "[timeouts]\nidel = 5",
                 "dripfeed.toml, line 2: there is no setting \"timeouts.idel\"; did you mean timeouts.idle?",
+            ),
+            (
+                "[tcp]\ncongestion = \"Cubic\"",
+                "dripfeed.toml, line 2: tcp.congestion = \"Cubic\" is wrong: expected a name such as cubic, reno or bbr",
             ),
             (
                 "[weather]\nsun = 1",

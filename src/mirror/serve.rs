@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::congestion::{Congestion, NotPaced};
 use crate::model::TreeKey;
 use crate::protocol::range::{Wanted, wanted};
 use crate::tls::client::provider;
@@ -108,6 +109,11 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(|source| ServeError::Bind { address, source })?;
         let download = root.join("download");
         Ok(Self(Arc::new(Inner { listener, download, tls, limits, taken: AtomicUsize::new(0) })))
+    }
+
+    /// Paces what it sends otherwise than this machine does.
+    pub fn pace(&self, congestion: &Congestion) -> Result<(), NotPaced> {
+        congestion.pace(&self.0.listener)
     }
 
     /// Where it really listens: a port 0 is a number here.

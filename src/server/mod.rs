@@ -66,6 +66,7 @@ use self::middleware::RequestIds;
 use self::ready::Readiness;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
+use crate::congestion::NotPaced;
 use crate::fetch::poster::{self, Poster};
 use crate::model::UserAgents;
 use crate::service::desk::Refusal;
@@ -150,6 +151,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The kernel does not pace as `tcp.congestion` asks.
+    #[error("tcp.congestion in dripfeed.toml: {0}")]
+    Pace(#[from] NotPaced),
     /// No certificate to serve with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -274,6 +278,10 @@ impl Server {
     pub fn bind(config: ServerConfig, app: App) -> Result<Self, ServeError> {
         let http = listen::bind(Listener::Http, config.http)?;
         let https = listen::bind(Listener::Https, config.https)?;
+        if let Some(congestion) = &config.congestion {
+            congestion.pace(&http)?;
+            congestion.pace(&https)?;
+        }
         let tls = match &config.certificate {
             Certificate::Own { chain, key } => ServerTls::from_files(chain, key, app.clock.now())?,
             Certificate::Issued { directory } => {

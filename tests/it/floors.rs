@@ -31,13 +31,14 @@ const ROOMS: &[Room] = &[
     room("engine", 1),
     room("archive", 1),
     room("clock", 2),
+    room("congestion", 2),
     room("disk", 2),
     // What the writer counts is counted as everything else is.
     Room { beside: &["telemetry"], ..room("store", 2) },
     room("telemetry", 2),
     Room { beside: &["disk"], ..room("tls", 2) },
-    // An address of a database or a filter of a log is checked with the rest of the configuration.
-    Room { beside: &["store", "telemetry", "tls"], ..room("config", 2) },
+    // An address of a database, a filter of a log or a name that the kernel knows is checked with the rest of the configuration.
+    Room { beside: &["congestion", "store", "telemetry", "tls"], ..room("config", 2) },
     Room { beside: &["disk", "tls"], ..room("fetch", 2) },
     room("service", 3),
     room("server", 4),

@@ -41,6 +41,11 @@ pub const KEYS: &[Key] = &[
     },
     Key { name: "tls.key", default: "", meaning: "PEM file with the private key of tls.certificate." },
     Key {
+        name: "tcp.congestion",
+        default: "",
+        meaning: "How the kernel paces what is sent: a name of sysctl net.ipv4.tcp_available_congestion_control, such as cubic (Linux). Default: this machine's setting.",
+    },
+    Key {
         name: "limits.connections",
         default: "4096",
         meaning: "Connections at a time, both listeners together. 1 to 1000000.",
