@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use diesel::connection::SimpleConnection;
-use diesel::{RunQueryDsl as _, SqliteConnection};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_dsl::methods::ExecuteDsl;
+use diesel::sqlite::Sqlite;
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::StoreError;
 use super::postgres::PgConnection;
@@ -33,6 +36,32 @@ macro_rules! q {
 }
 pub(super) use q;
 
+/// Statements that stand round every read and every write. SQLite keeps them prepared, as it keeps queries; PostgreSQL is told
+/// several in one message instead.
+macro_rules! steering {
+    ($($name:ident = $sql:literal;)+) => {$(
+        #[derive(QueryId)]
+        struct $name;
+
+        impl QueryFragment<Sqlite> for $name {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+                out.push_sql($sql);
+                Ok(())
+            }
+        }
+
+        impl RunQueryDsl<SqliteConnection> for $name {}
+    )+};
+}
+
+steering! {
+    Begin = "BEGIN";
+    BeginImmediate = "BEGIN IMMEDIATE";
+    Commit = "COMMIT";
+    Savepoint = "SAVEPOINT change";
+    Release = "RELEASE SAVEPOINT change";
+}
+
 /// Transactions are steered by hand: diesel's own would not let many closures share one.
 impl Conn {
     pub(super) fn execute_batch(&mut self, sql: &str) -> Result<(), StoreError> {
@@ -40,39 +69,34 @@ impl Conn {
         Ok(q!(conn => conn.batch_execute(sql))?)
     }
 
+    fn steer(&mut self, kept: impl ExecuteDsl<SqliteConnection>, postgres: &str) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Backend::Sqlite(conn) => ExecuteDsl::execute(kept, conn).map(drop)?,
+            Backend::Postgres(conn) => conn.batch_execute(postgres)?,
+        }
+        Ok(())
+    }
+
     /// One consistent view until [`Conn::end_read`].
     pub(super) fn begin_read(&mut self) -> Result<(), StoreError> {
-        let sql = match self.0 {
-            Backend::Sqlite(_) => "BEGIN",
-            Backend::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
-        self.execute_batch(sql)
+        self.steer(Begin, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     }
 
     pub(super) fn end_read(&mut self) -> Result<(), StoreError> {
-        self.execute_batch("COMMIT")
+        self.steer(Commit, "COMMIT")
     }
 
     /// Begins to write, alone: SQLite has one write lock, and on PostgreSQL all programs of one schema agree on this one.
     /// So a check and the write that depends on it are never torn apart, and two writers cannot block each other for
     /// ever.
     pub(super) fn begin_write(&mut self) -> Result<(), StoreError> {
-        let sql = match self.0 {
-            Backend::Sqlite(_) => "BEGIN IMMEDIATE",
-            Backend::Postgres(_) => {
-                "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dripfeed/' || current_schema(), 0))"
-            }
-        };
-        self.execute_batch(sql)
+        let alone = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dripfeed/' || current_schema(), 0))";
+        self.steer(BeginImmediate, alone)
     }
 
     pub(super) fn commit(&mut self) -> Result<(), StoreError> {
-        let sql = match self.0 {
-            Backend::Sqlite(_) => "COMMIT",
-            // PostgreSQL answers COMMIT of a failed transaction with a friendly ROLLBACK; a query before it does not pass.
-            Backend::Postgres(_) => "SELECT 1; COMMIT",
-        };
-        self.execute_batch(sql)
+        // PostgreSQL answers COMMIT of a failed transaction with a friendly ROLLBACK; a query before it does not pass.
+        self.steer(Commit, "SELECT 1; COMMIT")
     }
 
     /// A number that another connection's commit changes, and our own does not.
@@ -96,11 +120,11 @@ impl Conn {
     }
 
     pub(super) fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.execute_batch("SAVEPOINT change")
+        self.steer(Savepoint, "SAVEPOINT change")
     }
 
     pub(super) fn release(&mut self) -> Result<(), StoreError> {
-        self.execute_batch("RELEASE SAVEPOINT change")
+        self.steer(Release, "RELEASE SAVEPOINT change")
     }
 
     pub(super) fn undo(&mut self) -> Result<(), StoreError> {
