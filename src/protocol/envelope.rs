@@ -54,16 +54,33 @@ const CHUNK: usize = 8 * 1024;
 /// What a sync flush leaves at the end of a deflate stream.
 const FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
 
+/// A body that was opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opened {
+    /// What it came in.
+    pub container: Container,
+    /// What was in it.
+    pub document: Vec<u8>,
+    /// Is the body one zlib stream, to its checksum, and nothing behind it? Whoever keeps the document may keep the body.
+    pub is_zlib: bool,
+}
+
 /// Opens a body: at most `limit` bytes come out, whatever went in. A stream that ends at a flush is complete.
 pub fn open(body: &[u8], limit: usize) -> Result<(Container, Vec<u8>), EnvelopeError> {
+    let opened = open_whole(body, limit)?;
+    Ok((opened.container, opened.document))
+}
+
+/// [`open`], for whoever wants to know what the body is by itself.
+pub fn open_whole(body: &[u8], limit: usize) -> Result<Opened, EnvelopeError> {
     let container = Container::of(body)?;
-    let document = match container {
+    let (document, is_zlib) = match container {
         Container::Plain if body.len() > limit => return Err(EnvelopeError::TooLarge { limit }),
-        Container::Plain => body.to_vec(),
+        Container::Plain => (body.to_vec(), false),
         Container::Zlib => inflate(body, limit)?,
-        Container::Gzip => gunzip(body, limit)?,
+        Container::Gzip => (gunzip(body, limit)?, false),
     };
-    Ok((container, document))
+    Ok(Opened { container, document, is_zlib })
 }
 
 /// Puts a reply or a request into its container. Compression level 1: replies are small and many.
@@ -122,7 +139,8 @@ fn is_markup(body: &[u8]) -> bool {
     matches!(text, [b'<', ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'<', ..])
 }
 
-fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, EnvelopeError> {
+/// What was in it, and whether the stream ended by itself and with the body.
+fn inflate(body: &[u8], limit: usize) -> Result<(Vec<u8>, bool), EnvelopeError> {
     let mut inflater = Decompress::new(true);
     let mut document = Document::new(body.len(), limit);
     let mut chunk = [0; CHUNK];
@@ -137,11 +155,11 @@ fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, EnvelopeError> {
         rest = &rest[taken..];
         document.append(&chunk[..given])?;
         if status == Status::StreamEnd {
-            return Ok(document.bytes);
+            return Ok((document.bytes, rest.is_empty()));
         }
         if taken == 0 && given == 0 {
             // No more goes in and no more comes out. Windows agents flush instead of ending the stream.
-            return if body.ends_with(&FLUSHED) { Ok(document.bytes) } else { Err(EnvelopeError::Damaged) };
+            return if body.ends_with(&FLUSHED) { Ok((document.bytes, false)) } else { Err(EnvelopeError::Damaged) };
         }
     }
 }
@@ -221,6 +239,16 @@ mod tests {
             assert!(body.ends_with(&FLUSHED));
             assert_eq!(open(&body, 1 << 20).expect("opens").1, text.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_body_is_zlib_by_itself_when_its_stream_ends_with_it() {
+        let whole = |body: &[u8]| open_whole(body, 1 << 20).expect("opens").is_zlib;
+        let sealed = seal(Container::Zlib, XML);
+        assert!(whole(&sealed));
+        assert!(!whole(&[&sealed[..], b"more"].concat()), "something behind it");
+        assert!(!whole(&flushed(XML.as_bytes())), "no end and no checksum");
+        assert!(!whole(&seal(Container::Gzip, XML)) && !whole(XML.as_bytes()), "another container");
     }
 
     #[test]

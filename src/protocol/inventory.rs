@@ -333,7 +333,10 @@ pub(super) fn column(text: &str) -> String {
 
 /// The first 255 characters: what the stock server's columns hold.
 fn fit(text: &str) -> String {
-    text.chars().take(255).collect()
+    const WIDTH: usize = 255;
+    // Nearly every text is shorter, in bytes already.
+    let end = if text.len() <= WIDTH { None } else { text.char_indices().nth(WIDTH) };
+    text[..end.map_or(text.len(), |(end, _)| end)].to_owned()
 }
 
 impl InventoryDocument {
@@ -427,6 +430,16 @@ mod tests {
     use super::super::Request;
     use super::*;
     use crate::model::limits::RequestLimits;
+
+    #[test]
+    fn a_text_is_cut_after_255_characters_however_many_bytes_they_have() {
+        for letter in ["a", "é", "漢", "🦀"] {
+            for length in [0, 64, 254, 255, 256, 1000] {
+                let cut = fit(&letter.repeat(length));
+                assert_eq!(cut, letter.repeat(length.min(255)), "{length} of {letter}");
+            }
+        }
+    }
 
     fn read(content: &str) -> InventoryRequest {
         let document =

@@ -15,10 +15,11 @@ use super::body::{self, BodyError};
 use super::meters::Kind;
 use super::{Remote, Site, identity, reply};
 use crate::model::limits::RequestLimits;
-use crate::protocol::envelope::{self, Container, EnvelopeError};
+use crate::protocol::envelope::{self, Container, EnvelopeError, Opened};
 use crate::protocol::proof::Standing;
 use crate::protocol::{Request, RequestError, UPDATE_REPLY};
 use crate::service::identity::Refused;
+use crate::service::inventory::Document;
 use crate::service::{self, Answered, App, Peer, ServiceError};
 use crate::store::StoreError;
 
@@ -132,7 +133,7 @@ fn delivery(path: &str) -> bool {
 /// A body that was opened and read.
 struct Understood {
     container: Container,
-    document: Vec<u8>,
+    document: Document,
     request: Request,
     /// Of the body as it was sent, if somebody signed it.
     body_sha256: Option<String>,
@@ -141,19 +142,20 @@ struct Understood {
 /// Opens and reads a body; a large one off the workers.
 async fn understand(body: Bytes, limits: RequestLimits, with_digest: bool) -> Result<Understood, Refusal> {
     if body.len() < HEAVY {
-        return read(&body, &limits, with_digest);
+        return read(body, &limits, with_digest);
     }
-    match tokio::task::spawn_blocking(move || read(&body, &limits, with_digest)).await {
+    match tokio::task::spawn_blocking(move || read(body, &limits, with_digest)).await {
         Ok(result) => result,
         // A panic goes on where the request's own net catches it. The task is never cancelled.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-fn read(body: &[u8], limits: &RequestLimits, with_digest: bool) -> Result<Understood, Refusal> {
-    let (container, document) = envelope::open(body, limits.inflated)?;
+fn read(body: Bytes, limits: &RequestLimits, with_digest: bool) -> Result<Understood, Refusal> {
+    let Opened { container, document, is_zlib } = envelope::open_whole(&body, limits.inflated)?;
     let request = Request::parse(&document, limits)?;
-    let body_sha256 = with_digest.then(|| identity::digest(body));
+    let body_sha256 = with_digest.then(|| identity::digest(&body));
+    let document = if is_zlib { Document::deflated(document, body) } else { document.into() };
     Ok(Understood { container, document, request, body_sha256 })
 }
 
@@ -161,7 +163,7 @@ async fn answer(
     app: &App,
     peer: Peer,
     container: Container,
-    document: Vec<u8>,
+    document: Document,
     request: Request,
 ) -> Result<Answered<Response>, Refusal> {
     let known = |standing, reply| Answered { reply, standing };

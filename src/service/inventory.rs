@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
@@ -45,22 +46,53 @@ pub const MOST_OF_A_FIELD: usize = 250;
 const DOCUMENT_MAY_BE_OLD: i64 = 7 * DAY;
 const DAY: i64 = 24 * 3600 * 1000;
 
+/// The smallest part of a document that its agent's compression may leave for us to keep it. Agents come to a tenth; one
+/// that only says it compresses would have us store what it pleases.
+const WELL_DEFLATED: usize = 4;
+
+/// An inventory's text, and what can be kept of it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    bytes: Vec<u8>,
+    /// The zlib stream that it came in: then nobody has to compress it again.
+    deflated: Option<Bytes>,
+}
+
+impl Document {
+    /// One that came as this zlib stream.
+    pub fn deflated(bytes: Vec<u8>, stream: Bytes) -> Self {
+        let well = stream.len() <= bytes.len() / WELL_DEFLATED;
+        Self { bytes, deflated: well.then_some(stream) }
+    }
+
+    /// What is stored: as it came, or compressed now.
+    fn to_store(&self) -> Bytes {
+        self.deflated.clone().unwrap_or_else(|| deflate(&self.bytes).into())
+    }
+}
+
+impl From<Vec<u8>> for Document {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, deflated: None }
+    }
+}
+
 /// Stores an inventory: the document as it came, software by number, and the columns that searching needs.
 pub async fn take(
     app: &App,
     request: InventoryRequest,
-    document: Vec<u8>,
+    document: impl Into<Document>,
     peer: Peer,
 ) -> Result<Answered<InventoryReply>, ServiceError> {
     let (device_id, address) = (request.device_id.clone(), peer.address);
-    let taken = store(app, request, document, peer).await;
+    let taken = store(app, request, document.into(), peer).await;
     identity::told(app, device_id, address, taken).await
 }
 
 async fn store(
     app: &App,
     mut request: InventoryRequest,
-    document: Vec<u8>,
+    document: Document,
     peer: Peer,
 ) -> Result<Answered<InventoryReply>, ServiceError> {
     let now = app.clock.now();
@@ -72,11 +104,11 @@ async fn store(
         NO_TAG.clone_into(&mut request.facts.tag);
     }
     let mut hasher = Hasher::new(DigestAlgorithm::Sha256);
-    hasher.update(&document);
+    hasher.update(&document.bytes);
     let sha256 = hasher.finish().as_bytes().to_vec();
     let digests = Digests::of(&request);
     let request = Arc::new(request);
-    let mut deflated: Option<Arc<[u8]>> = None;
+    let mut deflated: Option<Bytes> = None;
     loop {
         let (device_id, configured) = (request.device_id.clone(), app.configured.clone());
         let (known, rule) = app
@@ -108,8 +140,8 @@ async fn store(
             let standing = app.store.write(write).await?;
             return Ok(Answered { reply: known.account.reply(&request.account), standing });
         }
-        // Compressed and compared before the write: the one writer has better things to do.
-        let deflated = Arc::clone(deflated.get_or_insert_with(|| deflate(&document).into()));
+        // Before the write: the one writer has better things to do.
+        let deflated = deflated.get_or_insert_with(|| document.to_store()).clone();
         let (changes, software, values) = match &known {
             Some(known) => compare(app, known.computer.id, &request, now).await?,
             None => (Vec::new(), Difference::default(), values::Difference::default()),
@@ -218,7 +250,7 @@ struct Taken {
     request: Arc<InventoryRequest>,
     digests: Digests,
     sha256: Vec<u8>,
-    deflated: Arc<[u8]>,
+    deflated: Bytes,
     changes: Vec<Change>,
     /// For a computer that is known.
     software: Difference,

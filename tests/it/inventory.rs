@@ -1,5 +1,8 @@
 //! Inventories as agents send them: what is written, what is not, what is told back, and one computer under two names.
 
+use std::io::Write as _;
+
+use bytes::Bytes;
 use dripfeed::clock::Clock;
 use dripfeed::model::limits::RequestLimits;
 use dripfeed::model::settings::SettingKey;
@@ -8,6 +11,8 @@ use dripfeed::protocol::{AccountField, InventoryReply, PrologRequest, Request};
 use dripfeed::service::assign::{Target, assign, named};
 use dripfeed::service::{account, activate, duplicates, inventory, prolog, report};
 use dripfeed::store::{StoreError, computers, fields, installations, jobs, merges, sections, software};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use crate::util::{NOW, TestApp, block_on, peer};
 
@@ -143,6 +148,30 @@ fn a_stored_document_that_cannot_be_read_is_replaced() {
     let computer = find(&test, WS);
     assert_eq!(computer.serial, "A3");
     assert!(document(&test, &computer).contains("A3"));
+}
+
+#[test]
+fn a_document_is_kept_as_it_came_when_its_agent_compressed_it_well() {
+    let test = TestApp::new();
+    for (serial, level, as_it_came) in [("A1", Compression::best(), true), ("A2", Compression::none(), false)] {
+        let xml = format!(
+            "<REQUEST><QUERY>INVENTORY</QUERY><DEVICEID>{WS}</DEVICEID><CONTENT>{}</CONTENT></REQUEST>",
+            machine(serial, MAC, "60", &[("openssl", "3.0"); 50])
+        );
+        let mut encoder = ZlibEncoder::new(Vec::new(), level);
+        encoder.write_all(xml.as_bytes()).expect("in memory");
+        let stream = Bytes::from(encoder.finish().expect("in memory"));
+        let Ok(Request::Inventory(request)) = Request::parse(xml.as_bytes(), &RequestLimits::DEFAULT) else {
+            panic!("no inventory: {xml}")
+        };
+        let came = inventory::Document::deflated(xml.clone().into_bytes(), stream.clone());
+        block_on(inventory::take(&test.app, *request, came, peer())).expect("taken");
+        let computer = find(&test, WS);
+        let id = computer.id;
+        let stored = test.app.store.read_now(move |conn| computers::document(conn, id)).expect("read");
+        assert_eq!(stored.expect("a document") == stream, as_it_came);
+        assert_eq!(document(&test, &computer), xml);
+    }
 }
 
 #[test]
