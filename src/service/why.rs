@@ -35,6 +35,10 @@ pub enum Stage {
     OtherSystem,
     /// Its time has not come.
     Scheduled,
+    /// The computer came from where the deployment's ranges leave it out.
+    OutsideRanges,
+    /// None of the deployment's windows is open.
+    OutsideWindow,
     /// Another package has to succeed first.
     AfterAnother,
     /// The agent's history has it, so it will not be offered.
@@ -68,6 +72,8 @@ impl Stage {
             Self::DownloadOff => "download off",
             Self::OtherSystem => "other system",
             Self::Scheduled => "scheduled",
+            Self::OutsideRanges => "outside ranges",
+            Self::OutsideWindow => "outside window",
             Self::AfterAnother => "after another",
             Self::InHistory => "in history",
             Self::Waiting => "waiting",
@@ -267,6 +273,8 @@ impl Facts {
             Withheld::OtherSystem { .. } => Stage::OtherSystem,
             Withheld::NoMirror => Stage::NoMirror,
             Withheld::Scheduled(_) => Stage::Scheduled,
+            Withheld::Elsewhere(_) => Stage::OutsideRanges,
+            Withheld::Closed { .. } | Withheld::NoZone(_) => Stage::OutsideWindow,
             Withheld::Follows { .. } => Stage::AfterAnother,
         };
         let mut text = match withheld {
@@ -281,6 +289,9 @@ impl Facts {
             }
             Withheld::NotActivated => {
                 format!("package {0} is not activated: dripfeed activate {0}", self.package.id)
+            }
+            Withheld::Elsewhere(Some(address)) => {
+                format!("{} came from {address}, which the deployment's ranges leave out", self.computer.name)
             }
             Withheld::Follows { package, .. } => self.comes_first(conn, *package)?,
             other => other.to_string(),

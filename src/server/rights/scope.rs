@@ -21,7 +21,7 @@ const MARKS: [&str; 2] = ["kerguelen", "lab-zq"];
 /// Closing a deployment closes it for every computer, also for those outside somebody's scope: a limited administrator is
 /// told so (403), and nothing else is refused to them that their scope holds.
 fn concerns_all(path: &str) -> bool {
-    ["/deployments/{id}/close", "/deployments/{id}/reopen"].contains(&path)
+    path.ends_with("/gates") || ["/deployments/{id}/close", "/deployments/{id}/reopen"].contains(&path)
 }
 
 /// A computer, a package for it, and its deployment.
