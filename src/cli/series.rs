@@ -169,6 +169,7 @@ fn show(desk: &Desk, id: SeriesId, json: bool, output: &mut Output) -> Done {
         ("packages", printable(&line.name())),
         ("for", printable(&line.target())),
         ("comes", line.rule()),
+        ("runs", gates::in_words(&desk.gates_now(series.what.gates.clone()))),
         ("is", stage(&line).to_owned()),
         ("problem", series.problem.as_deref().map_or("-".to_owned(), printable)),
         ("next", if next.is_empty() { "-".to_owned() } else { next.join(", ") }),

@@ -12,6 +12,7 @@ use super::settings::Layers;
 use super::{App, Peer};
 use crate::clock;
 use crate::engine::{TaskInfo, estimate};
+use crate::model::gates::Gates;
 use crate::model::settings::{SettingKey, SettingsLayer};
 use crate::model::{Computer, Job, JobState, Outcome, Package, PackageId, PackageState, UnixTime, Withheld};
 use crate::store::events::EventKind;
@@ -422,7 +423,11 @@ impl Facts {
                 Some(job.created_at),
                 format!("job {} of deployment {} was planned; {by} made the deployment", job.id, job.deployment),
             );
-            if let Some(open) = self.context.jobs.iter().find(|open| open.job.id == job.id)
+            let open = self.context.jobs.iter().find(|open| open.job.id == job.id);
+            for text in open.and_then(|open| open.gates.as_ref()).map(limits).unwrap_or_default() {
+                fact(Some(job.created_at), text);
+            }
+            if let Some(open) = open
                 && let Some(activation) = &open.activation
             {
                 let checked = if activation.checked_at.is_some() { "checked" } else { "not checked" };
@@ -462,6 +467,14 @@ impl Facts {
         fact(Some(self.next_contact), text);
         Ok(facts)
     }
+}
+
+/// When and where a deployment may run, in sentences.
+fn limits(gates: &Gates) -> Vec<String> {
+    let when =
+        gates.timetable.as_ref().map(|it| format!("the deployment runs in the windows {} ({})", it.windows, it.zone));
+    let place = gates.ranges.as_ref().map(|ranges| format!("the deployment is for computers that come from {ranges}"));
+    when.into_iter().chain(place).collect()
 }
 
 /// The two largest units.

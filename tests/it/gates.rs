@@ -13,6 +13,7 @@ use dripfeed::store::audit;
 
 use crate::console_deployments::{A, Served, story};
 use crate::jobs::{WS, active_package, offers, say_inventory, say_result};
+use crate::util::process::Site;
 use crate::util::{NOW, TestApp, block_on, peer};
 
 const HOUR: i64 = 3600;
@@ -57,6 +58,9 @@ fn a_job_waits_for_its_window_and_is_offered_in_it() {
     let sentence = "waits for its window: next opens Fri 2026-11-20 20:00 +01:00";
     assert_eq!(withheld(&test.app, deployment), [(sentence.to_owned(), 1)]);
     assert_eq!(said(&test.app, id), format!("outside window: {sentence}"));
+    let evidence = why(&test.app, WS, id).expect("an answer").evidence;
+    let windows = "the deployment runs in the windows mon-fri 20:00-06:00 (+01:00)";
+    assert!(evidence.iter().any(|fact| fact.text == windows), "{evidence:?}");
     assert_eq!(told(&later(&test, 8), "127.0.0.1"), [""; 0]);
     assert_eq!(told(&later(&test, 9), "127.0.0.1"), [id.to_string()], "20:00");
     assert_eq!(withheld(&test.app, deployment), []);
@@ -237,4 +241,37 @@ fn programs_make_see_and_change_gates() {
     );
     let (status, made) = served.api("POST", "/series", &series);
     assert_eq!((status, &made["gates"]["ranges"]), (201, &"::/0".into()), "{made}");
+}
+
+#[test]
+fn the_command_line_makes_shows_and_changes_gates() {
+    let site = Site::new();
+    let id = site.package();
+    let assign = |gates: &str| site.run(&["assign", &id, "--all", "--windows", gates, "--window-zone", "UTC"]);
+    let refused = assign("soon").refused();
+    assert!(refused.contains("\"soon\" is no window"), "{refused}");
+    let made = assign("!daily");
+    assert!(made.err.contains("warning: every window has an exclamation mark"), "{made:?}");
+    assert!(made.ok().contains("it runs in the windows !daily 00:00-24:00 (never open)"));
+    let shown = || site.json("deployment show 1");
+    assert_eq!(
+        (&shown()["gates"]["windows"], &shown()["gates"]["open"]),
+        (&"!daily 00:00-24:00".into(), &false.into())
+    );
+    assert!(site.say("deployment show 1").ok().contains("in the windows !daily"));
+    let changed = site.say("deployment gates 1 --any-time --ranges 10.2.0.0/16").ok();
+    assert_eq!(changed, "deployment 1 runs on computers that come from 10.2.0.0/16\n");
+    let changed = site.say("deployment gates 1 --windows daily --window-zone UTC").ok();
+    let both = "in the windows daily 00:00-24:00 (always open), on computers that come from 10.2.0.0/16";
+    assert_eq!(changed, format!("deployment 1 runs {both}\n"), "what is not said stays");
+    assert!(site.json("deployment gates 1 --any-time --anywhere")["gates"].is_null());
+    for (wrong, sentence) in [
+        ("deployment gates 1", "required"),
+        ("deployment gates 1 --any-time --windows daily", "cannot be used with"),
+        ("deployment gates 9 --any-time", "there is no deployment 9"),
+        ("deployment gates 1 --ranges here", "is no range of addresses"),
+    ] {
+        let ran = site.say(wrong);
+        assert!(ran.code() == Some(2) && ran.err.contains(sentence), "{wrong}: {ran:?}");
+    }
 }

@@ -406,7 +406,7 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
             again,
             is_change,
             left_out: left_out(&look),
-            pace: pace(&look),
+            pace: pace(&look) + if input.gate.windows.is_empty() { "" } else { OUTSIDE },
             sentence: String::new(),
             may_activate: desk.may(Right::ActivatePackages),
             look: Some(look),
@@ -476,6 +476,10 @@ fn left_out(look: &Look) -> Vec<LeftOut> {
     );
     all
 }
+
+/// Beside how long it takes, where there are windows.
+const OUTSIDE: &str =
+    " Contacts outside the windows do not count: computers should check in often enough to come inside one.";
 
 /// How long it takes, in a sentence.
 fn pace(look: &Look) -> String {
