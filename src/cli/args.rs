@@ -14,7 +14,7 @@ use super::context::Served;
 use crate::fetch::Secret;
 
 pub(crate) use computers::{ComputerVerb, FieldVerb, GroupMark, GroupVerb, NetworkVerb, RegistryVerb, SoftwareVerb};
-pub(crate) use deployments::{Again, Assign, DeploymentVerb, SeriesVerb, Status, Stuck, Why};
+pub(crate) use deployments::{Again, Assign, DeploymentVerb, Gates, SeriesVerb, Status, Stuck, Why};
 pub(crate) use mirrors::{MirrorVerb, SiteVerb};
 pub(crate) use packages::{Activate, Build, Import, PackageVerb, TemplateVerb};
 pub(crate) use people::{AuditVerb, RoleVerb, ScopeOptions, TokenVerb, UserVerb};

@@ -6,14 +6,17 @@ use super::args::{Assign, Place};
 use super::context::{administrator, desk, open};
 use super::output::{Output, printable, warn};
 use super::package::duration;
-use super::{Done, Failure, series};
-use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, assign_bundle, preview};
+use super::{Done, Failure, gates, series};
+use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, Terms, assign_bundle, preview};
+use crate::service::gates::GatesNow;
 use crate::service::series::Wish;
 
 pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let app = open(place)?.app;
     let (json, dry_run, mut job_options) = (options.json, options.dry_run, options.options());
     let again = options.again;
+    let asked = gates::read(&options.gates)?;
+    asked.warnings().into_iter().for_each(warn);
     let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?;
     let target = match (options.group, options.query) {
         (Some(group), _) => Target::Group(group),
@@ -31,13 +34,18 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
         let look = preview(&app, &bundle, target, &job_options, None).map_err(refuse)?;
         // A run is for those who are there when it begins.
         let look = Look { standing: look.standing && repeat.is_none(), ..look };
-        return if json { output.json(&LookView::from(&look)) } else { show(&look, output) };
+        if json {
+            return output.json(&LookView::from(&look));
+        }
+        show(&look, output)?;
+        return gates::say(&GatesNow::at(asked, app.clock.now()), output);
     }
     if let Some(repeat) = repeat {
-        let wish = Wish { bundle, target, post_command: job_options.post_command, repeat };
+        let wish = Wish { bundle, target, post_command: job_options.post_command, gates: asked, repeat };
         return series::create(&desk(place, app), &wish, json, output);
     }
-    let made = assign_bundle(&app, &bundle, target, &job_options, &administrator(), None).map_err(refuse)?;
+    let terms = Terms { options: job_options, gates: asked };
+    let made = assign_bundle(&app, &bundle, target, &terms, &administrator(), None).map_err(refuse)?;
     for id in made.iter().filter(|one| one.not_activated).map(|one| one.package) {
         warn(format_args!("package {id} is not activated: nothing is offered before `dripfeed activate {id}`"));
     }
@@ -56,6 +64,7 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
         };
     }
     made.iter().try_for_each(|one| say(one, output))?;
+    gates::say(&GatesNow::at(terms.gates, app.clock.now()), output)?;
     if bundle.in_order() && made.len() > 1 {
         output.line("each is offered to a computer when the one before it succeeded there")?;
     }

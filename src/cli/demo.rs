@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::args::{Activate, Again, Assign, Demo, Place, Serve};
+use super::args::{Activate, Again, Assign, Demo, Gates, Place, Serve};
 use super::computer::time_line;
 use super::context::open;
 use super::output::{Output, count, say};
@@ -191,6 +191,7 @@ fn assign_arguments(id: PackageId, computer: &str) -> Assign {
         force: false,
         schedule: None,
         post_command: None,
+        gates: Gates::default(),
         again: Again::default(),
         json: false,
     }

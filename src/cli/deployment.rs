@@ -3,22 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::{DeploymentVerb, Place};
-use super::context::{administrator, open};
+use super::context::{administrator, desk, open};
+use super::gates::Said;
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure};
+use super::{Done, Failure, gates};
 use crate::clock;
 use crate::model::{ComputerId, Deployment, DeploymentId, JobState, PostCommand, Schedule};
 use crate::service::App;
 use crate::service::assign::{AssignError, named};
 use crate::service::deployments::{self, DeploymentError, Only, Summary};
+use crate::service::gates::{GatesNow, of};
 use crate::service::series;
 
 pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
     match *verb {
+        DeploymentVerb::Gates {
+            deployment,
+            any_time,
+            anywhere,
+            bundle,
+            ref windows,
+            ref window_zone,
+            ref ranges,
+            json,
+        } => {
+            let said = Said { windows, zone: window_zone, ranges, any_time, anywhere, bundle };
+            gates::change(&desk(place, app), DeploymentId(deployment), &said, json, output)
+        }
         DeploymentVerb::List { json } => list(&app, json, output),
         DeploymentVerb::Show { deployment, json } => show(&app, DeploymentId(deployment), json, output),
         DeploymentVerb::Cancel { deployment, waiting_only, ref computer, bundle, json } => {
@@ -132,11 +148,13 @@ fn list(app: &App, json: bool, output: &mut Output) -> Done {
 
 fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
     let summary = deployments::find(app, id).map_err(refuse)?;
+    let now = GatesNow::at(of(app, id)?, app.clock.now());
     if json {
         #[derive(Serialize)]
         struct View {
             #[serde(flatten)]
             deployment: DeploymentView,
+            gates: Value,
             jobs: Vec<JobView>,
         }
         let mut jobs = Vec::new();
@@ -144,7 +162,7 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
             jobs.push(JobView::from(line));
             Ok(())
         })?;
-        return output.json(&View { deployment: DeploymentView::from(&summary), jobs });
+        return output.json(&View { deployment: DeploymentView::from(&summary), gates: gates::view(&now), jobs });
     }
     let line = &summary.line;
     let (deployment, options) = (&line.deployment, &line.deployment.options);
@@ -171,6 +189,7 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
         ("made with", together(app, id)?),
         ("series", series_of(app, deployment)?),
         ("options", if wishes.is_empty() { "-".to_owned() } else { wishes.join(", ") }),
+        ("runs", gates::in_words(&now)),
         ("made", format!("{} by {}", clock::local_text(deployment.created_at), printable(&line.created_by))),
         ("cancelled", deployment.cancelled_at.map_or("no".to_owned(), clock::local_text)),
         ("computers", counts(&summary)),

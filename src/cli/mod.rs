@@ -16,6 +16,7 @@ mod demo;
 mod deployment;
 mod door;
 mod field;
+mod gates;
 mod group;
 mod identity;
 mod import;

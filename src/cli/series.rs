@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{Place, SeriesVerb};
 use super::context::{desk, open, refused};
 use super::output::{Output, count, printable, say};
-use super::{Done, Failure};
+use super::{Done, Failure, gates};
 use crate::clock::{local_text, utc_text};
 use crate::model::UnixTime;
 use crate::service::desk::Desk;
@@ -112,6 +112,7 @@ fn view(desk: &Desk, line: &SeriesLine) -> Value {
         "packages": series.what.packages.iter().map(|id| id.number()).collect::<Vec<_>>(),
         "in_order": series.what.in_order,
         "target": target,
+        "gates": gates::view(&desk.gates_now(series.what.gates.clone())),
         "repeat": series.when.rule.to_string(),
         "time_zone": series.when.zone,
         "stage": stage(line),
@@ -168,6 +169,7 @@ fn show(desk: &Desk, id: SeriesId, json: bool, output: &mut Output) -> Done {
         ("packages", printable(&line.name())),
         ("for", printable(&line.target())),
         ("comes", line.rule()),
+        ("runs", gates::in_words(&desk.gates_now(series.what.gates.clone()))),
         ("is", stage(&line).to_owned()),
         ("problem", series.problem.as_deref().map_or("-".to_owned(), printable)),
         ("next", if next.is_empty() { "-".to_owned() } else { next.join(", ") }),

@@ -171,6 +171,9 @@ fn deployment(verb: &DeploymentVerb) -> About {
     match verb {
         DeploymentVerb::List { .. } => all("deployment list", &[Right::SeeDeployments]),
         DeploymentVerb::Show { .. } => all("deployment show", &[Right::SeeDeployments]),
+        DeploymentVerb::Gates { deployment, .. } => {
+            by_desk("deployment gates", &[Right::Deploy]).on("deployment", deployment)
+        }
         DeploymentVerb::Cancel { deployment, .. } => {
             all("deployment cancel", &[Right::StopDeployments]).on("deployment", deployment)
         }

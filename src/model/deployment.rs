@@ -1,6 +1,7 @@
 //! Deployments and jobs: an administrator's intent, and one package on one computer within it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{ComputerId, GroupId, OsFamily, Outcome, PackageId, ResultCode, UnixTime};
@@ -291,6 +292,15 @@ pub enum Withheld {
     NoMirror,
     /// Its time has not come, and this agent would not wait for it by itself.
     Scheduled(Schedule),
+    /// The deployment's ranges of addresses leave out where the computer comes from.
+    Elsewhere(Option<IpAddr>),
+    /// None of the deployment's windows holds the present.
+    Closed {
+        /// When the next one opens, as its zone calls it; none that never opens.
+        opens: Option<String>,
+    },
+    /// This server does not know the time zone of the deployment's windows any more.
+    NoZone(String),
     /// Another package comes first.
     Follows {
         /// Which.
@@ -313,6 +323,15 @@ impl fmt::Display for Withheld {
                 "its fragments are only on mirrors ($IP$ or $NAME$ in its location), and no mirror of the computer's site has it",
             ),
             Self::Scheduled(schedule) => write!(f, "scheduled for {schedule}, and this agent does not wait by itself"),
+            // Without the address: who waits for the same thing is counted by this sentence.
+            Self::Elsewhere(_) => {
+                f.write_str("the computer came from an address that the deployment's ranges leave out")
+            }
+            Self::Closed { opens: Some(opens) } => write!(f, "waits for its window: next opens {opens}"),
+            Self::Closed { opens: None } => f.write_str("waits for its window, and none of its windows ever opens"),
+            Self::NoZone(zone) => {
+                write!(f, "its windows are in the time zone {zone}, which this server does not know any more")
+            }
             Self::Follows { package, state } => {
                 write!(f, "package {package} comes first, and it ")?;
                 f.write_str(match state {

@@ -24,6 +24,7 @@ mod deployment;
 mod digest;
 mod exit_codes;
 mod fragment;
+pub mod gates;
 pub mod limits;
 pub mod own_field;
 mod package;
@@ -41,6 +42,7 @@ mod time;
 mod tree;
 mod upload;
 mod user_agent;
+pub mod windows;
 mod words;
 
 pub use activation::{Activation, InvalidLocation, Location};

@@ -46,6 +46,11 @@ impl AddressRange {
         (self.first..=self.last).contains(&Self::number(address))
     }
 
+    /// Are they addresses of IPv4?
+    pub fn is_ipv4(&self) -> bool {
+        self.first >= MAPPED && self.last <= MAPPED + u128::from(u32::MAX)
+    }
+
     /// How many addresses it has besides the first: the narrower of two ranges has fewer.
     pub fn width(&self) -> u128 {
         self.last - self.first

@@ -62,7 +62,17 @@ pub enum InvalidRecurrence {
 pub struct TimeOfDay(u16);
 
 impl TimeOfDay {
-    fn read(text: &str) -> Option<Self> {
+    /// Minutes since midnight.
+    pub(super) fn minute(self) -> u16 {
+        self.0
+    }
+
+    /// So many minutes after midnight; 24:00 is the end of a day.
+    pub(super) fn from_minute(minute: u16) -> Self {
+        Self(minute)
+    }
+
+    pub(super) fn read(text: &str) -> Option<Self> {
         let (hour, minute) = text.split_once(':')?;
         let digits = |part: &str| part.len() <= 2 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(hour) || !digits(minute) || minute.len() != 2 {
@@ -116,13 +126,18 @@ impl Weekday {
         }
     }
 
+    /// Its first three letters.
+    pub(super) fn short(self) -> &'static str {
+        &self.as_str()[..3]
+    }
+
     /// The whole word, or its first three letters.
-    fn read(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|day| day.as_str() == word || day.as_str()[..3] == *word)
+    pub(super) fn read(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|day| day.as_str() == word || day.short() == word)
     }
 
     /// Of a day since 1970-01-01, which was a Thursday.
-    fn of(day: i64) -> Self {
+    pub(super) fn of(day: i64) -> Self {
         let place = usize::try_from((day + 3).rem_euclid(7)).unwrap_or_default();
         Self::ALL[place]
     }
@@ -290,11 +305,13 @@ impl fmt::Display for Recurrence {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod berlin {
+    //! A zone to try rules in.
+
     use super::*;
 
     /// As in Berlin in 2026: an hour ahead, two from 29 March 01:00 UTC until 25 October 01:00 UTC.
-    struct Berlin;
+    pub(in crate::model) struct Berlin;
 
     const SPRING: i64 = 1_774_746_000;
     const AUTUMN: i64 = 1_792_890_000;
@@ -318,7 +335,7 @@ mod tests {
         }
     }
 
-    fn at(text: &str) -> UnixTime {
+    pub(in crate::model) fn at(text: &str) -> UnixTime {
         let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().expect("a number");
         let (year, month, day) = (number(0..4), number(5..7), number(8..10));
         let is_it = |days: &i64| {
@@ -329,11 +346,17 @@ mod tests {
         UnixTime::from_seconds(days * 86_400 + number(11..13) * 3600 + number(14..16) * 60)
     }
 
-    fn written(moment: UnixTime) -> String {
+    pub(in crate::model) fn written(moment: UnixTime) -> String {
         let (year, month, day) = date_of(moment.seconds().div_euclid(86_400));
         let minute = moment.seconds().rem_euclid(86_400) / 60;
         format!("{year}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::berlin::{Berlin, at, written};
+    use super::*;
 
     /// The next three times of a rule, as UTC has them.
     fn next(rule: &str, start: &str, after: &str) -> String {

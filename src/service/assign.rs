@@ -10,13 +10,14 @@ use super::App;
 use super::groups::refresh_around;
 use super::query::AskError;
 use crate::engine::PaceError;
+use crate::model::gates::Gates;
 use crate::model::query::Query;
 use crate::model::settings::SettingsLayer;
 use crate::model::{
     Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId, UnixTime,
 };
 use crate::store::groups::{Group, Reason};
-use crate::store::{Conn, StoreError, activations, computers, deployments, groups, jobs, search};
+use crate::store::{Conn, StoreError, activations, computers, deployments, gates, groups, jobs, search};
 use choose::{Choice, Meant};
 
 pub use preview::{Fate, Look, Part, Preview, preview};
@@ -34,6 +35,27 @@ pub enum Target {
     Where(String),
     /// These, ticked in a list: who was put away or runs another system is left out.
     Selected(Vec<ComputerId>),
+}
+
+/// How: what each job keeps, and what its deployment asks at each contact.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// Kept by each job.
+    pub options: JobOptions,
+    /// Asked at each contact, as they are then.
+    pub gates: Gates,
+}
+
+impl From<&JobOptions> for Terms {
+    fn from(options: &JobOptions) -> Self {
+        Self { options: options.clone(), gates: Gates::default() }
+    }
+}
+
+impl From<&Self> for Terms {
+    fn from(terms: &Self) -> Self {
+        terms.clone()
+    }
 }
 
 /// What was planned.
@@ -221,15 +243,15 @@ pub fn assign_bundle(
     app: &App,
     bundle: &Bundle,
     target: Target,
-    options: &JobOptions,
+    terms: impl Into<Terms>,
     by: &str,
     scope: Option<Query>,
 ) -> Result<Vec<Assigned>, AssignError> {
-    let (bundle, options, by, now) = (bundle.clone(), options.clone(), by.to_owned(), app.clock.now());
+    let (bundle, terms, by, now) = (bundle.clone(), terms.into(), by.to_owned(), app.clock.now());
     let configured = app.configured.clone();
     app.store.write_now(move |conn| {
         let decided = Decided::now(conn, &configured, &bundle, &target, scope.as_ref(), now)?;
-        Ok(decided.plan(conn, &bundle, &options, &by, now)?)
+        Ok(decided.plan(conn, &bundle, &terms, &by, now)?)
     })
 }
 
@@ -283,13 +305,17 @@ impl Decided {
         &self,
         conn: &mut Conn,
         bundle: &Bundle,
-        options: &JobOptions,
+        terms: &Terms,
         by: &str,
         now: UnixTime,
     ) -> Result<Vec<Assigned>, StoreError> {
         let mut made = Vec::with_capacity(self.choices.len());
         for (at, choice) in self.choices.iter().enumerate() {
-            made.push(deploy(conn, &self.meant, choice, bundle.options(at, options), by, now)?);
+            let one = deploy(conn, &self.meant, choice, bundle.options(at, &terms.options), by, now)?;
+            if !terms.gates.is_open_to_all() {
+                gates::set(conn, one.deployment, &terms.gates)?;
+            }
+            made.push(one);
         }
         if made.len() > 1 {
             let together: Vec<DeploymentId> = made.iter().map(|one| one.deployment).collect();

@@ -2,7 +2,7 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`], [`withdraw`],
-//! [`activate`], [`assign`], [`series`], [`deployments`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
+//! [`activate`], [`assign`], [`series`], [`deployments`], [`gates`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
 //! [`accounts`]) may block.
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod discovery;
 pub mod duplicates;
 pub mod entry;
 pub mod fields;
+pub mod gates;
 pub mod groups;
 pub mod guesses;
 pub mod identity;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::identity::{ProofSeen, Refused, Ticket, Worth, worth};
 use super::mirrors::locations;
-use super::{Answered, App, Peer, ServiceError, discovery, identity};
+use super::{Answered, App, Peer, ServiceError, discovery, gates, identity};
 use crate::clock;
 use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
 use crate::model::{
@@ -275,6 +275,10 @@ pub(super) fn gate(
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
+    // Whoever was told goes on: no agent can be made to forget it.
+    if let Some(asked) = open.gates.as_ref().filter(|_| job.state == JobState::Pending) {
+        gates::pass(asked, context.address, moment.now)?;
+    }
     if let Some(package) = job.options.follows
         // Whoever was told goes on, whatever is tried again meanwhile.
         && job.state == JobState::Pending
@@ -423,6 +427,7 @@ mod tests {
                 checked_at: None,
             }),
             in_history: false,
+            gates: None,
             earlier: None,
         }
     }

@@ -12,11 +12,12 @@ use serde_json::json;
 
 use super::App;
 use super::accounts::rights_of;
-use super::assign::{AssignError, Assigned, Bundle, Decided, Target};
+use super::assign::{AssignError, Assigned, Bundle, Decided, Target, Terms};
 use super::deployments::give_way;
 use super::desk::Via;
 use crate::clock::NamedZone;
 use crate::model::access::{Right, Scope};
+use crate::model::gates::Gates;
 use crate::model::recurrence::{InvalidRecurrence, Recurrence};
 use crate::model::settings::SettingsLayer;
 use crate::model::{ComputerId, DeploymentId, JobOptions, PostCommand, UnixTime};
@@ -86,6 +87,8 @@ pub struct Wish {
     pub target: Target,
     /// What is done afterwards.
     pub post_command: Option<PostCommand>,
+    /// When and where the deployments of a run may run.
+    pub gates: Gates,
     /// When.
     pub repeat: Repeat,
 }
@@ -275,8 +278,9 @@ fn begin(
     let gave_way = before.map_or(Ok(0), |before| give_way(conn, before, &run, now))?;
     // Agents keep a history of what they ran: without force a second run would end there at once.
     let options = JobOptions { force: true, post_command: series.what.post_command.clone(), ..JobOptions::default() };
+    let terms = Terms { options, gates: series.what.gates.clone() };
     let owner = format!("{} (series {})", series.owner.user.as_deref().unwrap_or(&series.created_by), series.id);
-    let made = decided.map_or(Ok(Vec::new()), |decided| decided.plan(conn, &bundle, &options, &owner, now))?;
+    let made = decided.map_or(Ok(Vec::new()), |decided| decided.plan(conn, &bundle, &terms, &owner, now))?;
     let deployment = made.first().map(|one| one.deployment);
     series::add_run(
         conn,
@@ -373,6 +377,7 @@ fn checked(
         in_order: wish.bundle.in_order(),
         target,
         post_command: wish.post_command.clone(),
+        gates: wish.gates.clone(),
     };
     decide(conn, configured, &what, owner, now)?;
     Ok(what)

@@ -12,6 +12,7 @@ use super::settings::Layers;
 use super::{App, Peer};
 use crate::clock;
 use crate::engine::{TaskInfo, estimate};
+use crate::model::gates::Gates;
 use crate::model::settings::{SettingKey, SettingsLayer};
 use crate::model::{Computer, Job, JobState, Outcome, Package, PackageId, PackageState, UnixTime, Withheld};
 use crate::store::events::EventKind;
@@ -35,6 +36,10 @@ pub enum Stage {
     OtherSystem,
     /// Its time has not come.
     Scheduled,
+    /// The computer came from where the deployment's ranges leave it out.
+    OutsideRanges,
+    /// None of the deployment's windows is open.
+    OutsideWindow,
     /// Another package has to succeed first.
     AfterAnother,
     /// The agent's history has it, so it will not be offered.
@@ -68,6 +73,8 @@ impl Stage {
             Self::DownloadOff => "download off",
             Self::OtherSystem => "other system",
             Self::Scheduled => "scheduled",
+            Self::OutsideRanges => "outside ranges",
+            Self::OutsideWindow => "outside window",
             Self::AfterAnother => "after another",
             Self::InHistory => "in history",
             Self::Waiting => "waiting",
@@ -267,6 +274,8 @@ impl Facts {
             Withheld::OtherSystem { .. } => Stage::OtherSystem,
             Withheld::NoMirror => Stage::NoMirror,
             Withheld::Scheduled(_) => Stage::Scheduled,
+            Withheld::Elsewhere(_) => Stage::OutsideRanges,
+            Withheld::Closed { .. } | Withheld::NoZone(_) => Stage::OutsideWindow,
             Withheld::Follows { .. } => Stage::AfterAnother,
         };
         let mut text = match withheld {
@@ -281,6 +290,9 @@ impl Facts {
             }
             Withheld::NotActivated => {
                 format!("package {0} is not activated: dripfeed activate {0}", self.package.id)
+            }
+            Withheld::Elsewhere(Some(address)) => {
+                format!("{} came from {address}, which the deployment's ranges leave out", self.computer.name)
             }
             Withheld::Follows { package, .. } => self.comes_first(conn, *package)?,
             other => other.to_string(),
@@ -411,7 +423,11 @@ impl Facts {
                 Some(job.created_at),
                 format!("job {} of deployment {} was planned; {by} made the deployment", job.id, job.deployment),
             );
-            if let Some(open) = self.context.jobs.iter().find(|open| open.job.id == job.id)
+            let open = self.context.jobs.iter().find(|open| open.job.id == job.id);
+            for text in open.and_then(|open| open.gates.as_ref()).map(limits).unwrap_or_default() {
+                fact(Some(job.created_at), text);
+            }
+            if let Some(open) = open
                 && let Some(activation) = &open.activation
             {
                 let checked = if activation.checked_at.is_some() { "checked" } else { "not checked" };
@@ -451,6 +467,14 @@ impl Facts {
         fact(Some(self.next_contact), text);
         Ok(facts)
     }
+}
+
+/// When and where a deployment may run, in sentences.
+fn limits(gates: &Gates) -> Vec<String> {
+    let when =
+        gates.timetable.as_ref().map(|it| format!("the deployment runs in the windows {} ({})", it.windows, it.zone));
+    let place = gates.ranges.as_ref().map(|ranges| format!("the deployment is for computers that come from {ranges}"));
+    when.into_iter().chain(place).collect()
 }
 
 /// The two largest units.

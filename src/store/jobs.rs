@@ -10,10 +10,12 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::activations::ActivationRow;
 use super::connection::q;
+use super::gates::GatesRow;
 use super::installations::HISTORY;
 use super::row::{At, limit as rows, rows_of, text, time};
-use super::schema::{activations, computers, deployments, installations, job_counts, jobs, packages};
+use super::schema::{activations, computers, deployment_gates, deployments, installations, job_counts, jobs, packages};
 use super::{Conn, StoreError};
+use crate::model::gates::Gates;
 use crate::model::{
     Activation, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily, PackageId,
     PackageState, PostCommand, Priority, ResultCode, Schedule, UnixTime,
@@ -32,6 +34,8 @@ pub struct OpenJob {
     pub activation: Option<Activation>,
     /// Does the agent's own history, as its inventory last told it, have the package?
     pub in_history: bool,
+    /// When and where its deployment may run, if that says so.
+    pub gates: Option<Gates>,
     /// How the newest job of the package that comes first stands on the computer, if one does and there is a job of it.
     pub earlier: Option<JobState>,
 }
@@ -212,7 +216,7 @@ pub fn computers_of_deployment(
 
 /// The open jobs of a computer, in the order of their creation.
 pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenJob>, StoreError> {
-    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<String>);
+    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<GatesRow>, Option<String>);
     let told = installations::computer_id
         .eq(jobs::computer_id)
         .and(installations::package_id.eq(jobs::package_id))
@@ -221,6 +225,7 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
         .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
         .left_join(activations::table.on(activations::package_id.eq(jobs::package_id)))
         .left_join(installations::table.on(told))
+        .left_join(deployment_gates::table.on(deployment_gates::deployment_id.eq(jobs::deployment_id)))
         .filter(jobs::computer_id.eq(computer.0))
         .filter(is_open())
         .order(jobs::id);
@@ -230,10 +235,11 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             (packages::state, packages::os),
             Option::<ActivationRow>::as_select(),
             installations::package_id.nullable(),
+            Option::<GatesRow>::as_select(),
             Earlier,
         ))
         .load(conn))?;
-    let parse = |(job, (state, os), activation, told, earlier): Found| {
+    let parse = |(job, (state, os), activation, told, gates, earlier): Found| {
         let at = At("packages", job.package_id);
         Ok(OpenJob {
             job: job.try_into()?,
@@ -241,6 +247,7 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             package_os: at.check(os.parse())?,
             activation: activation.map(Activation::try_from).transpose()?,
             in_history: told.is_some(),
+            gates: gates.map(Gates::try_from).transpose()?,
             earlier: earlier.map(|state| at.check(state.parse())).transpose()?,
         })
     };

@@ -58,6 +58,7 @@ pub mod events;
 pub mod expected;
 pub mod fields;
 pub mod figures;
+pub mod gates;
 pub mod groups;
 pub mod installations;
 pub mod jobs;

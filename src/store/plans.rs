@@ -175,6 +175,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH activations USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       SEARCH installations USING COVERING INDEX installations_by_package (package_id=? AND computer_id=? AND via=?) LEFT-JOIN
+      SEARCH deployment_gates USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       CORRELATED SCALAR SUBQUERY 1
       SEARCH earlier USING INDEX jobs_by_computer (computer_id=? AND package_id=?)
       USE TEMP B-TREE FOR ORDER BY

@@ -662,6 +662,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    deployment_gates (deployment_id) {
+        deployment_id -> BigInt,
+        windows -> Nullable<Text>,
+        zone -> Nullable<Text>,
+        ranges -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     series (id) {
         id -> BigInt,
         asked -> Text,
@@ -708,6 +717,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     computer_fields,
     computer_software,
     computers,
+    deployment_gates,
     deployments,
     elections,
     entered_computers,

@@ -10,6 +10,7 @@ use super::row::{At, limit as rows, millis, text, time};
 use super::schema::{series, series_runs};
 use super::{Conn, StoreError};
 use crate::model::access::Scope;
+use crate::model::gates::{Gates, Timetable};
 use crate::model::recurrence::Recurrence;
 use crate::model::{ComputerId, DeploymentId, PackageId, PostCommand, UnixTime};
 
@@ -55,6 +56,8 @@ pub struct What {
     pub target: RunTarget,
     /// What is done afterwards.
     pub post_command: Option<PostCommand>,
+    /// When and where the deployments of a run may run.
+    pub gates: Gates,
 }
 
 /// [`What`] as the column has it.
@@ -64,6 +67,9 @@ struct Asked {
     in_order: bool,
     target: RunTarget,
     post_command: Option<String>,
+    windows: Option<String>,
+    window_zone: Option<String>,
+    ranges: Option<String>,
 }
 
 impl What {
@@ -73,17 +79,25 @@ impl What {
             in_order: self.in_order,
             target: self.target.clone(),
             post_command: self.post_command.as_ref().map(|command| command.as_str().to_owned()),
+            windows: self.gates.windows_text(),
+            window_zone: self.gates.zone().map(str::to_owned),
+            ranges: self.gates.ranges_text(),
         };
         serde_json::to_string(&asked).expect("numbers and texts are JSON")
     }
 
     fn read(at: At<i64>, column: &str) -> Result<Self, StoreError> {
         let asked: Asked = at.check(serde_json::from_str(column))?;
+        let windows = at.check(asked.windows.as_deref().map(str::parse).transpose())?;
         Ok(Self {
             packages: asked.packages.iter().map(|id| at.package(i64::from(*id))).collect::<Result<_, _>>()?,
             in_order: asked.in_order,
             target: asked.target,
             post_command: at.check(asked.post_command.as_deref().map(str::parse).transpose())?,
+            gates: Gates {
+                timetable: windows.zip(asked.window_zone).map(|(windows, zone)| Timetable { windows, zone }),
+                ranges: at.check(asked.ranges.as_deref().map(str::parse).transpose())?,
+            },
         })
     }
 }

@@ -2,6 +2,7 @@
 
 import { writeFileSync } from "node:fs";
 import { check, cli, end, newProblems, none, start, tally, tester } from "./lib.mjs";
+import { gates } from "./gates.mjs";
 import * as pages from "./pages.mjs";
 import * as payloads from "./payloads.mjs";
 import { places } from "./places.mjs";
@@ -21,6 +22,7 @@ const all = {
   templates: rarer.templates,
   takeover: rarer.takeover,
   singly: rarer.singly,
+  gates,
   duplicates: rarer.duplicates,
   newcomers: rarer.newcomers,
   fields: rarer.fields,

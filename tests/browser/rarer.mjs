@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const path = (page) => new URL(page.url()).pathname;
 
 /** Takes back what was just done. */
-const undo = (page) => follow(page, () => press(page, "Undo", "#toast"));
+export const undo = (page) => follow(page, () => press(page, "Undo", "#toast"));
 
 /** Opens the menu that has this in it. */
 const unfold = (page, words) =>
@@ -22,11 +22,11 @@ const rows = (page, words) =>
   page.$$eval("main tbody tr", (all, words) => all.map((it) => it.innerText).filter((it) => it.includes(words)), words);
 
 /** The first message of an agent, as a stock one sends it. */
-const inventory = (name, device, serial) => post(
+export const inventory = (name, device, serial) => post(
   `<?xml version="1.0" encoding="UTF-8"?><REQUEST><CONTENT><HARDWARE><NAME>${name}</NAME><OSNAME>Debian GNU/Linux 13</OSNAME></HARDWARE>` +
   `<BIOS><SSN>${serial}</SSN><SMODEL>Model 7</SMODEL></BIOS></CONTENT><DEVICEID>${device}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>`,
 );
-const prolog = (device) => post(`<?xml version="1.0" encoding="UTF-8"?><REQUEST><DEVICEID>${device}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>`);
+export const prolog = (device) => post(`<?xml version="1.0" encoding="UTF-8"?><REQUEST><DEVICEID>${device}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>`);
 
 // ---- packages ------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ use crate::jobs::{WS, active_package, assign_to, offers, say_inventory, say_resu
 use crate::util::web::{Answer, Line, trusting};
 use crate::util::{NOW, TestApp};
 
-const A: &str = "a-2024-03-05-09-10-11";
+pub(crate) const A: &str = "a-2024-03-05-09-10-11";
 const B: &str = "b-2024-03-05-09-10-11";
 const C: &str = "c-2024-03-05-09-10-11";
 
@@ -50,7 +50,7 @@ fn scoped(test: &TestApp, computers: &str) -> Desk {
 }
 
 /// A package that three computers got: one did it, one failed, one was not told yet.
-fn story(test: &TestApp) -> (PackageId, DeploymentId) {
+pub(crate) fn story(test: &TestApp) -> (PackageId, DeploymentId) {
     let id = active_package(test);
     for device in [A, B, C] {
         say_inventory(test, device, "Debian", &[]);
@@ -251,7 +251,7 @@ fn a_preview_of_a_group_says_who_comes_and_goes_and_why() {
 }
 
 /// A server over the files of a story.
-struct Served {
+pub(crate) struct Served {
     addresses: Addresses,
     trust: Arc<rustls::ClientConfig>,
     cookie: String,
@@ -263,7 +263,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(test: TestApp) -> Self {
+    pub(crate) fn start(test: TestApp) -> Self {
         accounts::add(&test.app, "mia", "correct horse battery", false, "administrator", Scope::ALL).expect("a user");
         let app = dripfeed::service::App { clock: dripfeed::clock::Clock::System, ..test.app.clone() };
         let place = Place { address: [127, 0, 0, 1].into(), user_agent: String::new() };
@@ -310,17 +310,17 @@ impl Served {
         Line::secure(self.addresses.https, &self.trust).expect("a connection")
     }
 
-    fn page(&self, path: &str) -> Answer {
+    pub(crate) fn page(&self, path: &str) -> Answer {
         self.line().request("GET", path, &self.cookie, b"").expect("an answer")
     }
 
-    fn post(&self, path: &str, form: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, form: &str) -> Answer {
         let form = format!("csrf={}&{form}", self.csrf);
         let headers = format!("{}Content-Type: application/x-www-form-urlencoded\r\n", self.cookie);
         self.line().request("POST", path, &headers, form.as_bytes()).expect("an answer")
     }
 
-    fn api(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+    pub(crate) fn api(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
         let headers = format!("{}Content-Type: application/json\r\n", self.token);
         let path = format!("/api/v1{path}");
         let answer = self.line().request(method, &path, &headers, body.as_bytes()).expect("an answer");

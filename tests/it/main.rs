@@ -22,6 +22,7 @@ mod door;
 mod fetching;
 mod fleet;
 mod floors;
+mod gates;
 mod groups;
 mod http;
 mod identity;

@@ -99,6 +99,7 @@ const TABLE: &[&str] = &[
     "status 17",
     "stuck",
     "deployment show 77",
+    "deployment gates 77 --windows daily",
     "deployment retry 77",
     "deployment cancel 77",
     "deployment cancel 77 --bundle",

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use dripfeed::clock::Clock;
 use dripfeed::model::access::{Rights, Scope};
+use dripfeed::model::gates::Gates;
 use dripfeed::model::{DeploymentId, PackageId, UnixTime};
 use dripfeed::service::assign::{Bundle, Target};
 use dripfeed::service::desk::{Actor, Desk, Kind, Via};
@@ -30,7 +31,7 @@ fn at(app: &App, moment: UnixTime) -> App {
 
 fn wish(package: PackageId, target: Target, rule: &str) -> Wish {
     let repeat = Repeat::read(rule, Some("UTC"), None).expect("a rule");
-    Wish { bundle: package.into(), target, post_command: None, repeat }
+    Wish { bundle: package.into(), target, post_command: None, gates: Gates::default(), repeat }
 }
 
 /// Somebody in the console.

@@ -40,6 +40,7 @@ DROP TABLE events;
 DROP TABLE job_counts;
 DROP TABLE jobs;
 DROP FUNCTION count_jobs;
+DROP TABLE deployment_gates;
 DROP TABLE deployments;
 DROP TABLE groups;
 DROP TABLE installations;

@@ -254,6 +254,17 @@ CREATE INDEX deployments_by_package ON deployments (package_id, id);
 CREATE INDEX deployments_by_bundle ON deployments (bundle, id) WHERE bundle IS NOT NULL;
 CREATE INDEX deployments_standing ON deployments (id) WHERE all_computers AND cancelled_at IS NULL;
 
+-- When and where deployments may run, of those that say so. A table of its own, so that a check-in finds nothing in an empty
+-- one where none does. windows are in the zone.
+CREATE TABLE deployment_gates (
+    deployment_id BIGINT NOT NULL PRIMARY KEY REFERENCES deployments (id) ON DELETE CASCADE,
+    windows TEXT,
+    zone TEXT,
+    ranges TEXT,
+    CHECK ((windows IS NULL) = (zone IS NULL)),
+    CHECK (windows IS NOT NULL OR ranges IS NOT NULL)
+);
+
 CREATE TABLE jobs (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     deployment_id BIGINT NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,

@@ -39,6 +39,7 @@ DROP TABLE settings;
 DROP TABLE events;
 DROP TABLE job_counts;
 DROP TABLE jobs;
+DROP TABLE deployment_gates;
 DROP TABLE deployments;
 DROP TABLE groups;
 DROP TABLE installations;

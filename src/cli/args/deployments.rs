@@ -39,6 +39,8 @@ pub(crate) struct Assign {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) post_command: Option<PostCommand>,
     #[command(flatten)]
+    pub(crate) gates: Gates,
+    #[command(flatten)]
     pub(crate) again: Again,
     /// As JSON
     #[arg(long)]
@@ -54,6 +56,22 @@ impl Assign {
             follows: None,
         }
     }
+}
+
+/// When and where a deployment may run.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Gates {
+    /// Tell computers of it only in these windows of the week, as "mon-fri 20:00-06:00" or "!sat, daily 22:00-24:00": the
+    /// first that holds the present decides, an exclamation mark closes
+    #[arg(long, value_name = "WINDOWS")]
+    pub(crate) windows: Option<String>,
+    /// The time zone of the windows: Europe/Berlin, +02:00, UTC; this server's if none is named
+    #[arg(long, value_name = "ZONE", requires = "windows")]
+    pub(crate) window_zone: Option<String>,
+    /// Tell only computers that come from these addresses, as "!10.2.3.4, 10.2.0.0/16": the first range that holds
+    /// the address decides, an exclamation mark keeps away
+    #[arg(long, value_name = "RANGES")]
+    pub(crate) ranges: Option<String>,
 }
 
 /// When something is deployed again.
@@ -173,6 +191,33 @@ pub(crate) enum DeploymentVerb {
     Show {
         /// Its number
         deployment: i64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change when and where a deployment may run, for computers that were not told yet; what is not said stays
+    #[command(group = ArgGroup::new("gates").required(true).multiple(true))]
+    Gates {
+        /// Its number
+        deployment: i64,
+        /// Only in these windows of the week: as `assign --windows` takes them
+        #[arg(long, value_name = "WINDOWS", group = "gates")]
+        windows: Option<String>,
+        /// The time zone of the windows: Europe/Berlin, +02:00, UTC; this server's if none is named
+        #[arg(long, value_name = "ZONE", requires = "windows")]
+        window_zone: Option<String>,
+        /// At any time
+        #[arg(long, group = "gates", conflicts_with = "windows")]
+        any_time: bool,
+        /// Only from these addresses: as `assign --ranges` takes them
+        #[arg(long, value_name = "RANGES", group = "gates")]
+        ranges: Option<String>,
+        /// From anywhere
+        #[arg(long, group = "gates", conflicts_with = "ranges")]
+        anywhere: bool,
+        /// Of the deployments that were assigned in one act with it, too
+        #[arg(long)]
+        bundle: bool,
         /// As JSON
         #[arg(long)]
         json: bool,

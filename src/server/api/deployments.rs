@@ -26,11 +26,13 @@ use crate::store::progress::{self, OnComputer};
 
 mod change;
 mod create;
+mod gates;
 
 pub(super) use create::NewDeployment;
+pub(super) use gates::GatesView;
 
 pub(super) fn operations() -> Vec<Operation> {
-    looking().into_iter().chain(change::operations()).collect()
+    looking().into_iter().chain(change::operations()).chain(gates::operations()).collect()
 }
 
 fn looking() -> Vec<Operation> {
@@ -227,6 +229,9 @@ struct ProgressView {
     errors: Vec<CodeView>,
     /// What is withheld, the most frequent first.
     withheld: Vec<GateView>,
+    /// When and where it may run, and whether it may now; absent for at any time and anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<GatesView>,
     /// The run that made it, if it is one of a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunOfView>,
@@ -246,7 +251,8 @@ fn progress_of(desk: &Desk, id: DeploymentId) -> Result<ProgressView, Refusal> {
     let progress = desk.deployment(id)?;
     let run = desk.run_of(id, progress.summary.line.deployment.bundle)?;
     let run = run.map(|run| RunOfView { series: run.series.0, run: run.number });
-    Ok(ProgressView { run, ..progress.into() })
+    let gates = desk.gates(id)?.if_any().map(GatesView::from);
+    Ok(ProgressView { gates, run, ..progress.into() })
 }
 
 impl From<Progress> for ProgressView {
@@ -262,7 +268,13 @@ impl From<Progress> for ProgressView {
             }
         });
         let withheld = progress.gates.into_iter().map(|(gate, computers)| GateView { gate, computers });
-        Self { errors: errors.collect(), withheld: withheld.collect(), deployment: progress.summary.into(), run: None }
+        Self {
+            errors: errors.collect(),
+            withheld: withheld.collect(),
+            deployment: progress.summary.into(),
+            gates: None,
+            run: None,
+        }
     }
 }
 

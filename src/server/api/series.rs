@@ -4,7 +4,7 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::deployments::{DeploymentView, NewDeployment};
+use super::deployments::{DeploymentView, GatesView, NewDeployment};
 use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
 use crate::model::PackageId;
@@ -103,6 +103,9 @@ struct SeriesView {
     /// What is done afterwards: `REBOOT`, `SHUTDOWN` or a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     post_command: Option<String>,
+    /// When and where the deployments of a run may run; absent for at any time and anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<GatesView>,
     /// When it comes again: `every monday at 22:00`.
     repeat: String,
     /// The time zone that this is meant in.
@@ -130,6 +133,7 @@ struct SeriesView {
 fn view(desk: &Desk, line: SeriesLine) -> SeriesView {
     let (name, next) = (line.name(), desk.upcoming(&line.series));
     let series = line.series;
+    let gates = desk.gates_now(series.what.gates).if_any();
     let (target, mut group, mut query, mut selected) = ("computers", None, None, Vec::new());
     let target = match series.what.target {
         RunTarget::All => "all",
@@ -156,6 +160,7 @@ fn view(desk: &Desk, line: SeriesLine) -> SeriesView {
         r#where: query,
         selected,
         post_command: series.what.post_command.as_ref().map(|command| command.as_str().to_owned()),
+        gates: gates.map(GatesView::from),
         repeat: series.when.rule.to_string(),
         time_zone: series.when.zone,
         starts_at: utc_text(series.when.starts_at),
@@ -202,6 +207,7 @@ impl NewSeries {
             bundle: self.deployment.bundle()?,
             target: self.deployment.target()?,
             post_command: options.post_command,
+            gates: self.deployment.gates()?,
             repeat: Repeat::read(&self.repeat, self.time_zone.as_deref(), self.starts_at.as_deref()).map_err(about)?,
         })
     }

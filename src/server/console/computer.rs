@@ -210,6 +210,8 @@ fn stage_badge(stage: impl Borrow<Stage>) -> Html {
         | Stage::DownloadOff
         | Stage::OtherSystem
         | Stage::Scheduled
+        | Stage::OutsideRanges
+        | Stage::OutsideWindow
         | Stage::AfterAnother => ("withheld", "withheld"),
         Stage::InHistory | Stage::AlreadyInstalled => ("already-installed", "already-installed"),
         Stage::Waiting => ("pending", "pending"),

@@ -30,6 +30,7 @@ mod again;
 pub(super) mod assign;
 pub(super) mod change;
 mod export;
+mod gates;
 pub(super) mod jobs;
 mod waiting;
 
@@ -50,6 +51,9 @@ pub(super) fn pages() -> Vec<Page> {
         get("/deployments/{id}/why/{job}", Right::SeeDeployments, why),
         get("/deployments/{id}/export.csv", Right::SeeDeployments, export::csv),
         get("/deployments/{id}/export.json", Right::SeeDeployments, export::json),
+        get("/deployments/{id}/gates", Right::Deploy, gates::form),
+        post("/deployments/{id}/gates", Right::Deploy, gates::change),
+        post("/deployments/{id}/gates/preview", Right::Deploy, gates::preview),
         post("/deployments/{id}/retry", Right::Deploy, change::retry),
         post("/deployments/{id}/retry/undo", Right::Deploy, change::undo_retry),
         post("/deployments/{id}/cancel", Right::StopDeployments, change::cancel),
@@ -247,6 +251,8 @@ struct ErrorsPart {
 #[template(path = "deployment-gates.html")]
 struct GatesPart {
     base: String,
+    /// When and where it may run.
+    when: String,
     gates: Vec<(String, u64, String)>,
 }
 
@@ -304,7 +310,10 @@ fn parts(
     let gates = progress.gates.iter().map(|(reason, computers)| {
         (sentence(reason), *computers, format!("{base}/computers?withheld={}", escaped(reason)))
     });
-    let gates = GatesPart { base: base.clone(), gates: gates.collect() };
+    let whole = desk.actor().scope.computers.is_none();
+    let may_change = desk.may(Right::Deploy) && whole && is_running(summary);
+    let when = gates::card(&desk.gates(deployment.id)?, may_change.then(|| format!("{base}/gates")))?;
+    let gates = GatesPart { base: base.clone(), when, gates: gates.collect() };
     let total = counts.total();
     let chart = match with_chart.then(|| desk.deployment_over_time(summary)).transpose()?.flatten() {
         Some(over_time) if total > 0 => charts::chart(&over_time, total).0,

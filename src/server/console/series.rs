@@ -181,6 +181,11 @@ fn facts(line: &SeriesLine) -> Vec<(&'static str, String)> {
     if what.packages.len() > 1 {
         facts.push(("Packages", order.to_owned()));
     }
+    let gates = &what.gates;
+    if let Some(timetable) = &gates.timetable {
+        facts.push(("Only in the windows", format!("{} ({})", timetable.windows, timetable.zone)));
+    }
+    facts.extend(gates.ranges_text().map(|ranges| ("Only from", ranges)));
     facts.push(("Acts with the rights of", line.owner().to_owned()));
     facts
 }

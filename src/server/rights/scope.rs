@@ -18,10 +18,11 @@ use crate::store::{audit, jobs, notes};
 /// What a name of ours looks like in an answer that should not hold it.
 const MARKS: [&str; 2] = ["kerguelen", "lab-zq"];
 
-/// Closing a deployment closes it for every computer, also for those outside somebody's scope: a limited administrator is
-/// told so (403), and nothing else is refused to them that their scope holds.
+/// Closing a deployment closes it for every computer, also for those outside somebody's scope, and so does what says when and
+/// where it may run: a limited administrator is told so (403), and nothing else is refused to them that their scope holds.
 fn concerns_all(path: &str) -> bool {
-    ["/deployments/{id}/close", "/deployments/{id}/reopen"].contains(&path)
+    path.starts_with("/deployments/{id}/gates")
+        || ["/deployments/{id}/close", "/deployments/{id}/reopen"].contains(&path)
 }
 
 /// A computer, a package for it, and its deployment.

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::super::assign::{self, Assigned, Bundle, Look, Target};
+use super::super::assign::{self, Assigned, Bundle, Look, Target, Terms};
 use super::super::deployments::{
     self, Act, Among, Cancelled, Changed, DeploymentError, Only, OverTime, Progress, Retried, Summary, TakenOff, Undone,
 };
 use super::super::why::{self, Why};
-use super::{Change, Desk, Refusal};
+use super::{Change, Desk, Refusal, gates};
 use crate::model::access::Right;
 use crate::model::query::Query;
 use crate::model::{DeploymentId, GroupId, JobId, JobOptions, JobState, PackageId, PostCommand, Schedule, UnixTime};
@@ -170,7 +170,9 @@ impl Desk {
     }
 
     /// Deploys packages, in one act.
-    pub fn deploy(&self, bundle: &Bundle, target: Target, options: &JobOptions) -> Result<Vec<Assigned>, Refusal> {
+    pub fn deploy(&self, bundle: &Bundle, target: Target, terms: impl Into<Terms>) -> Result<Vec<Assigned>, Refusal> {
+        let terms = terms.into();
+        let options = &terms.options;
         self.allow(Right::Deploy)?;
         self.families_are_mine(bundle)?;
         let packages: Vec<String> = bundle.packages().iter().map(ToString::to_string).collect();
@@ -184,10 +186,13 @@ impl Desk {
         if packages.len() > 1 {
             asked["in_order"] = json!(bundle.in_order());
         }
+        if !terms.gates.is_open_to_all() {
+            asked["gates"] = gates::spell(&terms.gates);
+        }
         let change = Change::new("assign", format!("{noun} {}", packages.join(" "))).after(asked);
         let app = self.changing(Right::Deploy, change)?;
         let (by, scope) = (self.actor.name.clone(), self.scope_of_computers());
-        Ok(assign::assign_bundle(&app, bundle, target, options, &by, scope)?)
+        Ok(assign::assign_bundle(&app, bundle, target, terms, &by, scope)?)
     }
 
     pub(super) fn families_are_mine(&self, bundle: &Bundle) -> Result<(), Refusal> {
@@ -376,7 +381,7 @@ impl Desk {
     }
 
     /// How a deployment stands, for the audit log; refuses one that the actor does not see.
-    fn known(&self, id: DeploymentId) -> Result<Value, Refusal> {
+    pub(super) fn known(&self, id: DeploymentId) -> Result<Value, Refusal> {
         let progress = deployments::progress(&self.app, id, self.scope_of_computers())?;
         let summary = progress.summary;
         if !self.actor.scope.has_family(&summary.line.package_name) {

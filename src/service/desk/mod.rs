@@ -16,6 +16,7 @@ pub mod builds;
 pub mod computers;
 pub mod deployments;
 pub mod fields;
+pub mod gates;
 pub mod groups;
 pub mod home;
 pub mod identity;

@@ -11,6 +11,7 @@ use super::super::discovery::DiscoveryError;
 use super::super::duplicates::DuplicateError;
 use super::super::entry::EntryError;
 use super::super::fields::OwnFieldError;
+use super::super::gates::GateError;
 use super::super::groups::GroupError;
 use super::super::identity::IdentityError;
 use super::super::import::{ImportError, InvalidList};
@@ -121,6 +122,12 @@ impl From<StoreError> for Refusal {
             _ => Kind::Failed,
         };
         Self::new(kind, format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+impl From<GateError> for Refusal {
+    fn from(error: GateError) -> Self {
+        Self::invalid(error.to_string()).about(error.field())
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::deployments::{self, DeploymentError, Summary};
 use super::super::series::{self, Begun, Repeat, Wish};
 use super::deployments::spell;
-use super::{Change, Desk, Refusal, Via};
+use super::{Change, Desk, Refusal, Via, gates};
 use crate::model::access::{Right, Scope};
 use crate::model::{ComputerId, DeploymentId, Package, PostCommand, UnixTime};
 use crate::store::series::{Owner, Run, RunTarget, Series, SeriesId};
@@ -272,6 +272,9 @@ fn asked(wish: &Wish) -> Value {
         "rule": in_words(&wish.repeat.rule().to_string(), wish.repeat.zone()),
         "post_command": wish.post_command.as_ref().map(PostCommand::as_str),
     });
+    if !wish.gates.is_open_to_all() {
+        asked["gates"] = gates::spell(&wish.gates);
+    }
     let packages = wish.bundle.packages();
     asked["packages"] = packages.iter().map(|id| id.number()).collect();
     if packages.len() > 1 {

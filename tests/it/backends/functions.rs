@@ -115,7 +115,11 @@ pub(super) fn add_package(conn: &mut Conn, name: &str) -> Result<PackageId, Stor
     Ok(id)
 }
 
-fn add_deployment(conn: &mut Conn, package: PackageId, options: &JobOptions) -> Result<Deployment, StoreError> {
+pub(super) fn add_deployment(
+    conn: &mut Conn,
+    package: PackageId,
+    options: &JobOptions,
+) -> Result<Deployment, StoreError> {
     let id = deployments::create(conn, package, false, options, "admin", NOW)?;
     Ok(Deployment {
         id,

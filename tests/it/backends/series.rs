@@ -1,18 +1,29 @@
 //! What is deployed again and again, on both back ends.
 
 use dripfeed::model::access::Scope;
+use dripfeed::model::gates::{Gates, Timetable};
 use dripfeed::model::{ComputerId, JobOptions, PostCommand, UnixTime};
-use dripfeed::store::deployments;
 use dripfeed::store::series::{self, Owner, Run, RunTarget, Stage, What, When};
+use dripfeed::store::{deployments, gates as stored, jobs};
 
 use super::database::{Database, write};
 use super::for_each_backend;
-use super::functions::{NOW, add_package};
+use super::functions::{NOW, add_computer, add_deployment, add_package};
 
-for_each_backend!(a_series_reads_back_and_moves_on, runs_are_found_by_their_deployments);
+for_each_backend!(
+    a_series_reads_back_and_moves_on,
+    gates_read_back_and_come_with_the_open_jobs,
+    runs_are_found_by_their_deployments
+);
 
 fn moment(seconds: i64) -> UnixTime {
     UnixTime::from_seconds(NOW.seconds() + seconds)
+}
+
+fn gates() -> Gates {
+    let windows = "!sat, mon-fri 20:00-06:00".parse().expect("windows");
+    let timetable = Some(Timetable { windows, zone: "UTC".to_owned() });
+    Gates { timetable, ranges: Some("!10.2.3.4, 10.2.0.0/16".parse().expect("ranges")) }
 }
 
 fn when() -> When {
@@ -30,9 +41,15 @@ fn a_series_reads_back_and_moves_on(database: &Database) {
             in_order: false,
             target: RunTarget::Where("name = 'ä'".to_owned()),
             post_command: Some(PostCommand::Run("echo \"ß\"".to_owned())),
+            gates: gates(),
         };
         let one = series::create(conn, &what, &when(), moment(10), &owner, "bob", NOW)?;
-        let all = What { target: RunTarget::these([ComputerId(7), ComputerId(9)]), post_command: None, ..what.clone() };
+        let all = What {
+            target: RunTarget::these([ComputerId(7), ComputerId(9)]),
+            post_command: None,
+            gates: Gates::default(),
+            ..what.clone()
+        };
         let machine = Owner { user: None, scope: Scope::ALL };
         let two = series::create(conn, &all, &when(), moment(5), &machine, "root", NOW)?;
         let read = series::find(conn, one)?.expect("it is there");
@@ -62,11 +79,38 @@ fn a_series_reads_back_and_moves_on(database: &Database) {
     });
 }
 
+fn gates_read_back_and_come_with_the_open_jobs(database: &Database) {
+    let store = database.open();
+    write(&store, |conn| {
+        let (computer, package) = (add_computer(conn, "ws-1")?, add_package(conn, "tool")?);
+        let deployment = add_deployment(conn, package, &JobOptions::default())?;
+        jobs::plan(conn, &deployment, &[computer], NOW)?;
+        let id = deployment.id;
+        assert_eq!(stored::find(conn, id)?, Gates::default());
+        assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, None);
+        let when = Gates { ranges: None, ..gates() };
+        for wanted in [gates(), when, Gates { timetable: None, ..gates() }] {
+            stored::set(conn, id, &wanted)?;
+            assert_eq!(stored::find(conn, id)?, wanted);
+            assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, Some(wanted));
+        }
+        stored::set(conn, id, &Gates::default())?;
+        assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, None);
+        Ok(())
+    });
+}
+
 fn runs_are_found_by_their_deployments(database: &Database) {
     let store = database.open();
     write(&store, |conn| {
         let package = add_package(conn, "tool")?;
-        let what = What { packages: vec![package], in_order: false, target: RunTarget::All, post_command: None };
+        let what = What {
+            packages: vec![package],
+            in_order: false,
+            target: RunTarget::All,
+            post_command: None,
+            gates: Gates::default(),
+        };
         let owner = Owner { user: None, scope: Scope::ALL };
         let id = series::create(conn, &what, &when(), moment(10), &owner, "root", NOW)?;
         let deployment = deployments::create(conn, package, false, &JobOptions::default(), "root", NOW)?;

@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::operation::{Asked, Nothing};
+use super::gates::{GatesBody, GatesView};
 use super::package;
+use crate::model::gates::Gates;
 use crate::model::{ComputerId, JobOptions, PostCommand, Schedule};
-use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Preview, Target};
+use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Preview, Target, Terms};
 use crate::service::desk::Refusal;
 
 /// What to deploy, for whom, how. One of `package` and `packages` says what; one of `all`, `group`, `where`, `computers` and
@@ -41,6 +43,8 @@ pub(in super::super) struct NewDeployment {
     schedule: Option<String>,
     /// `REBOOT`, `SHUTDOWN` or a command.
     post_command: Option<String>,
+    /// When and where it may run; at any time and anywhere if it is not said.
+    gates: Option<GatesBody>,
 }
 
 impl NewDeployment {
@@ -81,6 +85,10 @@ impl NewDeployment {
             post_command: post_command.map_err(|error| Refusal::invalid(error.to_string()).about("post_command"))?,
             follows: None,
         })
+    }
+
+    pub(in super::super) fn gates(&self) -> Result<Gates, Refusal> {
+        self.gates.as_ref().map_or_else(|| Ok(Gates::default()), GatesBody::gates)
     }
 }
 
@@ -129,7 +137,8 @@ pub(super) struct CreatedView {
 
 pub(super) fn create(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<CreatedView, Refusal> {
     let body = &asked.body;
-    let made = asked.desk().deploy(&body.bundle()?, body.target()?, &body.options()?)?;
+    let terms = Terms { options: body.options()?, gates: body.gates()? };
+    let made = asked.desk().deploy(&body.bundle()?, body.target()?, terms)?;
     let mut made = made.into_iter().map(PlannedView::from);
     let first = made.next().ok_or_else(|| Refusal::invalid("name a package"))?;
     Ok(CreatedView { first, then: made.collect() })
@@ -217,10 +226,14 @@ pub(super) struct PreviewView {
     contact_hours: u32,
     /// Is deployment switched on?
     download: bool,
+    /// When and where it may run, and whether it may now; absent for at any time and anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<GatesView>,
 }
 
 pub(super) fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<PreviewView, Refusal> {
     let body = &asked.body;
+    let gates = asked.desk().gates_now(body.gates()?).if_any();
     let look = asked.desk().preview_deployment(&body.bundle()?, body.target()?, &body.options()?)?;
     let Look { packages, computers, meant, in_order, archived, out_of_scope, standing, contact_hours, is_off } = look;
     let mut packages = packages.into_iter().map(PackagePreviewView::from);
@@ -239,5 +252,6 @@ pub(super) fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<P
         standing,
         contact_hours,
         download: !is_off,
+        gates: gates.map(GatesView::from),
     })
 }

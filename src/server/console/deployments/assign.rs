@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 
 use askama::Template;
 
-use super::super::call::{Call, Fields, View};
+use super::super::call::{Call, Fields, View, is_about};
 use super::super::series::{address, called};
 use super::super::shell::Shell;
 use super::super::show::{Html, count, number, toned};
 use super::super::toast::Undo;
 use super::again::Again;
+use super::gates::{self, card};
 use crate::model::access::Right;
 use crate::model::{JobOptions, PackageId, PackageState, PostCommand, Schedule};
-use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Target};
+use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Target, Terms};
 use crate::service::desk::series::{SeriesLine, in_words};
 use crate::service::desk::{Desk, Kind, Refusal};
 use crate::service::series::Wish;
@@ -37,6 +38,7 @@ struct Input {
     schedule: String,
     after: &'static str,
     command: String,
+    gate: gates::Input,
     again: Again,
 }
 
@@ -84,6 +86,7 @@ impl Input {
                 _ => "",
             },
             command: fields.get("command").to_owned(),
+            gate: gates::Input::read(fields),
             again: Again::read(fields),
         }
     }
@@ -95,6 +98,7 @@ impl Input {
         let mut input = Self {
             packages: what.packages.iter().map(ToString::to_string).collect(),
             in_order: what.in_order,
+            gate: gates::Input::of(&what.gates),
             again: Again::of(&series),
             ..Self::default()
         };
@@ -185,6 +189,10 @@ impl Input {
             follows: None,
         })
     }
+
+    fn terms(&self) -> Result<Terms, Refusal> {
+        Ok(Terms { options: self.options()?, gates: self.gate.gates()? })
+    }
 }
 
 impl Input {
@@ -214,6 +222,10 @@ impl Form {
         Bundle::MOST
     }
 
+    fn is_wrong(&self, field: &str) -> bool {
+        is_about(self.error.as_ref(), field)
+    }
+
     fn error_of(&self, field: &str) -> Option<&str> {
         self.error.as_ref().filter(|error| error.field == Some(field)).map(Refusal::for_people)
     }
@@ -224,6 +236,8 @@ impl Form {
 struct Who {
     look: Option<Look>,
     left_out: Vec<LeftOut>,
+    /// When and where it may run, as a card.
+    when: String,
     /// When it comes again, in words, and the next times.
     again: Comes,
     is_change: bool,
@@ -322,7 +336,7 @@ pub(super) fn start(call: &Call) -> Result<View, Refusal> {
     let done = if input.again.is_on() {
         save(call.desk(), &input).and_then(|line| series_started(&line, input.again.changes().is_some()))
     } else {
-        (|| started(&call.desk().deploy(&input.bundle()?, input.target()?, &input.options()?)?))()
+        (|| started(&call.desk().deploy(&input.bundle()?, input.target()?, input.terms()?)?))()
     };
     match done {
         Ok(view) => Ok(view),
@@ -335,14 +349,15 @@ pub(super) fn start(call: &Call) -> Result<View, Refusal> {
 
 /// Makes a series, or changes the one that the form is about.
 fn save(desk: &Desk, input: &Input) -> Result<SeriesLine, Refusal> {
-    let options = input.options()?;
+    let Terms { options, gates } = input.terms()?;
     if options.schedule.is_some() {
         let sentence = "\"not before\" is one moment, and this comes again: leave it empty";
         return Err(Refusal::invalid(sentence).about("schedule"));
     }
     let repeat = input.again.repeat()?;
     let repeat = repeat.ok_or_else(|| Refusal::invalid("choose how often it comes again").about("again"))?;
-    let wish = Wish { bundle: input.bundle()?, target: input.target()?, post_command: options.post_command, repeat };
+    let post_command = options.post_command;
+    let wish = Wish { bundle: input.bundle()?, target: input.target()?, post_command, gates, repeat };
     match input.again.changes() {
         Some(id) => desk.change_series(id, &wish),
         None => desk.repeat(&wish),
@@ -387,10 +402,11 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
     let is_change = input.again.changes().is_some();
     let part = match look {
         Ok((look, again)) => Who {
+            when: card(&desk.gates_now(input.gate.gates()?), None)?,
             again,
             is_change,
             left_out: left_out(&look),
-            pace: pace(&look),
+            pace: pace(&look) + if input.gate.windows.is_empty() { "" } else { OUTSIDE },
             sentence: String::new(),
             may_activate: desk.may(Right::ActivatePackages),
             look: Some(look),
@@ -398,6 +414,7 @@ fn who(desk: &Desk, input: &Input) -> Result<String, Refusal> {
         Err(refusal) if refusal.kind == Kind::Failed => return Err(refusal),
         Err(refusal) => Who {
             look: None,
+            when: String::new(),
             again: None,
             is_change,
             left_out: Vec::new(),
@@ -414,7 +431,7 @@ type Comes = Option<(String, Vec<String>)>;
 
 /// Who gets it now, and when it comes again.
 fn look(desk: &Desk, input: &Input) -> Result<(Look, Comes), Refusal> {
-    let (bundle, target, mut options) = (input.bundle()?, input.target()?, input.options()?);
+    let (bundle, target, Terms { mut options, .. }) = (input.bundle()?, input.target()?, input.terms()?);
     let Some(repeat) = input.again.repeat()? else {
         return Ok((desk.preview_deployment(&bundle, target, &options)?, None));
     };
@@ -459,6 +476,10 @@ fn left_out(look: &Look) -> Vec<LeftOut> {
     );
     all
 }
+
+/// Beside how long it takes, where there are windows.
+const OUTSIDE: &str =
+    " Contacts outside the windows do not count: computers should check in often enough to come inside one.";
 
 /// How long it takes, in a sentence.
 fn pace(look: &Look) -> String {
