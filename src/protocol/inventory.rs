@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 
 use super::ReplyError;
 use super::prolog::reply;
-use super::xml::{Element, Place, push_attribute, push_end, push_indent, push_leaf, push_open};
+use super::xml::{
+    Element, Place, Rules, XmlError, parse_with, push_attribute, push_end, push_indent, push_leaf, push_open,
+};
+use crate::model::limits::RequestLimits;
 use crate::model::{DeviceId, PackageId};
 
 /// `QUERY` INVENTORY: the part that the server reads. The document itself is kept as it came.
@@ -236,6 +239,17 @@ fn sections(content: &Element) -> Vec<SectionFacts> {
     sections.into_iter().map(|(name, entries)| SectionFacts { name: fit(name), entries }).collect()
 }
 
+/// The sections of an inventory that was taken before, those that are compared: the rest of it is not kept while it is read.
+pub fn sections_of(document: &[u8], limits: &RequestLimits) -> Result<Vec<SectionFacts>, XmlError> {
+    let compared = |open: &[Element], name: &str| match open {
+        [_] => name == "CONTENT",
+        [_, _] => !NOT_COMPARED.contains(&name),
+        _ => true,
+    };
+    let root = parse_with(document, limits, &Rules { keep: compared, ..Rules::ALL })?;
+    Ok(root.child("CONTENT").map(sections).unwrap_or_default())
+}
+
 /// Every package once, in the order of the document.
 fn history(history: &Element) -> Vec<PackageId> {
     let mut seen = HashSet::new();
@@ -429,7 +443,6 @@ const ACCOUNT_UPDATE: &str = "ACCOUNT_UPDATE";
 mod tests {
     use super::super::Request;
     use super::*;
-    use crate::model::limits::RequestLimits;
 
     #[test]
     fn a_text_is_cut_after_255_characters_however_many_bytes_they_have() {
@@ -441,13 +454,25 @@ mod tests {
         }
     }
 
+    fn document(content: &str) -> String {
+        format!("<REQUEST><QUERY>INVENTORY</QUERY><DEVICEID>pc-2024-03-05-09-10-11</DEVICEID>{content}</REQUEST>")
+    }
+
     fn read(content: &str) -> InventoryRequest {
-        let document =
-            format!("<REQUEST><QUERY>INVENTORY</QUERY><DEVICEID>pc-2024-03-05-09-10-11</DEVICEID>{content}</REQUEST>");
-        match Request::parse(document.as_bytes(), &RequestLimits::DEFAULT) {
+        match Request::parse(document(content).as_bytes(), &RequestLimits::DEFAULT) {
             Ok(Request::Inventory(inventory)) => *inventory,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_sections_of_a_stored_inventory_are_those_that_were_read() {
+        let content = "<CONTENT><HARDWARE NAME='pc'><UUID>1</UUID></HARDWARE><SOFTWARES><NAME>vim</NAME></SOFTWARES>\
+                       <PROCESSES><NAME>init</NAME></PROCESSES><BIOS><SSN>7</SSN></BIOS></CONTENT>";
+        let found = sections_of(document(content).as_bytes(), &RequestLimits::DEFAULT).expect("well-formed");
+        assert_eq!(found, read(content).sections);
+        assert_eq!(found.iter().map(|section| section.name.as_str()).collect::<Vec<_>>(), ["BIOS", "HARDWARE"]);
+        assert!(sections_of(b"<REQUEST>", &RequestLimits::DEFAULT).is_err());
     }
 
     #[test]

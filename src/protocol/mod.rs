@@ -32,7 +32,7 @@ pub mod xml;
 pub use info::{Info, InfoError, Scheme};
 pub use inventory::{
     AccountField, ComputerFacts, Discovered, InventoryDocument, InventoryReply, InventoryRequest, NOT_COMPARED,
-    Network, Section, SectionFacts, SoftwareTitle, changes_by_itself,
+    Network, Section, SectionFacts, SoftwareTitle, changes_by_itself, sections_of,
 };
 pub use manifest::{
     InvalidFilter, Listing, Manifest, ManifestEntry, ManifestError, MirrorReport, PackageFilter, SignedManifest,

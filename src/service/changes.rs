@@ -62,6 +62,12 @@ impl Digests {
         self.0.get(part).map(String::as_str)
     }
 
+    /// The parts that are others than those, parts that only one of the two has included.
+    pub fn others_than<'a>(&'a self, stored: &'a Self) -> BTreeSet<&'a str> {
+        let is_other = |part: &&String| self.0.get(*part) != stored.0.get(*part);
+        self.0.keys().chain(stored.0.keys()).filter(is_other).map(String::as_str).collect()
+    }
+
     /// An inventory without any software says nothing of it: what was there stays (ocs-protocol 3.3).
     #[must_use]
     pub fn with_software_of(mut self, stored: &Self) -> Self {
@@ -119,22 +125,38 @@ fn digest<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     })
 }
 
-/// The differences, section by section, software last; at most [`MOST_CHANGES`].
-pub fn between(old: &InventoryRequest, new: &InventoryRequest, at: UnixTime) -> Vec<Change> {
+/// The titles of software that went and those that came.
+#[derive(Clone, Debug, Default)]
+pub struct Titles<'a> {
+    /// Those that went.
+    pub gone: Vec<&'a SoftwareTitle>,
+    /// Those that came.
+    pub come: Vec<&'a SoftwareTitle>,
+}
+
+/// The differences, section by section, software last; at most [`MOST_CHANGES`]. Of the sections those of which `is_other` says
+/// so are looked at.
+pub fn between(
+    old: &[SectionFacts],
+    new: &[SectionFacts],
+    is_other: impl Fn(&str) -> bool,
+    mut titles: Titles<'_>,
+    at: UnixTime,
+) -> Vec<Change> {
     let mut found = Found { at, section: String::new(), changes: Vec::new(), more: 0 };
-    let names: BTreeSet<&String> = old.sections.iter().chain(&new.sections).map(|section| &section.name).collect();
-    for name in names {
-        let of = |request: &InventoryRequest| -> Vec<Entry> {
-            let found = request.sections.binary_search_by(|section| section.name.cmp(name));
-            found.map(|at| request.sections[at].entries.clone()).unwrap_or_default()
+    let names: BTreeSet<&String> = old.iter().chain(new).map(|section| &section.name).collect();
+    for name in names.into_iter().filter(|name| is_other(name)) {
+        let of = |sections: &[SectionFacts]| -> Vec<Entry> {
+            let found = sections.binary_search_by(|section| section.name.cmp(name));
+            found.map(|at| sections[at].entries.clone()).unwrap_or_default()
         };
         name.clone_into(&mut found.section);
         found.entries(of(old), of(new));
     }
-    if !new.software.is_empty() {
-        SOFTWARE.clone_into(&mut found.section);
-        found.software(&old.software, &new.software);
-    }
+    SOFTWARE.clone_into(&mut found.section);
+    titles.gone.sort_unstable();
+    titles.come.sort_unstable();
+    found.software(&titles);
     if found.more > 0 {
         let item = format!("{} more differences", found.more + 1);
         found.changes.truncate(MOST_CHANGES - 1);
@@ -224,14 +246,14 @@ impl Found {
         }
     }
 
-    /// Both lists are sorted and name each title once. One version for another is a change of the version.
-    fn software(&mut self, old: &[SoftwareTitle], new: &[SoftwareTitle]) {
+    /// One version for another is a change of the version.
+    fn software(&mut self, titles: &Titles<'_>) {
         type Versions<'a> = (Vec<&'a str>, Vec<&'a str>);
         let mut programs: BTreeMap<(&str, &str), Versions<'_>> = BTreeMap::new();
-        for title in old.iter().filter(|title| new.binary_search(title).is_err()) {
+        for title in &titles.gone {
             programs.entry((&title.name, &title.publisher)).or_default().0.push(&title.version);
         }
-        for title in new.iter().filter(|title| old.binary_search(title).is_err()) {
+        for title in &titles.come {
             programs.entry((&title.name, &title.publisher)).or_default().1.push(&title.version);
         }
         for ((name, _), versions) in programs {
@@ -274,8 +296,22 @@ mod tests {
         }
     }
 
+    /// As a server finds them: what has the digest that it had is not looked at.
+    fn differences(old: &InventoryRequest, new: &InventoryRequest) -> Vec<Change> {
+        let stored = Digests::of(old);
+        let digests = Digests::of(new).with_software_of(&stored);
+        let others = digests.others_than(&stored);
+        let mut titles = Titles::default();
+        if others.contains(SOFTWARE) {
+            titles.gone = old.software.iter().filter(|title| !new.software.contains(title)).collect();
+            titles.come = new.software.iter().filter(|title| !old.software.contains(title)).collect();
+        }
+        let is_other = |name: &str| others.contains(name);
+        between(&old.sections, &new.sections, is_other, titles, UnixTime::from_seconds(0))
+    }
+
     fn check(old: &str, new: &str) -> String {
-        let lines = between(&read(old), &read(new), UnixTime::from_seconds(0));
+        let lines = differences(&read(old), &read(new));
         let line = |change: &Change| {
             let Change { section, kind, item, field, old, new, .. } = change;
             format!("{section} {} [{item}] {field} {old:?} {new:?}", kind.as_str())
@@ -330,7 +366,7 @@ mod tests {
             let titles = (from..from + 300).map(|n| format!("<SOFTWARES><NAME>p{n}</NAME></SOFTWARES>"));
             titles.collect::<Vec<_>>().concat()
         };
-        let changes = between(&read(&world(0)), &read(&world(1000)), UnixTime::from_seconds(0));
+        let changes = differences(&read(&world(0)), &read(&world(1000)));
         assert_eq!(changes.len(), MOST_CHANGES);
         assert_eq!(changes[MOST_CHANGES - 1].item, "401 more differences");
     }
@@ -343,7 +379,7 @@ mod tests {
         assert_eq!(kept.get(SOFTWARE), stored.get(SOFTWARE));
         assert!(kept.get(SOFTWARE).is_some());
         assert_eq!(Digests::from_text(&stored.to_text()), stored);
-        let changes = between(&full, &without, UnixTime::from_seconds(0));
+        let changes = differences(&full, &without);
         assert!(changes.iter().all(|change| change.section != SOFTWARE));
     }
 }

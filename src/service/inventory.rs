@@ -14,15 +14,16 @@ use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
 
 use super::account::{self, Account};
-use super::changes::{self, Digests};
+use super::changes::{self, DUPLICATES, Digests, FACTS, HISTORY, SOFTWARE, Titles};
 use super::duplicates;
 use super::identity::{self, ProofSeen};
 use super::{Answered, App, Peer, ServiceError, discovery, groups};
+use crate::model::limits::RequestLimits;
 use crate::model::query::{is_section_name, section_key};
 use crate::model::settings::SettingsLayer;
 use crate::model::{Computer, ComputerId, DeploymentId, DeviceId, DigestAlgorithm, Hasher, UnixTime};
 use crate::protocol::proof::Standing;
-use crate::protocol::{InventoryReply, InventoryRequest, Request};
+use crate::protocol::{InventoryReply, InventoryRequest, SectionFacts, sections_of};
 use crate::store::computers::Contact;
 use crate::store::sections::{Change, StoredSections};
 use crate::store::software::Difference;
@@ -142,18 +143,16 @@ async fn store(
         }
         // Before the write: the one writer has better things to do.
         let deflated = deflated.get_or_insert_with(|| document.to_store()).clone();
-        let (changes, software, values) = match &known {
-            Some(known) => compare(app, known.computer.id, &request, now).await?,
-            None => (Vec::new(), Difference::default(), values::Difference::default()),
+        let compared = match &known {
+            Some(known) => compare(app, known, &request, &digests, now).await?,
+            None => Compared::default(),
         };
         let taken = Taken {
             request: Arc::clone(&request),
             digests,
             sha256: sha256.clone(),
             deflated,
-            changes,
-            software,
-            values,
+            compared,
             compared_with: known.and_then(|known| known.sha256),
             configured: app.configured.clone(),
             contact: contact.clone(),
@@ -190,37 +189,68 @@ impl Known {
         let Some(stored) = &self.sections else { return false };
         let before = Digests::from_text(&stored.digests);
         if self.sha256.as_deref() == Some(sha256) {
-            return digests.get(changes::DUPLICATES) == before.get(changes::DUPLICATES);
+            return digests.get(DUPLICATES) == before.get(DUPLICATES);
         }
         let young = now.millis().saturating_sub(stored.stored_at.millis()) < DOCUMENT_MAY_BE_OLD;
         young && digests.clone().with_software_of(&before) == before
     }
 }
 
-/// What differs from the stored document, and from the software that is known.
+/// What differs from what is stored of a computer.
+#[derive(Default)]
+struct Compared {
+    /// For people.
+    changes: Vec<Change>,
+    software: Difference,
+    /// What can be searched of the sections.
+    values: values::Difference,
+}
+
+/// Compares with what is stored, part by part: what has the digest that it had is not looked at, and the stored document is read
+/// only for the sections that are others.
 async fn compare(
     app: &App,
-    computer: ComputerId,
+    known: &Known,
     request: &Arc<InventoryRequest>,
+    digests: &Digests,
     now: UnixTime,
-) -> Result<(Vec<Change>, Difference, values::Difference), ServiceError> {
-    let wanted = Arc::clone(request);
+) -> Result<Compared, StoreError> {
+    let stored = known.sections.as_ref().map(|stored| Digests::from_text(&stored.digests)).unwrap_or_default();
+    let digests = digests.clone().with_software_of(&stored);
+    let others = digests.others_than(&stored);
+    let is_section = |part: &&str| ![FACTS, HISTORY, DUPLICATES, SOFTWARE].contains(part);
+    let (of_sections, of_software) = (others.iter().any(is_section), others.contains(SOFTWARE));
+    let (computer, wanted) = (known.computer.id, Arc::clone(request));
     let (stored, software, values) = app
         .store
         .read(move |conn| -> Result<_, StoreError> {
-            let document = computers::document(conn, computer)?;
-            let software = software::difference(conn, computer, &wanted.software)?;
-            Ok((document, software, values::difference(conn, computer, &searchable(&wanted))?))
+            let (mut document, mut software, mut values) = Default::default();
+            // An inventory without any software says nothing of it.
+            if of_software && !wanted.software.is_empty() {
+                software = software::difference(conn, computer, &wanted.software)?;
+            }
+            if of_sections {
+                document = computers::document(conn, computer)?;
+                values = values::difference(conn, computer, &searchable(&wanted))?;
+            }
+            Ok((document, software, values))
         })
         .await?;
-    let mut document = Vec::new();
-    let read = stored.map(|stored| ZlibDecoder::new(&stored[..]).read_to_end(&mut document));
-    // One that cannot be read any more cannot be compared with; it is about to be replaced.
-    let changes = match (read, Request::parse(&document, &app.request_limits)) {
-        (Some(Ok(_)), Ok(Request::Inventory(old))) => changes::between(&old, request, now),
-        _ => Vec::new(),
+    let titles = Titles { gone: software.gone().collect(), come: software.come().collect() };
+    let old = stored.and_then(|stored| sections_before(&stored, &app.request_limits));
+    let changes = match old {
+        // One that cannot be read any more cannot be compared with; it is about to be replaced.
+        None => changes::between(&[], &[], |_| false, titles, now),
+        Some(old) => changes::between(&old, &request.sections, |part| others.contains(part), titles, now),
     };
-    Ok((changes, software, values))
+    Ok(Compared { changes, software, values })
+}
+
+/// The sections of a stored document, if it can be read.
+fn sections_before(stored: &[u8], limits: &RequestLimits) -> Option<Vec<SectionFacts>> {
+    let mut document = Vec::new();
+    ZlibDecoder::new(stored).read_to_end(&mut document).ok()?;
+    sections_of(&document, limits).ok()
 }
 
 /// What can be searched of the sections: every text once, and first of all which sections there are.
@@ -251,11 +281,8 @@ struct Taken {
     digests: Digests,
     sha256: Vec<u8>,
     deflated: Bytes,
-    changes: Vec<Change>,
     /// For a computer that is known.
-    software: Difference,
-    /// What can be searched of the sections, likewise.
-    values: values::Difference,
+    compared: Compared,
     /// The digest of the document that it was compared with.
     compared_with: Option<Vec<u8>>,
     configured: SettingsLayer,
@@ -282,25 +309,25 @@ impl Taken {
         let differs = |part: &str| new || before.get(part) != digests.get(part);
         // Compared with the rows: the agent may have told of other addresses in between.
         computers::set_networks(conn, computer, &request.networks)?;
-        if differs(changes::SOFTWARE) && !request.software.is_empty() {
+        if differs(SOFTWARE) && !request.software.is_empty() {
             let all = new.then(|| Difference::all(&request.software));
-            software::apply(conn, computer, all.as_ref().unwrap_or(&self.software))?;
+            software::apply(conn, computer, all.as_ref().unwrap_or(&self.compared.software))?;
         }
         let all = new.then(|| values::Difference::all(&searchable(request)));
-        values::apply(conn, computer, all.as_ref().unwrap_or(&self.values))?;
+        values::apply(conn, computer, all.as_ref().unwrap_or(&self.compared.values))?;
         if differs(REGISTRY) {
             registry::set_values(conn, computer, &discovery::registry_values(request))?;
         }
-        if differs(changes::HISTORY) {
+        if differs(HISTORY) {
             // Without the block, the stock server empties the history; so a reinstalled computer gets its packages
             // again.
             installations::set_reported(conn, computer, request.history.as_deref().unwrap_or_default(), now)?;
         }
         computers::set_document(conn, computer, &self.sha256, &self.deflated)?;
         sections::set_stored(conn, computer, &StoredSections { digests: digests.to_text(), stored_at: now })?;
-        if !self.changes.is_empty() {
+        if !self.compared.changes.is_empty() {
             let oldest = UnixTime::from_millis(now.millis() - changes::CHANGES_KEPT_DAYS * DAY);
-            sections::add_changes(conn, computer, &self.changes, changes::MOST_CHANGES, oldest)?;
+            sections::add_changes(conn, computer, &self.compared.changes, changes::MOST_CHANGES, oldest)?;
         }
         if new {
             account::take_first(conn, computer, &request.account)?;
@@ -308,7 +335,7 @@ impl Taken {
         let back = merges::set_archived(conn, computer, None)?;
         let mut merged = 0;
         let seen_anew = new || back || request.old_device_id.is_some();
-        if seen_anew || [changes::FACTS, "NETWORKS", changes::DUPLICATES].into_iter().any(differs) {
+        if seen_anew || [FACTS, "NETWORKS", DUPLICATES].into_iter().any(differs) {
             let old = request.old_device_id.as_ref();
             merged = duplicates::merge_duplicates(conn, computer, old, &self.configured, now)?;
         }

@@ -68,8 +68,11 @@ fn digest(title: &SoftwareTitle) -> Vec<u8> {
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
     new: Vec<(Vec<u8>, SoftwareTitle)>,
-    gone: Vec<i64>,
+    gone: Vec<(i64, SoftwareTitle)>,
 }
+
+/// A title that a computer has: what tells it from all others, its number, itself.
+type Present = (Vec<u8>, i64, SoftwareTitle);
 
 impl Difference {
     /// From nothing to these.
@@ -77,16 +80,27 @@ impl Difference {
         Self::between(Vec::new(), titles)
     }
 
-    fn between(mut present: Vec<(Vec<u8>, i64)>, titles: &[SoftwareTitle]) -> Self {
+    /// Titles that come.
+    pub fn come(&self) -> impl Iterator<Item = &SoftwareTitle> {
+        self.new.iter().map(|(_, title)| title)
+    }
+
+    /// Titles that go.
+    pub fn gone(&self) -> impl Iterator<Item = &SoftwareTitle> {
+        self.gone.iter().map(|(_, title)| title)
+    }
+
+    fn between(mut present: Vec<Present>, titles: &[SoftwareTitle]) -> Self {
         let mut wanted: Vec<(Vec<u8>, &SoftwareTitle)> = titles.iter().map(|title| (digest(title), title)).collect();
         wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         wanted.dedup_by(|a, b| a.0 == b.0);
-        present.sort_unstable();
-        let has = |digest: &[u8]| present.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
+        present.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let has = |digest: &[u8]| present.binary_search_by(|(known, ..)| known.as_slice().cmp(digest)).is_ok();
         let wants = |digest: &[u8]| wanted.binary_search_by(|(known, _)| known.as_slice().cmp(digest)).is_ok();
-        let gone = present.iter().filter(|(digest, _)| !wants(digest)).map(|(_, id)| *id).collect();
         let new = wanted.iter().filter(|(digest, _)| !has(digest));
-        Self { new: new.map(|(digest, title)| (digest.clone(), (*title).clone())).collect(), gone }
+        let new = new.map(|(digest, title)| (digest.clone(), (*title).clone())).collect();
+        let gone = present.into_iter().filter(|(digest, ..)| !wants(digest)).map(|(_, id, title)| (id, title));
+        Self { new, gone: gone.collect() }
     }
 }
 
@@ -95,14 +109,17 @@ pub fn difference(conn: &mut Conn, computer: ComputerId, titles: &[SoftwareTitle
     let query = computer_software::table
         .inner_join(software::table.on(software::id.eq(computer_software::software_id)))
         .filter(computer_software::computer_id.eq(computer.0))
-        .select((software::digest, software::id));
-    Ok(Difference::between(q!(conn => query.load(conn))?, titles))
+        .select((software::digest, software::id, (software::name, software::publisher, software::version)));
+    let present: Vec<(Vec<u8>, i64, Columns)> = q!(conn => query.load(conn))?;
+    let present = present.into_iter().map(|(digest, id, columns)| (digest, id, title(columns)));
+    Ok(Difference::between(present.collect(), titles))
 }
 
 /// Writes a difference from what is there; gives how many titles were added and how many removed.
 pub fn apply(conn: &mut Conn, computer: ComputerId, difference: &Difference) -> Result<(usize, usize), StoreError> {
     add(conn, computer, &difference.new)?;
-    remove(conn, computer, &difference.gone)?;
+    let gone: Vec<i64> = difference.gone.iter().map(|(id, _)| *id).collect();
+    remove(conn, computer, &gone)?;
     Ok((difference.new.len(), difference.gone.len()))
 }
 

@@ -141,13 +141,14 @@ fn an_inventory_without_software_leaves_what_was_there() {
 #[test]
 fn a_stored_document_that_cannot_be_read_is_replaced() {
     let test = TestApp::new();
-    say(&test, WS, &machine("A1", MAC, "60", &[]));
+    say(&test, WS, &machine("A1", MAC, "60", &[("vim", "9")]));
     let id = find(&test, WS).id;
     test.app.store.write_now(move |conn| computers::set_document(conn, id, &[1; 32], b"no zlib")).expect("written");
-    say(&test, WS, &machine("A3", MAC, "60", &[]));
+    say(&test, WS, &machine("A3", MAC, "60", &[("vim", "10")]));
     let computer = find(&test, WS);
     assert_eq!(computer.serial, "A3");
     assert!(document(&test, &computer).contains("A3"));
+    assert_eq!(changes(&test, &computer), ["SOFTWARES changed vim 9->10"], "of software the rows tell");
 }
 
 #[test]
