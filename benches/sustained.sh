@@ -1,7 +1,7 @@
 #!/bin/bash
 # Prologs at a steady rate, for as long as is asked, of a large fleet with open jobs: latencies, CPU and memory.
 #
-#   benches/sustained.sh [MINUTES] [COMPUTERS] [JOBS] [RATE]      default: 1 minute, 5000 computers, 20 jobs each, 500 a second
+#   [CONNECTIONS=new] benches/sustained.sh [MINUTES] [COMPUTERS] [JOBS] [RATE]      default: 1 minute, 5000 computers, 20 jobs each, 500 a second
 #
 # What is held in the design: benches/sustained.sh 10 100000 20 1000. Needs a release build with the examples fleet and fill.
 # Latencies count from the moment at which a prolog was due. The simulator shares the machine with the server. The first contact of
@@ -19,7 +19,7 @@ about benches/sustained.sh "$minutes" "$computers" "$jobs" "$rate"
 printf 'database   %s MiB\n\n' $(($(du -k "$work/data/dripfeed.db" | cut -f1) / 1024))
 serve "$work/data"
 seconds=$((minutes * 60))
-load=("$fleet" --server "http://$http/ocsinventory" --server-pid "$server" --what prolog --agents "$computers" --connections kept
+load=("$fleet" --server "http://$http/ocsinventory" --server-pid "$server" --what prolog --agents "$computers" --connections "${CONNECTIONS:-kept}"
   --arrive "steady:$rate" --read-every 16)
 echo "Each computer's first contact: its $jobs jobs become offered"
 "${load[@]}" --rounds 1
