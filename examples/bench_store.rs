@@ -101,6 +101,7 @@ fn deploy(conn: &mut Conn, n: u64) -> Result<(), StoreError> {
         cancelled_at: None,
         closed_at: None,
         bundle: None,
+        approval: None,
     };
     let all: Vec<ComputerId> = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, START)?;

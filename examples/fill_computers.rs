@@ -236,6 +236,7 @@ fn deploy(conn: &mut Conn, now: UnixTime) -> Result<(), StoreError> {
         cancelled_at: None,
         closed_at: None,
         bundle: None,
+        approval: None,
     };
     let all = computers::all_ids(conn)?;
     jobs::plan(conn, &deployment, &all, now)?;

@@ -14,7 +14,9 @@ use super::context::Served;
 use crate::fetch::Secret;
 
 pub(crate) use computers::{ComputerVerb, FieldVerb, GroupMark, GroupVerb, NetworkVerb, RegistryVerb, SoftwareVerb};
-pub(crate) use deployments::{Again, Assign, DeploymentVerb, Gates, SeriesVerb, Status, Stuck, Why};
+pub(crate) use deployments::{
+    Again, Assign, Decision, DeploymentVerb, Gates, GatesChange, SeriesChange, SeriesVerb, Status, Stuck, Why,
+};
 pub(crate) use mirrors::{MirrorVerb, SiteVerb};
 pub(crate) use packages::{Activate, Build, Import, PackageVerb, TemplateVerb};
 pub(crate) use people::{AuditVerb, RoleVerb, ScopeOptions, TokenVerb, UserVerb};
@@ -165,7 +167,7 @@ pub(crate) enum Verb {
     Status(Status),
     /// List jobs that stand still: their computers were told of them and come, and nothing follows
     Stuck(Stuck),
-    /// List, show, cancel and retry deployments
+    /// List, show, change, approve, cancel and retry deployments
     #[command(subcommand)]
     Deployment(DeploymentVerb),
     /// Deployments that come again (`assign --repeat` makes them): list, show, change, pause, resume, run now, end

@@ -7,7 +7,9 @@ use super::context::{administrator, desk, open};
 use super::output::{Output, printable, warn};
 use super::package::duration;
 use super::{Done, Failure, gates, series};
-use crate::service::assign::{AssignError, Assigned, Bundle, Look, Preview, Target, Terms, assign_bundle, preview};
+use crate::service::assign::{
+    AssignError, Assigned, Bundle, Look, Part, Preview, Target, Terms, assign_bundle, preview,
+};
 use crate::service::gates::GatesNow;
 use crate::service::series::Wish;
 
@@ -17,7 +19,7 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     let again = options.again;
     let asked = gates::read(&options.gates)?;
     asked.warnings().into_iter().for_each(warn);
-    let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?;
+    let bundle = Bundle::new(options.ids, options.in_order).map_err(refuse)?.waking(options.wake);
     let target = match (options.group, options.query) {
         (Some(group), _) => Target::Group(group),
         (None, Some(query)) => Target::Where(query),
@@ -49,6 +51,9 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     for id in made.iter().filter(|one| one.not_activated).map(|one| one.package) {
         warn(format_args!("package {id} is not activated: nothing is offered before `dripfeed activate {id}`"));
     }
+    if let Some((id, awaited)) = made.first().and_then(|one| Some((one.deployment, one.awaited.as_ref()?))) {
+        warn(format_args!("deployment {id} {awaited}: nothing is offered before `dripfeed deployment approve {id}`"));
+    }
     if json {
         #[derive(Serialize)]
         struct View {
@@ -65,6 +70,9 @@ pub(super) fn run(place: &Place, options: Assign, output: &mut Output) -> Done {
     }
     made.iter().try_for_each(|one| say(one, output))?;
     gates::say(&GatesNow::at(terms.gates, app.clock.now()), output)?;
+    if bundle.wakes() {
+        output.line("the server wakes those that were not heard of; `dripfeed deployment show` says who came")?;
+    }
     if bundle.in_order() && made.len() > 1 {
         output.line("each is offered to a computer when the one before it succeeded there")?;
     }
@@ -87,6 +95,8 @@ struct AssignedView {
     already: usize,
     other_system: usize,
     pace_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvers: Option<u32>,
 }
 
 impl From<&Assigned> for AssignedView {
@@ -98,6 +108,7 @@ impl From<&Assigned> for AssignedView {
             already: assigned.already,
             other_system: assigned.other_system,
             pace_seconds: assigned.pace.as_secs(),
+            approvers: assigned.awaited.as_ref().map(|awaited| awaited.needed),
         }
     }
 }
@@ -131,8 +142,19 @@ struct LookView {
     meant: usize,
     archived: usize,
     standing: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvers: Option<u32>,
     packages: Vec<PreviewView>,
     computers: Vec<FatesView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wake: Option<SleepersView>,
+}
+
+/// Who would be woken.
+#[derive(Serialize)]
+struct SleepersView {
+    woken: usize,
+    no_address: usize,
 }
 
 /// One package.
@@ -170,6 +192,7 @@ impl From<&Look> for LookView {
             meant: look.meant,
             archived: look.archived.count,
             standing: look.standing,
+            approvers: look.approvers,
             packages: look.packages.iter().map(package).collect(),
             computers: look
                 .computers
@@ -179,8 +202,30 @@ impl From<&Look> for LookView {
                     packages: fates.iter().map(|fate| fate.as_str()).collect(),
                 })
                 .collect(),
+            wake: look
+                .sleepers
+                .as_ref()
+                .map(|sleepers| SleepersView { woken: sleepers.woken, no_address: sleepers.no_address.count }),
         }
     }
+}
+
+fn reach(look: &Look) -> usize {
+    usize::try_from(look.reach).unwrap_or(usize::MAX)
+}
+
+/// Who cannot be woken, by name.
+fn unable(part: &Part, output: &mut Output) -> Done {
+    if part.count == 0 {
+        return Ok(());
+    }
+    let names: Vec<String> = part.first.iter().map(|computer| printable(&computer.name)).collect();
+    let more = if part.count > names.len() { ", …" } else { "" };
+    output.line(format_args!(
+        "{} cannot be woken, because no MAC address of a card is known: {}{more}",
+        computers(part.count),
+        names.join(", ")
+    ))
 }
 
 fn show(look: &Look, output: &mut Output) -> Done {
@@ -213,8 +258,16 @@ fn show(look: &Look, output: &mut Output) -> Done {
     if look.meant > look.computers.len() {
         output.line(format_args!("and {} more", computers(look.meant - look.computers.len())))?;
     }
+    if let Some(sleepers) = &look.sleepers {
+        output.line(format_args!("{} would be woken", computers(sleepers.woken)))?;
+        unable(&sleepers.no_address, output)?;
+    }
     if look.standing {
         output.line("computers that come later would get it, too")?;
+    }
+    if let Some(needed) = look.approvers {
+        let who = if needed == 1 { "another person".to_owned() } else { format!("{needed} other people") };
+        output.line(format_args!("this reaches {}: {who} would have to approve it", computers(reach(look))))?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::{ComputerVerb, Place};
 use super::context::{administrator, desk, open};
 use super::identity::{self, IdentityView};
 use super::output::{Output, printable, say};
 use super::status::JobView;
-use super::{Done, Failure, likenesses, software, table};
+use super::{Done, Failure, likenesses, software, table, wake};
 use crate::clock;
 use crate::model::{Computer, ComputerId, UnixTime};
 use crate::service::App;
@@ -20,10 +21,11 @@ use crate::service::changes::MOST_CHANGES;
 use crate::service::duplicates::{self, DuplicateError};
 use crate::service::entry::Pattern;
 use crate::service::query::{AskError, ask};
+use crate::service::wake::in_words;
 use crate::store::events::{Event, EventKind};
 use crate::store::installations::Via;
 use crate::store::sections::{Change, ChangeKind};
-use crate::store::{Conn, StoreError, computers, events, fields, installations, jobs, merges, sections};
+use crate::store::{Conn, StoreError, computers, events, fields, installations, jobs, merges, sections, wakes};
 
 pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
@@ -56,6 +58,9 @@ pub(super) fn run(place: &Place, verb: ComputerVerb, output: &mut Output) -> Don
         ComputerVerb::Add { name, count, first, serial, mac, tag, json } => {
             let pattern = Pattern { count, first, name, serial, mac, tag };
             likenesses::add(&desk(place, app), &pattern, json, output)
+        }
+        ComputerVerb::Wake { computers, query, members, json } => {
+            wake::run(&desk(place, app), &wake::chosen(computers, query, members)?, json, output)
         }
         ComputerVerb::Duplicates { json } => likenesses::list(&desk(place, app), json, output),
         ComputerVerb::KeepApart { one, other, undo, json } => {
@@ -205,7 +210,7 @@ pub(super) fn find(app: &App, text: &str) -> Result<Computer, Failure> {
 fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     let computer = find(app, text)?;
     let id = computer.id;
-    let (networks, own_fields, merges, installed, jobs, happened) =
+    let (networks, own_fields, merges, installed, jobs, happened, woken) =
         app.store.read_now(move |conn| -> Result<_, StoreError> {
             Ok((
                 computers::networks(conn, id)?,
@@ -214,6 +219,7 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
                 installations::of_computer(conn, id)?,
                 jobs::list(conn, None, Some(id), None, PAGE)?,
                 events::list(conn, Some(id), None, 50)?,
+                wakes::last_of(conn, id)?,
             ))
         })?;
     if json {
@@ -227,6 +233,8 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
             installed: Vec<u32>,
             jobs: Vec<JobView>,
             events: Vec<EventView>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            woken: Option<Value>,
         }
         #[derive(Serialize)]
         struct Adapter {
@@ -241,6 +249,7 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
             installed: installed.iter().map(|(package, _, _)| package.number()).collect(),
             jobs: jobs.iter().map(JobView::from).collect(),
             events: happened.iter().map(EventView::from).collect(),
+            woken: woken.as_ref().map(wake::view),
         });
     }
     if let Some(at) = computer.archived_at {
@@ -278,6 +287,9 @@ fn show(app: &App, text: &str, json: bool, output: &mut Output) -> Done {
     for (field, value) in own_fields {
         let name = printable(&field.name);
         output.line(format_args!("{:>10}  {name} = {}", "field", printable(&value)))?;
+    }
+    if let Some(woken) = woken {
+        output.line(format_args!("{:>10}  {}", "woken", printable(&in_words(&woken))))?;
     }
     for merge in merges {
         output.line(format_args!("{:>10}  {}", "merge", merge.sentence()))?;

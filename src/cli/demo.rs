@@ -192,6 +192,7 @@ fn assign_arguments(id: PackageId, computer: &str) -> Assign {
         schedule: None,
         post_command: None,
         gates: Gates::default(),
+        wake: false,
         again: Again::default(),
         json: false,
     }

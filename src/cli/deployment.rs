@@ -5,35 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{DeploymentVerb, Place};
+use super::approval;
+use super::args::{Decision, DeploymentVerb, Place};
 use super::context::{administrator, desk, open};
-use super::gates::Said;
 use super::output::{Output, printable, say};
 use super::status::JobView;
 use super::{Done, Failure, gates};
 use crate::clock;
-use crate::model::{ComputerId, Deployment, DeploymentId, JobState, PostCommand, Schedule};
+use crate::model::{ComputerId, Deployment, DeploymentId, JobState, PostCommand, Schedule, Verdict};
 use crate::service::App;
+use crate::service::approvals::{self, About};
 use crate::service::assign::{AssignError, named};
 use crate::service::deployments::{self, DeploymentError, Only, Summary};
 use crate::service::gates::{GatesNow, of};
-use crate::service::series;
+use crate::service::{series, wake};
 
 pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> Done {
     let app = open(place)?.app;
+    let decide = |verdict, said: &Decision, output: &mut Output| {
+        let about = About::Deployment(DeploymentId(said.number));
+        approval::say(&desk(place, app.clone()), about, verdict, said, output)
+    };
     match *verb {
-        DeploymentVerb::Gates {
-            deployment,
-            any_time,
-            anywhere,
-            bundle,
-            ref windows,
-            ref window_zone,
-            ref ranges,
-            json,
-        } => {
-            let said = Said { windows, zone: window_zone, ranges, any_time, anywhere, bundle };
-            gates::change(&desk(place, app), DeploymentId(deployment), &said, json, output)
+        DeploymentVerb::Gates { deployment, ref change, bundle, json } => {
+            gates::change(&desk(place, app), DeploymentId(deployment), change, bundle, json, output)
         }
         DeploymentVerb::List { json } => list(&app, json, output),
         DeploymentVerb::Show { deployment, json } => show(&app, DeploymentId(deployment), json, output),
@@ -46,6 +41,9 @@ pub(super) fn run(place: &Place, verb: &DeploymentVerb, output: &mut Output) -> 
         DeploymentVerb::TakeOff { deployment, ref computer, json } => {
             take_off(&app, DeploymentId(deployment), computer, json, output)
         }
+        DeploymentVerb::Approve(ref said) => decide(Verdict::Approved, said, output),
+        DeploymentVerb::Reject(ref said) => decide(Verdict::Rejected, said, output),
+        DeploymentVerb::Release(ref said) => decide(Verdict::Released, said, output),
     }
 }
 
@@ -71,6 +69,7 @@ struct DeploymentView {
     created_by: String,
     created_at: String,
     cancelled_at: Option<String>,
+    waits_for_approval: bool,
     computers: BTreeMap<&'static str, u64>,
 }
 
@@ -91,6 +90,7 @@ impl From<&Summary> for DeploymentView {
             created_by: line.created_by.clone(),
             created_at: clock::utc_text(deployment.created_at),
             cancelled_at: deployment.cancelled_at.map(clock::utc_text),
+            waits_for_approval: line.awaits_approval,
             computers: summary.counts.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
         }
     }
@@ -113,6 +113,7 @@ fn counts(summary: &Summary) -> String {
 fn force(summary: &Summary) -> &'static str {
     match (summary.line.deployment.cancelled_at, deployments::is_standing(&summary.line)) {
         (Some(_), _) => "cancelled",
+        _ if summary.line.awaits_approval => "waits for approval",
         (None, true) => "standing",
         (None, false) => "in force",
     }
@@ -156,13 +157,18 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
             deployment: DeploymentView,
             gates: Value,
             jobs: Vec<JobView>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            wakes: Option<BTreeMap<&'static str, u64>>,
         }
+        let woken = wake::of_deployment(app, id)?;
+        let wakes = woken.map(|woken| woken.counts.iter().map(|(state, count)| (state.as_str(), *count)).collect());
         let mut jobs = Vec::new();
         deployments::each_job::<Failure>(app, id, |line| {
             jobs.push(JobView::from(line));
             Ok(())
         })?;
-        return output.json(&View { deployment: DeploymentView::from(&summary), gates: gates::view(&now), jobs });
+        let gates = gates::view(&now);
+        return output.json(&View { deployment: DeploymentView::from(&summary), gates, jobs, wakes });
     }
     let line = &summary.line;
     let (deployment, options) = (&line.deployment, &line.deployment.options);
@@ -191,10 +197,14 @@ fn show(app: &App, id: DeploymentId, json: bool, output: &mut Output) -> Done {
         ("options", if wishes.is_empty() { "-".to_owned() } else { wishes.join(", ") }),
         ("runs", gates::in_words(&now)),
         ("made", format!("{} by {}", clock::local_text(deployment.created_at), printable(&line.created_by))),
+        ("approval", printable(&approval::spelled(approvals::record(app, deployment.approval)?.as_ref()))),
         ("cancelled", deployment.cancelled_at.map_or("no".to_owned(), clock::local_text)),
         ("computers", counts(&summary)),
     ];
     fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>10}  {value}")))?;
+    if let Some(woken) = wake::of_deployment(app, id)? {
+        output.line(format_args!("{:>10}  {}", "woken", printable(&woken.in_words())))?;
+    }
     let mut rows = Vec::new();
     deployments::each_job::<Failure>(app, id, |line| {
         let job = &line.job;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::args::{self, GatesChange};
 use super::context::refused;
 use super::output::{Output, warn};
-use super::{Done, Failure, args};
+use super::{Done, Failure};
 use crate::clock::utc_text;
 use crate::model::DeploymentId;
 use crate::model::gates::Gates;
@@ -20,33 +21,34 @@ fn refuse(error: GateError) -> Failure {
     Failure::Refused(error.into())
 }
 
-/// What is said of gates; the rest stays.
-pub(super) struct Said<'a> {
-    pub(super) windows: &'a Option<String>,
-    pub(super) zone: &'a Option<String>,
-    pub(super) ranges: &'a Option<String>,
-    pub(super) any_time: bool,
-    pub(super) anywhere: bool,
-    pub(super) bundle: bool,
-}
-
-impl Said<'_> {
-    fn over(&self, known: Gates) -> Result<Gates, Failure> {
-        let said =
-            gates::read(self.windows.as_deref(), self.zone.as_deref(), self.ranges.as_deref()).map_err(refuse)?;
-        Ok(Gates {
-            timetable: said.timetable.or(known.timetable.filter(|_| !self.any_time)),
-            ranges: said.ranges.or(known.ranges.filter(|_| !self.anywhere)),
-        })
+/// Known gates with what is changed of them, if anything is; the rest stays.
+pub(super) fn over(change: &GatesChange, known: Gates) -> Result<Option<Gates>, Failure> {
+    let GatesChange { windows, window_zone, any_time, ranges, anywhere } = change;
+    if windows.is_none() && ranges.is_none() && !any_time && !anywhere {
+        return Ok(None);
     }
+    let said = gates::read(windows.as_deref(), window_zone.as_deref(), ranges.as_deref()).map_err(refuse)?;
+    let wanted = Gates {
+        timetable: said.timetable.or(known.timetable.filter(|_| !any_time)),
+        ranges: said.ranges.or(known.ranges.filter(|_| !anywhere)),
+    };
+    wanted.warnings().into_iter().for_each(warn);
+    Ok(Some(wanted))
 }
 
 /// `deployment gates`
-pub(super) fn change(desk: &Desk, id: DeploymentId, said: &Said<'_>, json: bool, output: &mut Output) -> Done {
+pub(super) fn change(
+    desk: &Desk,
+    id: DeploymentId,
+    change: &GatesChange,
+    bundle: bool,
+    json: bool,
+    output: &mut Output,
+) -> Done {
     let (_, known) = desk.gates_to_change(id).map_err(refused)?;
-    let wanted = said.over(known)?;
-    desk.change_gates(id, &wanted, said.bundle).map_err(refused)?;
-    wanted.warnings().into_iter().for_each(warn);
+    let nothing = || Failure::refused("say what is changed: --windows, --any-time, --ranges or --anywhere");
+    let wanted = over(change, known)?.ok_or_else(nothing)?;
+    desk.change_gates(id, &wanted, bundle).map_err(refused)?;
     let now = desk.gates_now(wanted);
     if json {
         return output.json(&json!({ "deployment": id.0, "gates": view(&now) }));

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::{GroupMark, GroupVerb, Place};
 use super::context::{administrator, open};
 use super::output::{Output, printable, say};
+use super::series::that_pause;
 use super::{Done, Failure};
 use crate::clock;
 use crate::model::query::Query;
@@ -12,6 +13,7 @@ use crate::model::{Computer, ComputerId};
 use crate::service::App;
 use crate::service::groups::{self, GroupError, Mark, Refreshed, Summary};
 use crate::service::query::AskError;
+use crate::service::series::{self, Need};
 use crate::store::computers::some;
 use crate::store::groups::Reason;
 
@@ -294,14 +296,21 @@ fn mark(app: &App, options: &GroupMark, mark: Mark, output: &mut Output) -> Done
 }
 
 fn delete(app: &App, name: &str, force: bool, json: bool, output: &mut Output) -> Done {
+    let need = Need::Group(name.to_owned());
+    let series = app.store.read_now(move |conn| series::that_need(conn, &need))?;
     let ended = groups::delete(app, name, force).map_err(failure)?;
     if json {
         #[derive(Serialize)]
         struct View<'a> {
             deleted: &'a str,
             ended_deployments: Vec<i64>,
+            pausing_series: Vec<i64>,
         }
-        return output.json(&View { deleted: name, ended_deployments: ended.iter().map(|id| id.0).collect() });
+        return output.json(&View {
+            deleted: name,
+            ended_deployments: ended.iter().map(|id| id.0).collect(),
+            pausing_series: series.iter().map(|one| one.id.0).collect(),
+        });
     }
     output.line(format_args!(
         "deleted group \"{}\"; for a week `dripfeed group restore` brings it back",
@@ -310,7 +319,7 @@ fn delete(app: &App, name: &str, force: bool, json: bool, output: &mut Output) -
     for id in ended {
         output.line(format_args!("deployment {id} ended: jobs that are planned stay"))?;
     }
-    Ok(())
+    that_pause(&series, output)
 }
 
 fn restore(app: &App, name: &str, json: bool, output: &mut Output) -> Done {

@@ -11,8 +11,8 @@ use crate::service::desk::Desk;
 use crate::service::entry::Pattern;
 use crate::service::likenesses::Pair;
 
-/// Pairs that are listed.
-const MOST: usize = 1000;
+/// Pairs that are read at a time.
+const PAGE: usize = 1000;
 
 pub(super) fn add(desk: &Desk, pattern: &Pattern, json: bool, output: &mut Output) -> Done {
     let added = desk.enter_computers(pattern).map_err(refused)?;
@@ -28,7 +28,7 @@ pub(super) fn add(desk: &Desk, pattern: &Pattern, json: bool, output: &mut Outpu
 }
 
 pub(super) fn list(desk: &Desk, json: bool, output: &mut Output) -> Done {
-    let pairs = desk.likenesses(None, MOST).map_err(refused)?;
+    let pairs = desk.every_likeness(PAGE).map_err(refused)?;
     if json {
         return output.json(&pairs.iter().map(view).collect::<Vec<Value>>());
     }

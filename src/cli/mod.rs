@@ -5,6 +5,7 @@
 //! failed, 2 the input was refused and nothing was changed.
 
 mod activate;
+mod approval;
 mod args;
 mod assign;
 mod audit;
@@ -41,6 +42,7 @@ mod terminal;
 mod token;
 mod user;
 mod verbs;
+mod wake;
 mod why;
 
 use std::ffi::OsString;

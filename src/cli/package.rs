@@ -8,11 +8,13 @@ use super::args::{PackageVerb, Place};
 use super::context::{open, open_or_make};
 use super::output::{Output, count, printable};
 use super::progress::Bar;
+use super::series::that_pause;
 use super::{Done, Failure};
 use crate::clock;
 use crate::engine::{TaskInfo, estimate};
 use crate::model::settings::{SettingsLayer, resolve};
 use crate::model::{Action, ByteSize, JobState, Package, PackageId, TreeKey};
+use crate::service::series::{self, Need};
 use crate::service::withdraw::{self, WithdrawError};
 use crate::service::{App, verify};
 use crate::store::{StoreError, activations, jobs, packages};
@@ -237,20 +239,24 @@ fn withdraw(app: &App, id: PackageId, json: bool, output: &mut Output) -> Done {
         WithdrawError::Unknown(_) | WithdrawError::Already(_) => Failure::Refused(error.into()),
         WithdrawError::Tree(_) | WithdrawError::Store(_) => Failure::Failed(error.into()),
     })?;
+    let series = app.store.read_now(move |conn| series::that_need(conn, &Need::Package(id)))?;
     if json {
         #[derive(Serialize)]
         struct View {
             id: u32,
             cancelled_jobs: usize,
             cancelled_deployments: usize,
+            pausing_series: Vec<i64>,
         }
         return output.json(&View {
             id: id.number(),
             cancelled_jobs: withdrawn.cancelled_jobs,
             cancelled_deployments: withdrawn.cancelled_deployments,
+            pausing_series: series.iter().map(|one| one.id.0).collect(),
         });
     }
-    output.line(format_args!("withdrew package {id}: {} open jobs cancelled", withdrawn.cancelled_jobs))
+    output.line(format_args!("withdrew package {id}: {} open jobs cancelled", withdrawn.cancelled_jobs))?;
+    that_pause(&series, output)
 }
 
 fn verify_tree(app: &App, id: Option<PackageId>, json: bool, output: &mut Output) -> Done {

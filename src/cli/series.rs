@@ -2,16 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Place, SeriesVerb};
+use super::approval;
+use super::args::{Decision, Place, SeriesChange, SeriesVerb};
 use super::context::{desk, open, refused};
 use super::output::{Output, count, printable, say};
 use super::{Done, Failure, gates};
 use crate::clock::{local_text, utc_text};
-use crate::model::UnixTime;
+use crate::model::{UnixTime, Verdict};
+use crate::service::approvals::About;
 use crate::service::desk::Desk;
-use crate::service::desk::series::{RunLine, SeriesLine};
+use crate::service::desk::series::{Edit, RunLine, SeriesLine, in_words};
 use crate::service::series::{Repeat, SeriesError, Wish};
-use crate::store::series::{RunTarget, SeriesId};
+use crate::store::series::{RunTarget, Series, SeriesId};
 
 /// Series that are listed.
 const MOST: usize = 1000;
@@ -23,23 +25,22 @@ pub(super) fn run(place: &Place, verb: &SeriesVerb, output: &mut Output) -> Done
     match *verb {
         SeriesVerb::List { json } => list(&desk, json, output),
         SeriesVerb::Show { series, json } => show(&desk, SeriesId(series), json, output),
-        SeriesVerb::Change { series, repeat: ref rule, ref time_zone, ref starts, json } => {
-            let repeat = repeat(rule, time_zone.as_deref(), starts.as_deref())?;
-            let line = desk.set_series_time(SeriesId(series), &repeat).map_err(refused)?;
-            changed(&desk, &line, "comes again", json, output)
-        }
+        SeriesVerb::Change(ref change) => edit(&desk, change, output),
         SeriesVerb::Pause { series, json } => {
             desk.pause_series(SeriesId(series)).map_err(refused)?;
             done(series, "is paused", json, output)
         }
-        SeriesVerb::Resume { series, json } => {
-            desk.resume_series(SeriesId(series)).map_err(refused)?;
-            done(series, "goes on", json, output)
-        }
+        SeriesVerb::Resume { series, json } => match desk.resume_series(SeriesId(series)).map_err(refused)? {
+            None => done(series, "goes on", json, output),
+            Some(awaited) => done(series, &awaited.to_string(), json, output),
+        },
         SeriesVerb::End { series, json } => {
             desk.end_series(SeriesId(series)).map_err(refused)?;
             done(series, "has ended; its runs stay", json, output)
         }
+        SeriesVerb::Approve(ref said) => decide(&desk, Verdict::Approved, said, output),
+        SeriesVerb::Reject(ref said) => decide(&desk, Verdict::Rejected, said, output),
+        SeriesVerb::Release(ref said) => decide(&desk, Verdict::Released, said, output),
         SeriesVerb::Run { series, json } => {
             let begun = desk.run_series(SeriesId(series)).map_err(refused)?;
             let ids: Vec<i64> = begun.made.iter().map(|one| one.deployment.0).collect();
@@ -63,9 +64,53 @@ pub(super) fn run(place: &Place, verb: &SeriesVerb, output: &mut Output) -> Done
     }
 }
 
+fn decide(desk: &Desk, verdict: Verdict, said: &Decision, output: &mut Output) -> Done {
+    approval::say(desk, About::Series(SeriesId(said.number)), verdict, said, output)
+}
+
+/// Changes what was named; what was not stays as it is.
+fn edit(desk: &Desk, change: &SeriesChange, output: &mut Output) -> Done {
+    let id = SeriesId(change.series);
+    let rule = change.repeat.as_deref();
+    let repeat = rule.map(|rule| repeat(rule, change.time_zone.as_deref(), change.starts.as_deref())).transpose()?;
+    let known = desk.series(id).map_err(refused)?.series.what.gates;
+    let edit = Edit {
+        packages: Some(change.package.clone()).filter(|packages| !packages.is_empty()),
+        in_order: (change.in_order || change.in_any_order).then_some(change.in_order),
+        target: change.target(),
+        post_command: match &change.post_command {
+            None if change.no_post_command => Some(None),
+            command => command.clone().map(Some),
+        },
+        gates: gates::over(&change.gates, known)?,
+        wake: (change.wake || change.no_wake).then_some(change.wake),
+        repeat,
+    };
+    let line = match (&edit.repeat, edit.is_about_time_alone()) {
+        (None, true) => {
+            return Err(Failure::refused(
+                "say what is changed: --repeat, --package, --in-order, --computer, --group, --where, --all, \
+                 --post-command, --windows, --ranges or --wake",
+            ));
+        }
+        // Nothing else is looked at, so the times of a series whose package is gone can be changed.
+        (Some(repeat), true) => desk.set_series_time(id, repeat),
+        (_, false) => desk.edit_series(id, edit),
+    };
+    changed(desk, &line.map_err(refused)?, "comes again", change.json, output)
+}
+
 /// A rule as it was typed.
 pub(super) fn repeat(rule: &str, zone: Option<&str>, starts: Option<&str>) -> Result<Repeat, Failure> {
     Repeat::read(rule, zone, starts).map_err(|error: SeriesError| Failure::Refused(error.into()))
+}
+
+/// What is gone, and which series pause for it.
+pub(super) fn that_pause(series: &[Series], output: &mut Output) -> Done {
+    series.iter().try_for_each(|one| {
+        let rule = in_words(&one.when.rule.to_string(), &one.when.zone);
+        output.line(format_args!("series {} ({rule}) pauses at its next run", one.id))
+    })
 }
 
 /// What `assign --repeat` does.
@@ -78,7 +123,13 @@ fn changed(desk: &Desk, line: &SeriesLine, verb: &str, json: bool, output: &mut 
     if json {
         return output.json(&view(desk, line));
     }
-    let next = line.series.next_at.map_or_else(|| "it is paused".to_owned(), |at| format!("next {}", local_text(at)));
+    let next = match (line.series.next_at, &line.awaited) {
+        (Some(at), _) => format!("next {}", local_text(at)),
+        (None, Some(awaited)) => {
+            format!("it {awaited} (dripfeed series approve {})", line.series.id)
+        }
+        (None, None) => "it is paused".to_owned(),
+    };
     output.line(format_args!("series {} {verb} {}; {next}", line.series.id, line.rule()))
 }
 
@@ -111,6 +162,7 @@ fn view(desk: &Desk, line: &SeriesLine) -> Value {
         "name": line.name(),
         "packages": series.what.packages.iter().map(|id| id.number()).collect::<Vec<_>>(),
         "in_order": series.what.in_order,
+        "wake": series.what.wake,
         "target": target,
         "gates": gates::view(&desk.gates_now(series.what.gates.clone())),
         "repeat": series.when.rule.to_string(),
@@ -170,8 +222,10 @@ fn show(desk: &Desk, id: SeriesId, json: bool, output: &mut Output) -> Done {
         ("for", printable(&line.target())),
         ("comes", line.rule()),
         ("runs", gates::in_words(&desk.gates_now(series.what.gates.clone()))),
+        ("wakes", if series.what.wake { "those that were not heard of" } else { "-" }.to_owned()),
         ("is", stage(&line).to_owned()),
         ("problem", series.problem.as_deref().map_or("-".to_owned(), printable)),
+        ("approval", printable(&approval::spelled(desk.approval_of(series.approval).map_err(refused)?.as_ref()))),
         ("next", if next.is_empty() { "-".to_owned() } else { next.join(", ") }),
         ("acts for", printable(line.owner())),
         ("made", format!("{} by {}", local_text(series.created_at), printable(&series.created_by))),

@@ -159,9 +159,10 @@ fn template(verb: &TemplateVerb) -> About {
 }
 
 fn assign(options: &Assign) -> About {
-    let Assign { ids, computer, .. } = options;
+    let Assign { ids, computer, wake, .. } = options;
     let computers = if computer.is_empty() { Computers::All } else { Computers::Named(computer.clone()) };
-    let about = line("assign", &[Right::Deploy], Packages::These(ids.clone()), computers);
+    let needs: &[Right] = if *wake { &[Right::Deploy, Right::WakeComputers] } else { &[Right::Deploy] };
+    let about = line("assign", needs, Packages::These(ids.clone()), computers);
     let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
     about.on(if ids.len() == 1 { "package" } else { "packages" }, words.join(" "))
 }
@@ -183,6 +184,12 @@ fn deployment(verb: &DeploymentVerb) -> About {
         DeploymentVerb::Retry { deployment, .. } => {
             all("deployment retry", &[Right::Deploy]).on("deployment", deployment)
         }
+        // The desk asks for what they are, and of whom.
+        DeploymentVerb::Approve(said) => by_desk("deployment approve", &[Right::Approve]).on("deployment", said.number),
+        DeploymentVerb::Reject(said) => by_desk("deployment reject", &[Right::Approve]).on("deployment", said.number),
+        DeploymentVerb::Release(said) => {
+            by_desk("deployment release", &[Right::EditSettings]).on("deployment", said.number)
+        }
     }
 }
 
@@ -192,11 +199,14 @@ fn series(verb: &SeriesVerb) -> About {
     match verb {
         SeriesVerb::List { .. } => by_desk("series list", &[Right::SeeDeployments]),
         SeriesVerb::Show { series, .. } => by_desk("series show", &[Right::SeeDeployments]).on("series", series),
-        SeriesVerb::Change { series, .. } => deploy("series change", series),
+        SeriesVerb::Change(change) => deploy("series change", &change.series),
         SeriesVerb::Pause { series, .. } => stop("series pause", series),
         SeriesVerb::Resume { series, .. } => deploy("series resume", series),
         SeriesVerb::Run { series, .. } => deploy("series run", series),
         SeriesVerb::End { series, .. } => stop("series end", series),
+        SeriesVerb::Approve(said) => by_desk("series approve", &[Right::Approve]).on("series", said.number),
+        SeriesVerb::Reject(said) => by_desk("series reject", &[Right::Approve]).on("series", said.number),
+        SeriesVerb::Release(said) => by_desk("series release", &[Right::EditSettings]).on("series", said.number),
     }
 }
 
@@ -266,6 +276,10 @@ fn computer(verb: &ComputerVerb) -> About {
             by_desk("computer registration-key", &[Right::SeeComputers])
         }
         ComputerVerb::RegistrationKey { .. } => by_desk("computer registration-key", &[Right::EditSettings]),
+        // By the desk: it knows who is meant.
+        ComputerVerb::Wake { computers, .. } => {
+            by_desk("computer wake", &[Right::WakeComputers]).on("computer", computers.join(" "))
+        }
         ComputerVerb::Delete { computer, .. } => remove("computer delete", computer),
     }
 }

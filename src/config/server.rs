@@ -38,7 +38,7 @@ use crate::model::{ByteSize, InvalidRange};
 use crate::store::DatabaseUrl;
 use crate::tls::server::machine_names;
 
-pub use checked::{Certificate, Limits, Log, Metrics, Registration, ServerConfig, Timeouts, Webhooks};
+pub use checked::{Certificate, Limits, Log, Metrics, Registration, ServerConfig, Timeouts, Waking, Webhooks};
 pub use keys::{KEYS, Key};
 
 /// The file's name in the data directory.
@@ -306,6 +306,7 @@ impl ServerOpts {
                 "off" => None,
                 _ => Some(self.duration("mirrors.probe")?),
             },
+            waking: self.waking()?,
             metrics: self.metrics()?,
             registration: self.registration()?,
             certificate: self.certificate(&data_dir)?,
@@ -376,6 +377,24 @@ impl ServerOpts {
             (false, true) => Err(self.wrong("tls.certificate", "set tls.key to its private key as well")),
             (true, false) => Err(self.wrong("tls.key", "set tls.certificate to the certificate of this key as well")),
         }
+    }
+
+    fn waking(&self) -> Result<Waking, ConfigError> {
+        const MOST_PORTS: usize = 4;
+        let expected = "expected 1 to 4 ports between commas, such as 9,7";
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let ports: Option<Vec<u16>> = self.text("wake.ports").0.split(',').map(port).collect();
+        let ports = ports.filter(|ports| ports.len() <= MOST_PORTS);
+        Ok(Waking {
+            per_second: self.number("wake.rate", 1..=1000)? as usize,
+            ports: ports.ok_or_else(|| self.wrong("wake.ports", expected))?,
+            repeats: self.number("wake.repeats", 1..=10)?,
+            any_network: match self.text("wake.networks").0 {
+                "private" => false,
+                "any" => true,
+                _ => return Err(self.wrong("wake.networks", "expected private or any")),
+            },
+        })
     }
 
     fn metrics(&self) -> Result<Metrics, ConfigError> {
@@ -611,6 +630,10 @@ mod tests {
             (
                 "log = 5",
                 "dripfeed.toml, line 1: there is no setting \"log\"; `dripfeed check-config --print` shows all there are",
+            ),
+            (
+                "[wake]\nports = \"9,x\"",
+                "dripfeed.toml, line 2: wake.ports = \"9,x\" is wrong: expected 1 to 4 ports between commas, such as 9,7",
             ),
             (
                 "[metrics]\npeers = \"10.0.0.1,here\"",

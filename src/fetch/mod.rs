@@ -9,6 +9,7 @@
 //! Conditional headers are never sent: a stock web server would answer 304, which is no fragment (ocs-protocol 13.2, 6).
 //! There is no retry in here; when to ask again is the engine's business.
 
+pub mod broadcast;
 mod bucket;
 mod client;
 mod error;

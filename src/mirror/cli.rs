@@ -21,7 +21,7 @@ use super::sync::{Watcher, Wish, look, sync};
 use super::verify::{Verified, verify};
 use crate::congestion::Congestion;
 use crate::fetch::{Bearer, Client, ClientOptions, Secret};
-use crate::model::{ByteSize, PackageId};
+use crate::model::{ByteSize, PackageId, span};
 use crate::protocol::PackageFilter;
 use crate::tls::signing;
 
@@ -68,8 +68,8 @@ struct Sync {
     /// Read every file of the copy first; what is wrong is removed and comes again
     #[arg(long)]
     verify: bool,
-    /// Go on for ever, so long between two syncs: 90s, 10m, 1h
-    #[arg(long, value_name = "TIME", value_parser = every)]
+    /// Go on for ever, so long between two syncs: 90s, 10m, 1h, a year at most
+    #[arg(long, value_name = "TIME", value_parser = span)]
     every: Option<Duration>,
 }
 
@@ -127,20 +127,6 @@ impl From {
     fn wish(&self) -> Wish {
         Wish { packages: self.packages.clone().unwrap_or_default(), trusted: self.key.clone() }
     }
-}
-
-/// `90s`, `10m`, `1h`.
-fn every(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..split].parse::<u64>().ok().filter(|number| *number > 0);
-    let unit = match &text[split..] {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        _ => None,
-    };
-    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    seconds.map(Duration::from_secs).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_owned())
 }
 
 fn key(text: &str) -> Result<String, String> {

@@ -53,6 +53,8 @@ rights! {
     SeeComputers = "computers.see", "look at computers";
     /// Tags, fields, notes.
     EditComputers = "computers.edit", "edit computers";
+    /// Wake them over the network.
+    WakeComputers = "computers.wake", "wake computers";
     /// Merge, archive, restore, delete.
     RemoveComputers = "computers.remove", "merge, archive and delete computers";
     /// Groups and who is in them.
@@ -65,6 +67,8 @@ rights! {
     Deploy = "deployments.start", "deploy packages";
     /// Cancel and close deployments.
     StopDeployments = "deployments.stop", "cancel and close deployments";
+    /// Agree to, or reject, what others want to deploy to many computers.
+    Approve = "deployments.approve", "approve wide deployments of others";
     /// Settings with their origins.
     SeeSettings = "settings.see", "look at settings";
     /// Change them.
@@ -143,9 +147,11 @@ impl Rights {
             Right::ActivatePackages,
             Right::WithdrawPackages,
             Right::EditComputers,
+            Right::WakeComputers,
             Right::EditGroups,
             Right::Deploy,
             Right::StopDeployments,
+            Right::Approve,
         ]);
         rights
     }
@@ -200,7 +206,11 @@ pub type BuiltInRole = (&'static str, &'static str, fn() -> Rights);
 /// The roles that come with the program.
 pub const BUILT_IN_ROLES: [BuiltInRole; 3] = [
     ("administrator", "everything", Rights::all),
-    ("deployer", "builds, activates and deploys packages; changes groups, tags and fields", Rights::deployer),
+    (
+        "deployer",
+        "builds, activates and deploys packages; changes groups, tags and fields; wakes computers",
+        Rights::deployer,
+    ),
     ("viewer", "looks at everything but users and the audit log, changes nothing", Rights::viewer),
 ];
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{ComputerId, GroupId, OsFamily, Outcome, PackageId, ResultCode, UnixTime};
+use super::{ApprovalId, Awaited, ComputerId, GroupId, OsFamily, Outcome, PackageId, ResultCode, UnixTime};
 
 /// A deployment's number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -241,6 +241,8 @@ pub struct Deployment {
     pub closed_at: Option<UnixTime>,
     /// The first of the deployments that were made in one act with it; nothing for one that was made alone.
     pub bundle: Option<DeploymentId>,
+    /// Whether others have to agree, or had to, before anybody is told of it.
+    pub approval: Option<ApprovalId>,
 }
 
 /// One package on one computer within a deployment.
@@ -281,6 +283,8 @@ pub enum Withheld {
     NotActivated,
     /// The package was withdrawn.
     PackageWithdrawn,
+    /// It reaches many computers, and others have not agreed yet.
+    Approval(Awaited),
     /// The package is for another system.
     OtherSystem {
         /// What the package is for.
@@ -316,6 +320,7 @@ impl fmt::Display for Withheld {
             Self::DownloadOff => f.write_str("deployment is switched off (setting DOWNLOAD)"),
             Self::NotActivated => f.write_str("the package is not activated: dripfeed activate <id>"),
             Self::PackageWithdrawn => f.write_str("the package was withdrawn"),
+            Self::Approval(awaited) => awaited.fmt(f),
             Self::OtherSystem { package, computer } => {
                 write!(f, "the package is for {package}, the computer runs {computer}")
             }

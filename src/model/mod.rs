@@ -18,6 +18,7 @@
 
 pub mod access;
 mod activation;
+mod approval;
 mod computer;
 pub mod csv;
 mod deployment;
@@ -42,10 +43,12 @@ mod time;
 mod tree;
 mod upload;
 mod user_agent;
+pub mod wake;
 pub mod windows;
 mod words;
 
 pub use activation::{Activation, InvalidLocation, Location};
+pub use approval::{Approval, ApprovalId, ApprovalRule, Awaited, Consent, UnknownVerdict, Verdict, Vote, consents};
 pub use computer::{AgentKey, Computer, ComputerId, DeviceId, GroupId, InvalidDeviceId};
 pub use deployment::{
     Deployment, DeploymentId, InvalidPostCommand, InvalidSchedule, Job, JobId, JobOptions, JobState, PostCommand,
@@ -62,7 +65,7 @@ pub use range::{AddressRange, InvalidRange};
 pub use registry::{InvalidRegistryQuery, RegistryQuery, RegistryTree};
 pub use result_code::{Outcome, ResultCode};
 pub use size::{ByteSize, InvalidByteSize};
-pub use time::{Days, Minutes, UnixTime};
+pub use time::{Days, InvalidSpan, Minutes, UnixTime, span};
 pub use tree::{InvalidTreeKey, TreeKey};
 pub use upload::{InvalidUploadId, Upload, UploadFile, UploadId};
 pub use user_agent::UserAgents;

@@ -68,6 +68,10 @@ pub enum SettingKey {
     Duplicates,
     /// `STUCK_AFTER`: ours; the server's alone.
     StuckAfter,
+    /// `APPROVAL_FROM`: ours; the server's alone.
+    ApprovalFrom,
+    /// `APPROVAL_COUNT`: ours; the server's alone.
+    ApprovalCount,
 }
 
 /// What there is to know about a key.
@@ -89,7 +93,7 @@ pub struct SettingInfo {
 
 impl SettingKey {
     /// Every key.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Download,
         Self::FragmentLatency,
         Self::CycleLatency,
@@ -107,9 +111,12 @@ impl SettingKey {
         Self::IpDiscoverMaxAlive,
         Self::Duplicates,
         Self::StuckAfter,
+        Self::ApprovalFrom,
+        Self::ApprovalCount,
     ];
 
     /// Name, unit, bounds, default and meaning.
+    #[expect(clippy::too_many_lines, reason = "a table of all that there is")]
     pub fn info(self) -> SettingInfo {
         let info = |name, unit, min, max, default, meaning| SettingInfo { name, unit, min, max, default, meaning };
         match self {
@@ -198,6 +205,22 @@ impl SettingKey {
                 365,
                 3,
                 "when a job of which its computer was told needs a person, if the computer comes and nothing follows",
+            ),
+            Self::ApprovalFrom => info(
+                "APPROVAL_FROM",
+                "computers",
+                0,
+                10_000_000,
+                0,
+                "from how many computers on a deployment waits until others have approved it; 0 asks nobody",
+            ),
+            Self::ApprovalCount => info(
+                "APPROVAL_COUNT",
+                "people",
+                1,
+                20,
+                1,
+                "how many others have to approve a deployment that APPROVAL_FROM concerns",
             ),
         }
     }
@@ -369,7 +392,8 @@ impl Default for DownloadSettings {
 /// - `PROLOG_FREQ`, `INVENTORY_ON_STARTUP`: the computer's, else the smallest of the groups, else the global one.
 /// - `IPDISCOVER_SWITCH`: as `DOWNLOAD`: a 0 of any group is final, and groups can do no more than that.
 /// - `IPDISCOVER_LATENCY`: as the other latencies.
-/// - `AUTO_DUPLICATE_LVL`, `REGISTRY`, `IPDISCOVER`, `IPDISCOVER_MAX_ALIVE`, `STUCK_AFTER`: the global one.
+/// - `AUTO_DUPLICATE_LVL`, `REGISTRY`, `IPDISCOVER`, `IPDISCOVER_MAX_ALIVE`, `STUCK_AFTER`, `APPROVAL_FROM`, `APPROVAL_COUNT`: the global
+///   one.
 pub fn resolve(global: &SettingsLayer, groups: &[SettingsLayer], computer: &SettingsLayer) -> Settings {
     let resolved = SettingKey::ALL.into_iter().map(|key| (key, resolve_key(key, global, groups, computer))).collect();
     Settings(resolved)
@@ -411,7 +435,9 @@ fn resolve_key(
         | SettingKey::Registry
         | SettingKey::IpDiscover
         | SettingKey::IpDiscoverMaxAlive
-        | SettingKey::StuckAfter => base,
+        | SettingKey::StuckAfter
+        | SettingKey::ApprovalFrom
+        | SettingKey::ApprovalCount => base,
     }
 }
 

@@ -40,6 +40,27 @@ impl UnixTime {
     }
 }
 
+/// Why a text is no span.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("expected a time such as 90s, 30m, 1h or 7d, a year at most")]
+pub struct InvalidSpan;
+
+/// A span as it is typed: `90s`, `30m`, `1h`, `7d`; more than none, and a year at most.
+pub fn span(text: &str) -> Result<Duration, InvalidSpan> {
+    const YEAR: Duration = Duration::from_hours(366 * 24);
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match &text[split..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(InvalidSpan),
+    };
+    let seconds = text[..split].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let span = seconds.map(Duration::from_secs).filter(|span| !span.is_zero() && *span <= YEAR);
+    span.ok_or(InvalidSpan)
+}
+
 /// A number of days (`TIMEOUT`, `FREQUENCY`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Days(pub u32);
@@ -71,5 +92,22 @@ impl Minutes {
 impl fmt::Display for Minutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_with_its_unit() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h", 3600), ("7d", 604_800), ("366d", 366 * 86_400)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "s", "90", "0s", "-1s", "1w", "1.5h", " 1h", "367d", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert_eq!(span(text), Err(InvalidSpan), "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //!         verbs.rs       what runs the command line's verbs for somebody elsewhere
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
-//!         repeats.rs     runs of series that are due
+//!         repeats.rs     runs of series that are due                   waking.rs  computers that are woken
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
@@ -42,6 +42,7 @@ mod sendfile;
 mod tree;
 pub mod verbs;
 mod visit;
+mod waking;
 
 use std::fmt;
 use std::io;
@@ -78,7 +79,7 @@ use crate::service::stopped::Stopped;
 use crate::service::webhooks;
 use crate::service::works::Works;
 use crate::service::{App, fields as own_fields, groups, mass};
-use crate::service::{uploads, withdraw};
+use crate::service::{uploads, wake, withdraw};
 use crate::tls::registration::RegistrationKey;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
@@ -447,6 +448,7 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
     let mut repeated = interval(REPEAT);
     let repeating = Running::default();
     repeated.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waker = waking::Waker::new(config.waking.clone());
     asked.set_missed_tick_behavior(MissedTickBehavior::Delay);
     told.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -469,6 +471,7 @@ async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::
                 let app = site.app.clone();
                 repeating.start("series", move || repeats::begin(&app));
             }
+            () = waker.next() => waker.take(&site.app),
             _ = asked.tick() => if let Some(prober) = &prober { ask_mirrors(site, prober, &probing) },
             _ = refreshed.tick() => {
                 let app = site.app.clone();
@@ -610,6 +613,9 @@ fn expire(app: &App) {
             tracing::info!("{fields} deleted fields and {changes} changes of many computers cannot be undone any more");
         }
         Err(error) => tracing::error!("failed to forget what cannot be undone: {:#}", anyhow::Error::from(error)),
+    }
+    if let Err(error) = wake::forget_old(app) {
+        tracing::error!("failed to forget who was woken long ago: {:#}", anyhow::Error::from(error));
     }
 }
 

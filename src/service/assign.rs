@@ -7,20 +7,25 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::App;
+use super::approvals::{self, Asked, Reach};
 use super::groups::refresh_around;
 use super::query::AskError;
+use super::wake;
 use crate::engine::PaceError;
 use crate::model::gates::Gates;
 use crate::model::query::Query;
 use crate::model::settings::SettingsLayer;
 use crate::model::{
-    Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId, UnixTime,
+    ApprovalId, Awaited, Computer, ComputerId, Deployment, DeploymentId, DeviceId, JobOptions, OsFamily, PackageId,
+    UnixTime,
 };
 use crate::store::groups::{Group, Reason};
-use crate::store::{Conn, StoreError, activations, computers, deployments, gates, groups, jobs, search};
+use crate::store::{
+    Conn, StoreError, activations, approvals as rows, computers, deployments, gates, groups, jobs, search,
+};
 use choose::{Choice, Meant};
 
-pub use preview::{Fate, Look, Part, Preview, preview};
+pub use preview::{Fate, Look, Part, Preview, Sleepers, preview};
 
 /// For whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -75,6 +80,8 @@ pub struct Assigned {
     pub pace: Duration,
     /// True if nothing will be offered until the package is activated.
     pub not_activated: bool,
+    /// What is waited for before anything is offered, if others have to agree.
+    pub awaited: Option<Awaited>,
 }
 
 /// Why nothing was assigned.
@@ -157,6 +164,7 @@ pub enum AssignError {
 pub struct Bundle {
     packages: Vec<PackageId>,
     in_order: bool,
+    wakes: bool,
 }
 
 impl Bundle {
@@ -174,13 +182,24 @@ impl Bundle {
         let mut seen = BTreeSet::new();
         match packages.iter().find(|package| !seen.insert(**package)) {
             Some(twice) => Err(AssignError::Twice(*twice)),
-            None => Ok(Self { packages, in_order }),
+            None => Ok(Self { packages, in_order, wakes: false }),
         }
     }
 
     /// In their order.
     pub fn packages(&self) -> &[PackageId] {
         &self.packages
+    }
+
+    /// The same, which wakes those of its computers that were not heard of for a while.
+    #[must_use]
+    pub fn waking(self, wakes: bool) -> Self {
+        Self { wakes, ..self }
+    }
+
+    /// Are computers woken for it?
+    pub fn wakes(&self) -> bool {
+        self.wakes
     }
 
     /// Does one wait for the other?
@@ -220,7 +239,7 @@ impl Bundle {
 
 impl From<PackageId> for Bundle {
     fn from(package: PackageId) -> Self {
-        Self { packages: vec![package], in_order: false }
+        Self { packages: vec![package], in_order: false, wakes: false }
     }
 }
 
@@ -251,7 +270,10 @@ pub fn assign_bundle(
     let configured = app.configured.clone();
     app.store.write_now(move |conn| {
         let decided = Decided::now(conn, &configured, &bundle, &target, scope.as_ref(), now)?;
-        Ok(decided.plan(conn, &bundle, &terms, &by, now)?)
+        let asked = approvals::ask_for(conn, &configured, decided.reaches(), &by, now)?;
+        let (approval, awaited) = asked.map_or((None, None), |Asked { id, awaited }| (Some(id), awaited));
+        let made = decided.plan(conn, &bundle, &terms, approval, &by, now)?;
+        Ok(made.into_iter().map(|one| Assigned { awaited: awaited.clone(), ..one }).collect())
     })
 }
 
@@ -300,20 +322,35 @@ impl Decided {
         self.choices.iter().any(|choice| !choice.chosen.is_empty())
     }
 
-    /// Makes the deployments and their jobs.
+    /// How many computers get one of the packages.
+    pub(super) fn reach(&self) -> u64 {
+        let chosen: BTreeSet<ComputerId> = self.choices.iter().flat_map(|one| one.chosen.iter().copied()).collect();
+        chosen.len() as u64
+    }
+
+    /// How far it reaches, now and later.
+    fn reaches(&self) -> Reach {
+        Reach { computers: self.reach(), everybody: self.meant.all_computers, grows: self.meant.group.is_some() }
+    }
+
+    /// Makes the deployments and their jobs. With an approval that is waited for, nobody is told of them before.
     pub(super) fn plan(
         &self,
         conn: &mut Conn,
         bundle: &Bundle,
         terms: &Terms,
+        approval: Option<ApprovalId>,
         by: &str,
         now: UnixTime,
     ) -> Result<Vec<Assigned>, StoreError> {
         let mut made = Vec::with_capacity(self.choices.len());
         for (at, choice) in self.choices.iter().enumerate() {
-            let one = deploy(conn, &self.meant, choice, bundle.options(at, &terms.options), by, now)?;
+            let one = deploy(conn, &self.meant, choice, bundle.options(at, &terms.options), approval, by, now)?;
             if !terms.gates.is_open_to_all() {
                 gates::set(conn, one.deployment, &terms.gates)?;
+            }
+            if bundle.wakes {
+                wake::order(conn, one.deployment, &terms.options, now)?;
             }
             made.push(one);
         }
@@ -330,6 +367,7 @@ fn deploy(
     meant: &Meant,
     choice: &Choice,
     options: JobOptions,
+    approval: Option<ApprovalId>,
     by: &str,
     now: UnixTime,
 ) -> Result<Assigned, StoreError> {
@@ -338,6 +376,9 @@ fn deploy(
         Some(group) => deployments::create_for_group(conn, package, group, &options, by, now)?,
         None => deployments::create(conn, package, all_computers, &options, by, now)?,
     };
+    if let Some(approval) = approval {
+        rows::set_of_deployment(conn, id, approval)?;
+    }
     let deployment = Deployment {
         id,
         package,
@@ -348,6 +389,7 @@ fn deploy(
         cancelled_at: None,
         closed_at: None,
         bundle: None,
+        approval,
     };
     let planned = jobs::plan(conn, &deployment, &choice.chosen, now)?;
     Ok(Assigned {
@@ -358,6 +400,7 @@ fn deploy(
         other_system: choice.other_system.len(),
         pace: choice.pace,
         not_activated: activations::find(conn, package)?.is_none(),
+        awaited: None,
     })
 }
 

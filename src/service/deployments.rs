@@ -13,11 +13,11 @@ use crate::store::progress::{self, Brief, CodeCount, Of, OnComputer, Slice};
 use crate::store::{Conn, StoreError, deployments, jobs, search};
 
 pub use crate::store::undo::Among;
-pub(super) use change::give_way;
 pub use change::{
     Act, Cancelled, Changed, Only, Retried, TakenOff, Undone, cancel, cancel_bundle, cancel_some, on_computer,
     on_package, retry, retry_some, take_off, undo_cancel, undo_retry,
 };
+pub(super) use change::{cancel_together, give_way};
 
 /// Why a deployment was left as it is.
 #[derive(Debug, thiserror::Error)]

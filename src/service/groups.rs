@@ -10,6 +10,7 @@ mod deleted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::App;
+use super::approvals;
 use super::assign::{AssignError, named};
 use super::prolog::fits;
 use super::query::{AskError, read};
@@ -487,7 +488,11 @@ fn join(conn: &mut Conn, group: GroupId, new: &[ComputerId], now: UnixTime) -> R
                 fitting.push(*id);
             }
         }
-        planned += jobs::plan(conn, &deployment, &fitting, now)?;
+        let joined = jobs::plan(conn, &deployment, &fitting, now)?;
+        if joined > 0 {
+            approvals::widened(conn, &deployment, now)?;
+        }
+        planned += joined;
     }
     Ok(planned)
 }

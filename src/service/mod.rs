@@ -2,12 +2,13 @@
 //!
 //! A service takes domain values, never extractors or rows. What the agents' door calls ([`prolog`], [`inventory`],
 //! [`report`], [`notify`]) is async and answers after its commit; what an administrator's verb calls ([`publish`], [`withdraw`],
-//! [`activate`], [`assign`], [`series`], [`deployments`], [`gates`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
+//! [`activate`], [`assign`], [`series`], [`approvals`], [`deployments`], [`gates`], [`groups`], [`query`], [`settings`], [`discovery`], [`why`], [`duplicates`], [`account`],
 //! [`accounts`]) may block.
 
 pub mod account;
 pub mod accounts;
 pub mod activate;
+pub mod approvals;
 pub mod assign;
 pub mod changes;
 pub mod codes;
@@ -44,6 +45,7 @@ pub mod table;
 pub mod templates;
 pub mod uploads;
 pub mod verify;
+pub mod wake;
 pub mod webhooks;
 pub mod why;
 pub mod withdraw;

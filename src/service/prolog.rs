@@ -261,6 +261,12 @@ pub(super) fn gate(
     if open.package_state != PackageState::Available {
         return Err(Withheld::PackageWithdrawn);
     }
+    if let Some(awaited) = &open.awaited
+        // Whoever was told goes on: others are asked later only where it has grown.
+        && job.state == JobState::Pending
+    {
+        return Err(Withheld::Approval(awaited.clone()));
+    }
     let Some(activation) = &open.activation else {
         return Err(Withheld::NotActivated);
     };
@@ -429,6 +435,7 @@ mod tests {
             in_history: false,
             gates: None,
             earlier: None,
+            awaited: None,
         }
     }
 
@@ -560,6 +567,19 @@ mod tests {
             failed.contains("package 1795164001 comes first, and it failed there: a retry of it goes on"),
             "{failed}"
         );
+    }
+
+    #[test]
+    fn what_waits_for_approval_is_not_offered_and_whoever_was_told_goes_on() {
+        let awaited = Some(crate::model::Awaited { given: 0, needed: 1, asked_by: "anna".to_owned() });
+        let mut waits = open_job(1);
+        waits.awaited.clone_from(&awaited);
+        // Activated or not: this is what a person has to do.
+        waits.activation = None;
+        let mut told = open_job(2);
+        told.awaited = awaited;
+        told.job.state = JobState::Offered;
+        insta::assert_snapshot!(check(vec![waits, told], &[], true), @r#"Stop, on true, offers [1795164002], offered [], in history [], withheld [(JobId(1), Some("waits for approval: 0 of 1, asked for by anna"))]"#);
     }
 
     #[test]

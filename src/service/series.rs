@@ -8,22 +8,28 @@
 //!
 //! All of a run is one write, so it is made once or not at all, whatever ends the server in between.
 
+mod consent;
+
 use serde_json::json;
 
 use super::App;
 use super::accounts::rights_of;
+use super::approvals::Reach;
 use super::assign::{AssignError, Assigned, Bundle, Decided, Target, Terms};
 use super::deployments::give_way;
 use super::desk::Via;
 use crate::clock::NamedZone;
 use crate::model::access::{Right, Scope};
 use crate::model::gates::Gates;
+use crate::model::query::fold;
 use crate::model::recurrence::{InvalidRecurrence, Recurrence};
 use crate::model::settings::SettingsLayer;
-use crate::model::{ComputerId, DeploymentId, JobOptions, PostCommand, UnixTime};
+use crate::model::{Awaited, ComputerId, DeploymentId, JobOptions, PackageId, PostCommand, UnixTime};
 use crate::store::audit::{self, Entry};
 use crate::store::series::{Owner, Run, RunTarget, Series, SeriesId, Stage, What, When};
 use crate::store::{Conn, StoreError, packages, series, users};
+
+pub(super) use consent::{goes_on, says};
 
 /// Runs that are begun at one look; the others at the next one.
 const AT_ONCE: usize = 20;
@@ -67,6 +73,12 @@ impl Repeat {
     /// The next times, seen from `now`.
     pub fn upcoming(&self, now: UnixTime, count: usize) -> Vec<UnixTime> {
         self.rule.upcoming(self.starts_at.unwrap_or(now), now, &self.zone, count)
+    }
+
+    /// As a series has it; `None` if its zone is gone.
+    pub(super) fn of(when: &When) -> Option<Self> {
+        let zone = NamedZone::named(&when.zone)?;
+        Some(Self { rule: when.rule.clone(), zone, starts_at: Some(when.starts_at) })
     }
 
     fn when(&self, otherwise: UnixTime) -> When {
@@ -139,6 +151,8 @@ pub enum SeriesError {
 enum NoRun {
     /// Something that a person has to look at.
     Held(String),
+    /// Others that have to agree first.
+    Waits(String),
     Store(StoreError),
 }
 
@@ -161,7 +175,7 @@ impl From<AssignError> for NoRun {
 impl From<NoRun> for SeriesError {
     fn from(no: NoRun) -> Self {
         match no {
-            NoRun::Held(sentence) => Self::Held(sentence),
+            NoRun::Held(sentence) | NoRun::Waits(sentence) => Self::Held(sentence),
             NoRun::Store(error) => Self::Store(error),
         }
     }
@@ -216,7 +230,7 @@ fn start_one(
     };
     let (action, said, outcome) = match begun {
         Ok(begun) => ("series run", spell(&begun), Outcome::Begun(begun)),
-        Err(NoRun::Held(problem)) => {
+        Err(NoRun::Held(problem) | NoRun::Waits(problem)) => {
             series::set_stage(conn, id, &Stage::Paused(now, Some(problem.clone())))?;
             ("series pause", json!({ "problem": problem }), Outcome::Paused(problem))
         }
@@ -272,6 +286,11 @@ fn begin(
 ) -> Result<Begun, NoRun> {
     let bundle = bundle_of(&series.what)?;
     let decided = decide(conn, configured, &series.what, &series.owner, now)?;
+    let reach = consent::reach(&series.what, &series.owner, decided.as_ref());
+    let asks = series.owner.user.as_deref().unwrap_or(&series.created_by);
+    if let Some(awaited) = consent::ask(conn, configured, series, reach, asks, now)? {
+        return Err(NoRun::Waits(awaited.to_string()));
+    }
     let number = series.runs + 1;
     let run = format!("run {number} of series {}", series.id);
     let before = series::last_deployed(conn, series.id)?.and_then(|run| run.deployment);
@@ -280,7 +299,8 @@ fn begin(
     let options = JobOptions { force: true, post_command: series.what.post_command.clone(), ..JobOptions::default() };
     let terms = Terms { options, gates: series.what.gates.clone() };
     let owner = format!("{} (series {})", series.owner.user.as_deref().unwrap_or(&series.created_by), series.id);
-    let made = decided.map_or(Ok(Vec::new()), |decided| decided.plan(conn, &bundle, &terms, &owner, now))?;
+    let made =
+        decided.map_or(Ok(Vec::new()), |decided| decided.plan(conn, &bundle, &terms, series.approval, &owner, now))?;
     let deployment = made.first().map(|one| one.deployment);
     series::add_run(
         conn,
@@ -297,7 +317,7 @@ fn decide(
     owner: &Owner,
     now: UnixTime,
 ) -> Result<Option<Decided>, NoRun> {
-    let scope = authority(conn, owner)?;
+    let scope = authority(conn, owner, what.wake)?;
     for id in &what.packages {
         if let Some(package) = packages::find(conn, *id)?
             && !scope.has_family(&package.name)
@@ -322,24 +342,28 @@ fn decide(
 }
 
 /// What a series may touch: as far as its owner may now, and could when it was made.
-fn authority(conn: &mut Conn, owner: &Owner) -> Result<Scope, NoRun> {
+fn authority(conn: &mut Conn, owner: &Owner, wakes: bool) -> Result<Scope, NoRun> {
     let Some(name) = &owner.user else { return Ok(owner.scope.clone()) };
     let held = |what: &str| NoRun::Held(format!("{name}, with whose rights it acts, {what}"));
     let user = users::find(conn, name)?.ok_or_else(|| held("is not a user any more"))?;
     if user.disabled_at.is_some() {
         return Err(held("is locked out"));
     }
-    if !rights_of(conn, &user.role)?.unwrap_or_default().contains(Right::Deploy) {
+    let rights = rights_of(conn, &user.role)?.unwrap_or_default();
+    if !rights.contains(Right::Deploy) {
         return Err(held("may not deploy packages any more"));
+    }
+    if wakes && !rights.contains(Right::WakeComputers) {
+        return Err(held("may not wake computers any more"));
     }
     Ok(owner.scope.within(&user.scope))
 }
 
 fn bundle_of(what: &What) -> Result<Bundle, NoRun> {
-    Ok(Bundle::new(what.packages.clone(), what.in_order)?)
+    Ok(Bundle::new(what.packages.clone(), what.in_order)?.waking(what.wake))
 }
 
-fn target_of(target: &RunTarget) -> Target {
+pub(super) fn target_of(target: &RunTarget) -> Target {
     match target {
         RunTarget::All => Target::All,
         RunTarget::Group(name) => Target::Group(name.clone()),
@@ -355,7 +379,7 @@ fn checked(
     wish: &Wish,
     owner: &Owner,
     now: UnixTime,
-) -> Result<What, SeriesError> {
+) -> Result<(What, Reach), SeriesError> {
     let now_meant =
         match Decided::now(conn, configured, &wish.bundle, &wish.target, owner.scope.computers.as_ref(), now) {
             Ok(decided) => decided.meant(),
@@ -378,9 +402,11 @@ fn checked(
         target,
         post_command: wish.post_command.clone(),
         gates: wish.gates.clone(),
+        wake: wish.bundle.wakes(),
     };
-    decide(conn, configured, &what, owner, now)?;
-    Ok(what)
+    let decided = decide(conn, configured, &what, owner, now)?;
+    let reach = consent::reach(&what, owner, decided.as_ref());
+    Ok((what, reach))
 }
 
 /// Makes a series, and gives its number. Its first run comes with its first time.
@@ -388,53 +414,89 @@ pub fn create(app: &App, wish: &Wish, owner: &Owner, by: &str) -> Result<SeriesI
     let (wish, owner, by, now) = (wish.clone(), owner.clone(), by.to_owned(), app.clock.now());
     let configured = app.configured.clone();
     app.store.write_now(move |conn| {
-        let what = checked(conn, &configured, &wish, &owner, now)?;
+        let (what, reach) = checked(conn, &configured, &wish, &owner, now)?;
         let when = wish.repeat.when(now);
         let next = next(&when, now)?;
-        Ok(series::create(conn, &what, &when, next, &owner, &by, now)?)
+        let id = series::create(conn, &what, &when, next, &owner, &by, now)?;
+        let made = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
+        if let Some(awaited) = consent::ask(conn, &configured, &made, reach, &by, now)? {
+            series::set_stage(conn, id, &consent::stage(Some(&awaited), next, now))?;
+        }
+        Ok(id)
     })
 }
 
 /// Changes what a series deploys, for whom and when. From then on it acts with the rights of whoever changed it. A rule
 /// that names no beginning keeps the one that there was.
-pub fn change(app: &App, id: SeriesId, wish: &Wish, owner: &Owner) -> Result<(), SeriesError> {
-    let (wish, owner, now, configured) = (wish.clone(), owner.clone(), app.clock.now(), app.configured.clone());
+pub fn change(app: &App, id: SeriesId, wish: &Wish, owner: &Owner, by: &str) -> Result<(), SeriesError> {
+    let (wish, owner, by) = (wish.clone(), owner.clone(), by.to_owned());
+    let (now, configured) = (app.clock.now(), app.configured.clone());
     app.store.write_now(move |conn| {
         let known = lasting(conn, id)?;
-        let what = checked(conn, &configured, &wish, &owner, now)?;
-        let when = wish.repeat.when(known.when.starts_at);
-        series::set_order(conn, id, &what, &when)?;
-        series::set_owner(conn, id, &owner)?;
-        if known.paused_at.is_none() {
-            series::set_stage(conn, id, &Stage::Next(next(&when, now)?))?;
-        }
-        Ok(())
+        let (what, reach) = checked(conn, &configured, &wish, &owner, now)?;
+        let order = Order { what, when: wish.repeat.when(known.when.starts_at), reach };
+        rewrite(conn, &configured, known, &order, &owner, &by, now)
     })
 }
 
 /// Changes when a series comes again, and nothing else but whose rights it acts with.
-pub fn set_time(app: &App, id: SeriesId, repeat: &Repeat, owner: &Owner) -> Result<(), SeriesError> {
-    let (repeat, owner, now, configured) = (repeat.clone(), owner.clone(), app.clock.now(), app.configured.clone());
+pub fn set_time(app: &App, id: SeriesId, repeat: &Repeat, owner: &Owner, by: &str) -> Result<(), SeriesError> {
+    let (repeat, owner, by) = (repeat.clone(), owner.clone(), by.to_owned());
+    let (now, configured) = (app.clock.now(), app.configured.clone());
     app.store.write_now(move |conn| {
         let known = lasting(conn, id)?;
-        decide(conn, &configured, &known.what, &owner, now)?;
-        let when = repeat.when(known.when.starts_at);
-        series::set_order(conn, id, &known.what, &when)?;
-        series::set_owner(conn, id, &owner)?;
-        if known.paused_at.is_none() {
-            series::set_stage(conn, id, &Stage::Next(next(&when, now)?))?;
-        }
-        Ok(())
+        let decided = decide(conn, &configured, &known.what, &owner, now)?;
+        let reach = consent::reach(&known.what, &owner, decided.as_ref());
+        let order = Order { what: known.what.clone(), when: repeat.when(known.when.starts_at), reach };
+        rewrite(conn, &configured, known, &order, &owner, &by, now)
     })
 }
 
-/// Begins a run now, beside those that come by themselves. Also of a series that is paused.
+/// What a series is to do from now on.
+struct Order {
+    what: What,
+    when: When,
+    reach: Reach,
+}
+
+fn rewrite(
+    conn: &mut Conn,
+    configured: &SettingsLayer,
+    mut known: Series,
+    order: &Order,
+    owner: &Owner,
+    by: &str,
+    now: UnixTime,
+) -> Result<(), SeriesError> {
+    let (id, waited) = (known.id, consent::awaited(conn, &known)?.is_some());
+    consent::changes(conn, &mut known, &order.what, owner, by)?;
+    series::set_order(conn, id, &order.what, &order.when)?;
+    series::set_owner(conn, id, owner)?;
+    let awaited = consent::ask(conn, configured, &known, order.reach, by, now)?;
+    // Who paused it by hand resumes it; what only waited for others, and need not any more, goes on.
+    if known.paused_at.is_none() || waited || awaited.is_some() {
+        series::set_stage(conn, id, &consent::stage(awaited.as_ref(), next(&order.when, now)?, now))?;
+    }
+    Ok(())
+}
+
+/// Begins a run now, beside those that come by themselves. Also of a series that is paused, but not of one that others have
+/// to agree to first.
 pub fn run_now(app: &App, id: SeriesId, by: &str) -> Result<Begun, SeriesError> {
     let (by, now, configured) = (by.to_owned(), app.clock.now(), app.configured.clone());
-    app.store.write_now(move |conn| {
+    let begun = app.store.write_now(move |conn| -> Result<Result<Begun, String>, SeriesError> {
         let known = lasting(conn, id)?;
-        Ok(begin(conn, &configured, &known, None, &by, now)?)
-    })
+        match begin(conn, &configured, &known, None, &by, now) {
+            Ok(begun) => Ok(Ok(begun)),
+            // They are asked by this, so it is written.
+            Err(NoRun::Waits(sentence)) => {
+                series::set_stage(conn, id, &Stage::Paused(now, Some(sentence.clone())))?;
+                Ok(Err(sentence))
+            }
+            Err(other) => Err(other.into()),
+        }
+    })?;
+    begun.map_err(SeriesError::Held)
 }
 
 /// No run begins until it is resumed.
@@ -449,17 +511,27 @@ pub fn pause(app: &App, id: SeriesId) -> Result<(), SeriesError> {
 }
 
 /// Goes on with a series that is paused or has ended, with the next time that lies ahead, and with the rights of whoever
-/// resumes it.
-pub fn resume(app: &App, id: SeriesId, owner: &Owner) -> Result<(), SeriesError> {
-    let (owner, now, configured) = (owner.clone(), app.clock.now(), app.configured.clone());
+/// resumes it. Gives what it waits for, if others have to agree first.
+pub fn resume(app: &App, id: SeriesId, owner: &Owner, by: &str) -> Result<Option<Awaited>, SeriesError> {
+    let (owner, by, now, configured) = (owner.clone(), by.to_owned(), app.clock.now(), app.configured.clone());
     app.store.write_now(move |conn| {
-        let known = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
+        let mut known = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
         if known.next_at.is_some() {
             return Err(SeriesError::GoesOn(id));
         }
-        decide(conn, &configured, &known.what, &owner, now)?;
+        let decided = decide(conn, &configured, &known.what, &owner, now)?;
+        let what = known.what.clone();
+        consent::changes(conn, &mut known, &what, &owner, &by)?;
+        if known.ended_at.is_none()
+            && let Some(awaited) = consent::awaited(conn, &known)?
+        {
+            return Err(SeriesError::Held(format!("series {id} {awaited}")));
+        }
+        let reach = consent::reach(&what, &owner, decided.as_ref());
+        let awaited = consent::ask(conn, &configured, &known, reach, &by, now)?;
         series::set_owner(conn, id, &owner)?;
-        Ok(series::set_stage(conn, id, &Stage::Next(next(&known.when, now)?))?)
+        series::set_stage(conn, id, &consent::stage(awaited.as_ref(), next(&known.when, now)?, now))?;
+        Ok(awaited)
     })
 }
 
@@ -476,6 +548,31 @@ pub fn end(app: &App, id: SeriesId) -> Result<(), SeriesError> {
 fn lasting(conn: &mut Conn, id: SeriesId) -> Result<Series, SeriesError> {
     let found = series::find(conn, id)?.ok_or(SeriesError::Unknown(id))?;
     if found.ended_at.is_some() { Err(SeriesError::Ended(id)) } else { Ok(found) }
+}
+
+/// What a series cannot do without.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// A package that it deploys.
+    Package(PackageId),
+    /// The group that it is for.
+    Group(String),
+}
+
+impl Need {
+    fn is_of(&self, what: &What) -> bool {
+        match self {
+            Self::Package(id) => what.packages.contains(id),
+            Self::Group(name) => matches!(&what.target, RunTarget::Group(own) if fold(own) == fold(name)),
+        }
+    }
+}
+
+/// Series that go on until their next run, and pause then if this is gone; the next one first.
+pub fn that_need(conn: &mut Conn, need: &Need) -> Result<Vec<Series>, StoreError> {
+    let mut found = series::going_on(conn)?;
+    found.retain(|one| need.is_of(&one.what));
+    Ok(found)
 }
 
 /// The run that made a deployment, or the bundle that it is of.

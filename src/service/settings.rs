@@ -234,7 +234,9 @@ fn rule(key: SettingKey) -> Rule {
         | SettingKey::Registry
         | SettingKey::IpDiscover
         | SettingKey::IpDiscoverMaxAlive
-        | SettingKey::StuckAfter => Rule::ServerAlone,
+        | SettingKey::StuckAfter
+        | SettingKey::ApprovalFrom
+        | SettingKey::ApprovalCount => Rule::ServerAlone,
     }
 }
 

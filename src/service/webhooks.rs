@@ -1,8 +1,8 @@
 //! Telling others how deployments go on.
 //!
 //! Each webhook remembers the last event that it was told of, and for each deployment how far it was told. From the events
-//! since then follow the deployments to look at, and from their counts the messages: a beginning, each tenth, failures, the
-//! end. A message counts as told when the other side answered 2xx; then it is written down. So each is told at least once,
+//! since then follow the deployments to look at, and from their counts the messages: a beginning, whether others have to
+//! agree, each tenth, failures, the end. A message counts as told when the other side answered 2xx; then it is written down. So each is told at least once,
 //! and more than once if the server dies in between: its `id` stays the same.
 
 use std::collections::{BTreeSet, HashMap};
@@ -88,6 +88,7 @@ impl Look {
                 "computers": total,
                 "percent_done": done.saturating_mul(100).checked_div(total).unwrap_or(0),
                 "states": states,
+                "waits_for_approval": self.line.awaits_approval,
             }
         })
     }
@@ -101,8 +102,10 @@ impl Look {
         let id = self.line.deployment.id;
         let is_new = id.0 > hook.told_deployment;
         // One that was under way when the webhook was made begins where it is.
-        let was = before.unwrap_or(Told { step: if is_new { 0 } else { step }, failures: 0, ended: false });
-        let now = Told { step, failures: self.failures(), ended: cancelled || (total > 0 && done == total) };
+        let waits = self.line.awaits_approval;
+        let step_then = if is_new { 0 } else { step };
+        let was = before.unwrap_or(Told { step: step_then, failures: 0, ended: false, waits: !is_new && waits });
+        let now = Told { step, failures: self.failures(), ended: cancelled || (total > 0 && done == total), waits };
         let mut found = Vec::new();
         let mut told = was;
         let mut say = |event, mark: u64, told: Told| {
@@ -116,6 +119,10 @@ impl Look {
         };
         if before.is_none() && is_new {
             say("deployment.started", 0, told);
+        }
+        if waits != was.waits && !cancelled {
+            told.waits = waits;
+            say(if waits { "deployment.waiting" } else { "deployment.approved" }, 0, told);
         }
         if now.failures > was.failures {
             told.failures = now.failures;
@@ -168,9 +175,10 @@ fn due(conn: &mut Conn, hook: &Webhook, looks: &mut HashMap<DeploymentId, Option
             break;
         }
     }
-    // A deployment that stands for those who come may be cancelled without a job that says so.
-    for id in webhooks::unended(conn, hook.id)? {
-        if !ids.contains(&id) && deployments::find(conn, id)?.is_some_and(|it| it.deployment.cancelled_at.is_some()) {
+    // A deployment that stands for those who come may be cancelled without a job that says so, and one is approved so.
+    for (id, waits) in webhooks::unended(conn, hook.id)? {
+        let is_other = |it: DeploymentLine| it.deployment.cancelled_at.is_some() || it.awaits_approval != waits;
+        if !ids.contains(&id) && deployments::find(conn, id)?.is_some_and(is_other) {
             ids.insert(id);
         }
     }

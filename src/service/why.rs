@@ -42,6 +42,8 @@ pub enum Stage {
     OutsideWindow,
     /// Another package has to succeed first.
     AfterAnother,
+    /// It reaches many computers, and others have not agreed yet.
+    NotApproved,
     /// The agent's history has it, so it will not be offered.
     InHistory,
     /// Nothing is in its way: the next contact offers it.
@@ -76,6 +78,7 @@ impl Stage {
             Self::OutsideRanges => "outside ranges",
             Self::OutsideWindow => "outside window",
             Self::AfterAnother => "after another",
+            Self::NotApproved => "not approved",
             Self::InHistory => "in history",
             Self::Waiting => "waiting",
             Self::Silent => "silent",
@@ -277,6 +280,7 @@ impl Facts {
             Withheld::Elsewhere(_) => Stage::OutsideRanges,
             Withheld::Closed { .. } | Withheld::NoZone(_) => Stage::OutsideWindow,
             Withheld::Follows { .. } => Stage::AfterAnother,
+            Withheld::Approval(_) => Stage::NotApproved,
         };
         let mut text = match withheld {
             Withheld::DownloadOff => {
@@ -295,6 +299,9 @@ impl Facts {
                 format!("{} came from {address}, which the deployment's ranges leave out", self.computer.name)
             }
             Withheld::Follows { package, .. } => self.comes_first(conn, *package)?,
+            Withheld::Approval(awaited) => {
+                format!("deployment {0} {awaited}: dripfeed deployment approve {0}", job.deployment)
+            }
             other => other.to_string(),
         };
         if job.state != JobState::Pending {

@@ -1,7 +1,7 @@
 //! Computers, their addresses and their inventory documents.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
@@ -341,6 +341,23 @@ pub fn networks(conn: &mut Conn, id: ComputerId) -> Result<Vec<Network>, StoreEr
     let found: Vec<(String, String, String, String)> = q!(conn => query.load(conn))?;
     let network = |(ip_address, mac, subnet, mask)| Network { ip_address, mac, subnet, mask };
     Ok(found.into_iter().map(network).collect())
+}
+
+/// The adapters of these computers; those without one are not in it.
+pub fn networks_of(conn: &mut Conn, ids: &[ComputerId]) -> Result<BTreeMap<ComputerId, Vec<Network>>, StoreError> {
+    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let mut found: BTreeMap<ComputerId, Vec<Network>> = BTreeMap::new();
+    for chunk in numbers.chunks(rows_of(1)) {
+        let query = networks::table
+            .filter(networks::computer_id.eq_any(chunk))
+            .order((networks::computer_id, networks::position))
+            .select((networks::computer_id, networks::ip_address, networks::mac, networks::subnet, networks::mask));
+        let rows: Vec<(i64, String, String, String, String)> = q!(conn => query.load(conn))?;
+        for (id, ip_address, mac, subnet, mask) in rows {
+            found.entry(ComputerId(id)).or_default().push(Network { ip_address, mac, subnet, mask });
+        }
+    }
+    Ok(found)
 }
 
 /// SHA-256 of the stored inventory document.

@@ -6,11 +6,11 @@ use diesel::sql_types::Bool;
 
 use super::connection::q;
 use super::row::{At, limit as rows, text, time};
-use super::schema::{deployments, packages};
+use super::schema::{approvals, deployments, packages};
 use super::{Conn, StoreError};
 use crate::model::{
-    Deployment, DeploymentId, FragmentCount, GroupId, JobOptions, PackageId, PackageState, PostCommand, Schedule,
-    UnixTime,
+    ApprovalId, Deployment, DeploymentId, FragmentCount, GroupId, JobOptions, PackageId, PackageState, PostCommand,
+    Schedule, UnixTime,
 };
 
 #[derive(Queryable, Selectable)]
@@ -28,6 +28,7 @@ struct DeploymentRow {
     group_id: Option<i64>,
     follows: Option<i64>,
     bundle: Option<i64>,
+    approval_id: Option<i64>,
 }
 
 impl TryFrom<DeploymentRow> for Deployment {
@@ -45,6 +46,7 @@ impl TryFrom<DeploymentRow> for Deployment {
             cancelled_at: time(row.cancelled_at),
             closed_at: time(row.closed_at),
             bundle: row.bundle.map(DeploymentId),
+            approval: row.approval_id.map(ApprovalId),
         })
     }
 }
@@ -62,22 +64,51 @@ pub struct DeploymentLine {
     pub package_version: String,
     /// Its fragments.
     pub fragments: FragmentCount,
+    /// Have others not agreed to it yet?
+    pub awaits_approval: bool,
 }
 
-type Found = (DeploymentRow, String, (String, String, i64));
+type Found = (DeploymentRow, String, (String, String, i64), Option<i64>);
 
-fn line((row, created_by, package): Found) -> Result<DeploymentLine, StoreError> {
+/// Deployments beside what a line says of them.
+macro_rules! lines {
+    () => {
+        deployments::table.inner_join(packages::table.on(packages::id.eq(deployments::package_id))).left_join(
+            approvals::table
+                .on(deployments::approval_id.eq(approvals::id.nullable()).and(approvals::let_go_at.is_null())),
+        )
+    };
+}
+
+macro_rules! line_columns {
+    () => {
+        (
+            DeploymentRow::as_select(),
+            deployments::created_by,
+            (packages::name, packages::version, packages::fragment_count),
+            approvals::id.nullable(),
+        )
+    };
+}
+
+fn line((row, created_by, package, awaited): Found) -> Result<DeploymentLine, StoreError> {
     let (package_name, package_version, fragments) = package;
     let fragments = FragmentCount(At("packages", row.package_id).number("fragment_count", fragments)?);
-    Ok(DeploymentLine { deployment: row.try_into()?, created_by, package_name, package_version, fragments })
+    Ok(DeploymentLine {
+        deployment: row.try_into()?,
+        created_by,
+        package_name,
+        package_version,
+        fragments,
+        awaits_approval: awaited.is_some(),
+    })
 }
 
 /// One deployment.
 pub fn find(conn: &mut Conn, id: DeploymentId) -> Result<Option<DeploymentLine>, StoreError> {
-    let found: Option<Found> = q!(conn => deployments::table
-        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+    let found: Option<Found> = q!(conn => lines!()
         .filter(deployments::id.eq(id.0))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .select(line_columns!())
         .first(conn)
         .optional())?;
     found.map(line).transpose()
@@ -85,24 +116,22 @@ pub fn find(conn: &mut Conn, id: DeploymentId) -> Result<Option<DeploymentLine>,
 
 /// Deployments, newest first, those before `before`, at most `limit`.
 pub fn list(conn: &mut Conn, before: Option<DeploymentId>, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
-    let found: Vec<Found> = q!(conn => deployments::table
-        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+    let found: Vec<Found> = q!(conn => lines!()
         .filter(deployments::id.lt(before.map_or(i64::MAX, |id| id.0)))
         .order(deployments::id.desc())
         .limit(rows(limit))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .select(line_columns!())
         .load(conn))?;
     found.into_iter().map(line).collect()
 }
 
 /// Deployments of one package, newest first, at most `limit`.
 pub fn of_package(conn: &mut Conn, package: PackageId, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
-    let found: Vec<Found> = q!(conn => deployments::table
-        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+    let found: Vec<Found> = q!(conn => lines!()
         .filter(deployments::package_id.eq(i64::from(package)))
         .order(deployments::id.desc())
         .limit(rows(limit))
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .select(line_columns!())
         .load(conn))?;
     found.into_iter().map(line).collect()
 }
@@ -142,12 +171,11 @@ const ENDED: &str = "NOT (deployments.closed_at IS NULL AND ((deployments.cancel
 /// Deployments, newest first, at most `limit`.
 pub fn some(conn: &mut Conn, wanted: &Wanted, limit: usize) -> Result<Vec<DeploymentLine>, StoreError> {
     let found: Vec<Found> = q!(conn => {
-        let mut query = deployments::table
-            .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+        let mut query = lines!()
             .filter(deployments::id.lt(wanted.before.map_or(i64::MAX, |id| id.0)))
             .order(deployments::id.desc())
             .limit(rows(limit))
-            .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+            .select(line_columns!())
             .into_boxed();
         if let Some(package) = wanted.package {
             query = query.filter(deployments::package_id.eq(i64::from(package)));
@@ -239,11 +267,10 @@ pub fn bind(conn: &mut Conn, together: &[DeploymentId]) -> Result<(), StoreError
 
 /// The deployments of a bundle, in their order.
 pub fn of_bundle(conn: &mut Conn, bundle: DeploymentId) -> Result<Vec<DeploymentLine>, StoreError> {
-    let found: Vec<Found> = q!(conn => deployments::table
-        .inner_join(packages::table.on(packages::id.eq(deployments::package_id)))
+    let found: Vec<Found> = q!(conn => lines!()
         .filter(deployments::bundle.eq(bundle.0))
         .order(deployments::id)
-        .select((DeploymentRow::as_select(), deployments::created_by, (packages::name, packages::version, packages::fragment_count)))
+        .select(line_columns!())
         .load(conn))?;
     found.into_iter().map(line).collect()
 }

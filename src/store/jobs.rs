@@ -9,16 +9,19 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::activations::ActivationRow;
+use super::approvals::awaited;
 use super::connection::q;
 use super::gates::GatesRow;
 use super::installations::HISTORY;
 use super::row::{At, limit as rows, rows_of, text, time};
-use super::schema::{activations, computers, deployment_gates, deployments, installations, job_counts, jobs, packages};
+use super::schema::{
+    activations, approvals, computers, deployment_gates, deployments, installations, job_counts, jobs, packages,
+};
 use super::{Conn, StoreError};
 use crate::model::gates::Gates;
 use crate::model::{
-    Activation, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily, PackageId,
-    PackageState, PostCommand, Priority, ResultCode, Schedule, UnixTime,
+    Activation, Awaited, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily,
+    PackageId, PackageState, PostCommand, Priority, ResultCode, Schedule, UnixTime,
 };
 
 /// An open job with all that decides whether it is offered: one query per prolog, whatever the number of jobs.
@@ -38,6 +41,8 @@ pub struct OpenJob {
     pub gates: Option<Gates>,
     /// How the newest job of the package that comes first stands on the computer, if one does and there is a job of it.
     pub earlier: Option<JobState>,
+    /// The approval that its deployment waits for.
+    pub awaited: Option<Awaited>,
 }
 
 /// A job for a list, with the names that people read.
@@ -155,6 +160,7 @@ pub fn plan(
             now.millis().into_sql::<BigInt>(),
             now.millis().into_sql::<BigInt>(),
             options.follows.map(i64::from).into_sql::<Nullable<BigInt>>(),
+            deployment.approval.map(|id| id.0).into_sql::<Nullable<BigInt>>(),
         ));
         planned += q!(conn => diesel::insert_into(jobs::table)
             .values(snapshot)
@@ -169,6 +175,7 @@ pub fn plan(
                 jobs::created_at,
                 jobs::updated_at,
                 jobs::follows,
+                jobs::approval_id,
             ))
             // The index on open jobs conflicts.
             .on_conflict_do_nothing()
@@ -216,7 +223,9 @@ pub fn computers_of_deployment(
 
 /// The open jobs of a computer, in the order of their creation.
 pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenJob>, StoreError> {
-    type Found = (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<GatesRow>, Option<String>);
+    type Waits = (i64, i64, String);
+    type Found =
+        (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<GatesRow>, Option<String>, Option<Waits>);
     let told = installations::computer_id
         .eq(jobs::computer_id)
         .and(installations::package_id.eq(jobs::package_id))
@@ -226,6 +235,10 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
         .left_join(activations::table.on(activations::package_id.eq(jobs::package_id)))
         .left_join(installations::table.on(told))
         .left_join(deployment_gates::table.on(deployment_gates::deployment_id.eq(jobs::deployment_id)))
+        // Most jobs name none, and then nothing is looked up.
+        .left_join(
+            approvals::table.on(jobs::approval_id.eq(approvals::id.nullable()).and(approvals::let_go_at.is_null())),
+        )
         .filter(jobs::computer_id.eq(computer.0))
         .filter(is_open())
         .order(jobs::id);
@@ -237,10 +250,11 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             installations::package_id.nullable(),
             Option::<GatesRow>::as_select(),
             Earlier,
+            (approvals::given, approvals::needed, approvals::asked_by).nullable(),
         ))
         .load(conn))?;
-    let parse = |(job, (state, os), activation, told, gates, earlier): Found| {
-        let at = At("packages", job.package_id);
+    let parse = |(job, (state, os), activation, told, gates, earlier, waits): Found| {
+        let (at, job_id) = (At("packages", job.package_id), job.id);
         Ok(OpenJob {
             job: job.try_into()?,
             package_state: at.check(state.parse())?,
@@ -249,6 +263,7 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
             in_history: told.is_some(),
             gates: gates.map(Gates::try_from).transpose()?,
             earlier: earlier.map(|state| at.check(state.parse())).transpose()?,
+            awaited: waits.map(|waits| awaited(waits, job_id)).transpose()?,
         })
     };
     found.into_iter().map(parse).collect()

@@ -45,6 +45,7 @@ mod sqlite;
 mod writer;
 
 pub mod activations;
+pub mod approvals;
 pub mod attention;
 pub mod audit;
 pub mod computers;
@@ -91,6 +92,7 @@ pub mod uploads;
 pub mod users;
 pub mod values;
 pub mod views;
+pub mod wakes;
 pub mod webhooks;
 pub mod withdrawals;
 

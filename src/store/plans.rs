@@ -13,10 +13,11 @@ use super::{Conn, StoreError};
 use super::{
     activations, attention, computers, deployments, details, discovery, events, expected, fields, groups,
     installations, jobs, known, likenesses, listing, mass, merges, mirrors, packages, progress, registry, search,
-    sections, seen, settings, software, users, values,
+    sections, seen, settings, software, users, values, wakes,
 };
 use crate::model::settings::SettingKey;
-use crate::model::{ComputerId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
+use crate::model::wake::WakeState;
+use crate::model::{ComputerId, DeploymentId, GroupId, JobId, JobState, PackageId, PackageState, ResultCode, UnixTime};
 use crate::protocol::{ComputerFacts, Network, SoftwareTitle};
 
 #[derive(QueryableByName)]
@@ -144,6 +145,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
     computers::take_facts
       SEARCH computers USING INDEX sqlite_autoindex_computers_1 (device_id=?)
+      SEARCH wakes USING COVERING INDEX wakes_of_computer (computer_id=?)
       SEARCH entered_computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH likenesses USING INDEX likenesses_by_newer (newer_id=?)
       SEARCH likenesses USING PRIMARY KEY (older_id=?)
@@ -176,6 +178,7 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH activations USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       SEARCH installations USING COVERING INDEX installations_by_package (package_id=? AND computer_id=? AND via=?) LEFT-JOIN
       SEARCH deployment_gates USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+      SEARCH approvals USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       CORRELATED SCALAR SUBQUERY 1
       SEARCH earlier USING INDEX jobs_by_computer (computer_id=? AND package_id=?)
       USE TEMP B-TREE FOR ORDER BY
@@ -312,6 +315,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
       SEARCH computer_software USING PRIMARY KEY (computer_id=?)
       SEARCH computer_values USING PRIMARY KEY (computer_id=?)
       SEARCH computers USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH wakes USING COVERING INDEX wakes_of_computer (computer_id=?)
       SEARCH entered_computers USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH likenesses USING INDEX likenesses_by_newer (newer_id=?)
       SEARCH likenesses USING PRIMARY KEY (older_id=?)
@@ -375,7 +379,7 @@ fn lists_of_administrators_are_answered_by_an_index() {
 #[test]
 fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
     let mut plans = Plans::new();
-    let deployment = crate::model::DeploymentId(1);
+    let deployment = DeploymentId(1);
     plans.of("deployments::find", |conn| deployments::find(conn, deployment));
     plans.of("deployments::list", |conn| deployments::list(conn, Some(deployment), 10));
     plans.of("deployments::cancel", |conn| deployments::cancel(conn, deployment, NOW));
@@ -386,9 +390,11 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
     deployments::find
       SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH approvals USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     deployments::list
       SEARCH deployments USING INTEGER PRIMARY KEY (rowid<?)
       SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH approvals USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     deployments::cancel
       SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)
     jobs::of_deployment
@@ -408,7 +414,7 @@ fn what_is_asked_about_deployments_reads_what_belongs_to_them() {
 #[test]
 fn the_newest_attempts_are_marked_and_not_looked_for() {
     let mut plans = Plans::new();
-    let deployment = crate::model::DeploymentId(1);
+    let deployment = DeploymentId(1);
     let any = progress::Wanted::default();
     let failed = progress::Wanted { states: vec![JobState::Failed], ..progress::Wanted::default() };
     let lost = progress::Wanted { states: vec![JobState::Failed, JobState::Expired], ..progress::Wanted::default() };
@@ -634,4 +640,33 @@ fn what_needs_a_person_is_found_by_indexes() {
         .of("likenesses::refresh", |conn| likenesses::refresh(conn, COMPUTER, &std::collections::BTreeMap::new(), NOW));
     plans.of("expected::page", |conn| expected::page(conn, "ws", Some("ws-1"), 10));
     assert!(!plans.text.contains("SCAN") && plans.text.contains("jobs_by_move"), "{}", plans.text);
+}
+
+#[test]
+fn who_is_woken_is_found_by_indexes_that_hold_only_those() {
+    const SENT: WakeState = WakeState::Sent;
+    let mut plans = Plans::new();
+    let deployment = DeploymentId(1);
+    plans.of("wakes::due", |conn| wakes::due(conn, NOW, Some((NOW, DeploymentId(1))), 10));
+    plans.of("wakes::turns", |conn| wakes::turns(conn, 10));
+    plans.of("wakes::back", |conn| wakes::back(conn, 10));
+    plans.of("wakes::silent", |conn| wakes::silent(conn, NOW, 10));
+    plans.of("wakes::quiet", |conn| wakes::quiet(conn, &[COMPUTER], NOW));
+    plans.of("wakes::last_of", |conn| wakes::last_of(conn, COMPUTER));
+    plans.of("wakes::counts", |conn| wakes::counts(conn, deployment));
+    plans.of("wakes::of_deployment", |conn| wakes::of_deployment(conn, deployment, None, Some((SENT, 7)), 10));
+    plans.of("wakes::ask", |conn| wakes::ask(conn, &[COMPUTER], WakeState::Waiting, "ann", NOW));
+    plans.of("computers::networks_of", |conn| computers::networks_of(conn, &[COMPUTER]));
+    let whole: Vec<&str> = plans.text.lines().filter(|line| line.contains("SCAN")).collect();
+    assert!(
+        whole.iter().all(|line| line.contains("INDEX wakes_") || line.contains("INDEX deployment_wakes_due")),
+        "{}",
+        plans.text
+    );
+    assert!(!plans.text.contains("TEMP B-TREE FOR ORDER BY"), "{}", plans.text);
+    assert!(
+        !plans.text.contains("jobs USING INDEX jobs_unfinished"),
+        "a turn reads the whole deployment: {}",
+        plans.text
+    );
 }

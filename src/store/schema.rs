@@ -205,6 +205,32 @@ diesel::table! {
 }
 
 diesel::table! {
+    approvals (id) {
+        id -> BigInt,
+        asked_by -> Text,
+        asked_at -> BigInt,
+        reach -> BigInt,
+        upto -> Nullable<BigInt>,
+        needed -> BigInt,
+        given -> BigInt,
+        let_go_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    approval_votes (id) {
+        id -> BigInt,
+        approval_id -> BigInt,
+        at -> BigInt,
+        account -> Text,
+        via -> Text,
+        verdict -> Text,
+        reason -> Text,
+        voided_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     deployments (id) {
         id -> BigInt,
         package_id -> BigInt,
@@ -218,6 +244,7 @@ diesel::table! {
         closed_at -> Nullable<BigInt>,
         follows -> Nullable<BigInt>,
         bundle -> Nullable<BigInt>,
+        approval_id -> Nullable<BigInt>,
         group_id -> Nullable<BigInt>,
     }
 }
@@ -250,6 +277,7 @@ diesel::table! {
         updated_at -> BigInt,
         follows -> Nullable<BigInt>,
         retried -> Bool,
+        approval_id -> Nullable<BigInt>,
     }
 }
 
@@ -600,6 +628,7 @@ diesel::table! {
         step -> BigInt,
         failures -> BigInt,
         ended -> Bool,
+        waits -> Bool,
     }
 }
 
@@ -687,6 +716,7 @@ diesel::table! {
         families -> Nullable<Text>,
         created_by -> Text,
         created_at -> BigInt,
+        approval_id -> Nullable<BigInt>,
     }
 }
 
@@ -701,6 +731,28 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    wakes (id) {
+        id -> BigInt,
+        computer_id -> BigInt,
+        deployment_id -> Nullable<BigInt>,
+        asked_by -> Text,
+        asked_at -> BigInt,
+        state -> Text,
+        sent_at -> Nullable<BigInt>,
+        came_at -> Nullable<BigInt>,
+        problem -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    deployment_wakes (deployment_id) {
+        deployment_id -> BigInt,
+        due_at -> BigInt,
+        begun_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(events, jobs);
 
 diesel::allow_tables_to_appear_in_same_query!(computer_values, inventory_values);
@@ -712,12 +764,18 @@ diesel::allow_tables_to_appear_in_same_query!(mirror_packages, packages);
 diesel::allow_tables_to_appear_in_same_query!(job_counts, packages);
 diesel::allow_tables_to_appear_in_same_query!(mass_changes, mass_values);
 
+diesel::allow_tables_to_appear_in_same_query!(approval_votes, approvals);
+
+diesel::allow_tables_to_appear_in_same_query!(approvals, series);
+
 diesel::allow_tables_to_appear_in_same_query!(
     activations,
+    approvals,
     computer_fields,
     computer_software,
     computers,
     deployment_gates,
+    deployment_wakes,
     deployments,
     elections,
     entered_computers,
@@ -730,5 +788,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     packages,
     registry_values,
     settings,
-    software
+    software,
+    wakes
 );

@@ -12,7 +12,7 @@ use super::{Conn, StoreError};
 use crate::model::access::Scope;
 use crate::model::gates::{Gates, Timetable};
 use crate::model::recurrence::Recurrence;
-use crate::model::{ComputerId, DeploymentId, PackageId, PostCommand, UnixTime};
+use crate::model::{ApprovalId, ComputerId, DeploymentId, PackageId, PostCommand, UnixTime};
 
 /// A series' number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -58,6 +58,8 @@ pub struct What {
     pub post_command: Option<PostCommand>,
     /// When and where the deployments of a run may run.
     pub gates: Gates,
+    /// Are computers woken for it?
+    pub wake: bool,
 }
 
 /// [`What`] as the column has it.
@@ -70,6 +72,8 @@ struct Asked {
     windows: Option<String>,
     window_zone: Option<String>,
     ranges: Option<String>,
+    #[serde(default)]
+    wake: bool,
 }
 
 impl What {
@@ -82,6 +86,7 @@ impl What {
             windows: self.gates.windows_text(),
             window_zone: self.gates.zone().map(str::to_owned),
             ranges: self.gates.ranges_text(),
+            wake: self.wake,
         };
         serde_json::to_string(&asked).expect("numbers and texts are JSON")
     }
@@ -98,6 +103,7 @@ impl What {
                 timetable: windows.zip(asked.window_zone).map(|(windows, zone)| Timetable { windows, zone }),
                 ranges: at.check(asked.ranges.as_deref().map(str::parse).transpose())?,
             },
+            wake: asked.wake,
         })
     }
 }
@@ -147,6 +153,8 @@ pub struct Series {
     pub created_by: String,
     /// When.
     pub created_at: UnixTime,
+    /// Whether others have to agree, or had to, before a run begins.
+    pub approval: Option<ApprovalId>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -167,6 +175,7 @@ struct SeriesRow {
     families: Option<String>,
     created_by: String,
     created_at: i64,
+    approval_id: Option<i64>,
 }
 
 impl TryFrom<SeriesRow> for Series {
@@ -191,6 +200,7 @@ impl TryFrom<SeriesRow> for Series {
             owner: Owner { user: row.owner, scope: at.check(scope)? },
             created_by: row.created_by,
             created_at: UnixTime::from_millis(row.created_at),
+            approval: row.approval_id.map(ApprovalId),
         })
     }
 }
@@ -298,6 +308,12 @@ pub fn list(conn: &mut Conn, before: Option<SeriesId>, limit: usize) -> Result<V
         .filter(series::id.lt(before.map_or(i64::MAX, |id| id.0)))
         .order(series::id.desc())
         .limit(rows(limit));
+    q!(conn => query.select(SeriesRow::as_select()).load(conn))?.into_iter().map(Series::try_from).collect()
+}
+
+/// Series that go on, in the order of their next times.
+pub fn going_on(conn: &mut Conn) -> Result<Vec<Series>, StoreError> {
+    let query = series::table.filter(series::next_at.is_not_null()).order(series::next_at);
     q!(conn => query.select(SeriesRow::as_select()).load(conn))?.into_iter().map(Series::try_from).collect()
 }
 

@@ -186,6 +186,8 @@ pub struct Told {
     pub failures: u64,
     /// Was its end told?
     pub ended: bool,
+    /// Was it told that others have to agree to it first?
+    pub waits: bool,
 }
 
 /// What a webhook was told of a deployment, if anything.
@@ -194,24 +196,25 @@ pub fn progress(conn: &mut Conn, id: i64, deployment: DeploymentId) -> Result<Op
         webhook_progress::step,
         webhook_progress::failures,
         webhook_progress::ended,
+        webhook_progress::waits,
     ));
-    let found: Option<(i64, i64, bool)> = q!(conn => query.first(conn).optional())?;
+    let found: Option<(i64, i64, bool, bool)> = q!(conn => query.first(conn).optional())?;
     let at = At("webhook_progress", deployment.0);
     found
-        .map(|(step, failures, ended)| {
-            Ok(Told { step: at.number("step", step)?, failures: at.number("failures", failures)?, ended })
+        .map(|(step, failures, ended, waits)| {
+            Ok(Told { step: at.number("step", step)?, failures: at.number("failures", failures)?, ended, waits })
         })
         .transpose()
 }
 
-/// Deployments of which a webhook was told a beginning and no end.
-pub fn unended(conn: &mut Conn, id: i64) -> Result<Vec<DeploymentId>, StoreError> {
-    let found: Vec<i64> = q!(conn => webhook_progress::table
+/// Deployments of which a webhook was told a beginning and no end, and whether they waited for others then.
+pub fn unended(conn: &mut Conn, id: i64) -> Result<Vec<(DeploymentId, bool)>, StoreError> {
+    let found: Vec<(i64, bool)> = q!(conn => webhook_progress::table
         .filter(webhook_progress::webhook_id.eq(id))
         .filter(webhook_progress::ended.eq(false))
-        .select(webhook_progress::deployment_id)
+        .select((webhook_progress::deployment_id, webhook_progress::waits))
         .load(conn))?;
-    Ok(found.into_iter().map(DeploymentId).collect())
+    Ok(found.into_iter().map(|(id, waits)| (DeploymentId(id), waits)).collect())
 }
 
 /// Remembers what a webhook was told of a deployment.
@@ -225,6 +228,7 @@ pub fn set_progress(conn: &mut Conn, id: i64, deployment: DeploymentId, told: To
             webhook_progress::step.eq(step),
             webhook_progress::failures.eq(failures),
             webhook_progress::ended.eq(told.ended),
+            webhook_progress::waits.eq(told.waits),
         ))
         .on_conflict((webhook_progress::webhook_id, webhook_progress::deployment_id))
         .do_update()
@@ -232,6 +236,7 @@ pub fn set_progress(conn: &mut Conn, id: i64, deployment: DeploymentId, told: To
             webhook_progress::step.eq(step),
             webhook_progress::failures.eq(failures),
             webhook_progress::ended.eq(told.ended),
+            webhook_progress::waits.eq(told.waits),
         ))
         .execute(conn))?;
     Ok(())

@@ -1,6 +1,7 @@
 // Runs the scenarios named, or all of them, and writes how many checks passed and failed into the file $COUNTS.
 
 import { writeFileSync } from "node:fs";
+import * as again from "./again.mjs";
 import { check, cli, end, newProblems, none, start, tally, tester } from "./lib.mjs";
 import { gates } from "./gates.mjs";
 import * as pages from "./pages.mjs";
@@ -9,6 +10,7 @@ import { places } from "./places.mjs";
 import * as rarer from "./rarer.mjs";
 import * as stories from "./stories.mjs";
 import { tour } from "./tour.mjs";
+import { waking } from "./waking.mjs";
 
 const all = {
   "sign-in": stories.signIn,
@@ -27,6 +29,9 @@ const all = {
   newcomers: rarer.newcomers,
   fields: rarer.fields,
   scope: rarer.scope,
+  series: again.series,
+  approval: again.approval,
+  waking,
   theme: stories.theme,
   pages: pages.everyPage,
   payloads: payloads.everywhere,

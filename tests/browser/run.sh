@@ -22,7 +22,7 @@ case $dripfeed_agent in /*) ;; *) dripfeed_agent=$PWD/$dripfeed_agent ;; esac
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] ||
   scenarios=(sign-in errors upload deploy failure groups restricted places theme pages templates takeover singly gates duplicates
-    newcomers fields scope tour token payloads api)
+    newcomers fields scope series approval waking tour token payloads api)
 in_browser=() api=0
 for scenario in "${scenarios[@]}"; do
   if [ "$scenario" = api ]; then api=1; else in_browser+=("$scenario"); fi

@@ -197,6 +197,20 @@ fn two_that_look_like_one_are_asked_about_until_somebody_says() {
 }
 
 #[test]
+fn a_list_of_duplicates_ends_with_the_last_pair_and_not_with_a_page() {
+    let test = TestApp::new();
+    for n in 0..4 {
+        comes(&test.app, &format!("twin-{n}"), "SERIAL1", "", "lab");
+    }
+    for page in [2, 4, 6, 7] {
+        let pairs = desk(&test.app, "").every_likeness(page).expect("pairs");
+        let different: std::collections::BTreeSet<(i64, i64)> =
+            pairs.iter().map(|pair| (pair.likeness.older.0, pair.likeness.newer.0)).collect();
+        assert_eq!((pairs.len(), different.len()), (6, 6), "by {page}");
+    }
+}
+
+#[test]
 fn what_many_have_in_common_is_nobodys() {
     let test = TestApp::new();
     for n in 0..12 {

@@ -3,6 +3,7 @@
 //! SQLite always; PostgreSQL when `DRIPFEED_TEST_POSTGRES` holds an address (`tests/postgres.sh cargo test` makes one).
 //! Each test has a database of its own: a file in a temporary directory, or a schema.
 
+mod approvals;
 mod attention;
 mod counts;
 mod crash;
@@ -16,6 +17,7 @@ mod mirrors;
 mod postgres;
 mod series;
 mod transactions;
+mod wakes;
 
 /// Makes two tests of each function that takes a [`database::Database`].
 macro_rules! for_each_backend {

@@ -1,6 +1,7 @@
 //! The console's and the API's computers, asked of a running server.
 
 mod fields;
+mod waking;
 
 use dripfeed::model::{DeviceId, UnixTime};
 use dripfeed::protocol::ComputerFacts;

@@ -240,6 +240,8 @@ fn notes_and_withdrawals_come_back() {
     let page = || amy.get(&format!("/computers/{computer}")).text();
     let added = amy.post(&format!("/computers/{computer}/notes"), "note=the+fan+is+loud");
     assert!(page().contains("the fan is loud") && page().contains("Written down"));
+    assert!(page().contains("its agent has not come yet") && page().contains("not come yet</span>"));
+    assert!(!page().contains("last heard from") && !page().contains("First contact"), "nobody came from anywhere");
     let number = page();
     let number = between(&number, "name=\"note\" value=\"", "\"");
     let removed = amy.post(&format!("/computers/{computer}/notes/delete"), &format!("note={number}"));

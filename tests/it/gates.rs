@@ -266,7 +266,7 @@ fn the_command_line_makes_shows_and_changes_gates() {
     assert_eq!(changed, format!("deployment 1 runs {both}\n"), "what is not said stays");
     assert!(site.json("deployment gates 1 --any-time --anywhere")["gates"].is_null());
     for (wrong, sentence) in [
-        ("deployment gates 1", "required"),
+        ("deployment gates 1", "say what is changed"),
         ("deployment gates 1 --any-time --windows daily", "cannot be used with"),
         ("deployment gates 9 --any-time", "there is no deployment 9"),
         ("deployment gates 1 --ranges here", "is no range of addresses"),

@@ -4,6 +4,7 @@ mod accounts;
 mod agent;
 mod api_document;
 mod api_packages;
+mod approvals;
 mod attention;
 mod backends;
 mod builds;
@@ -40,6 +41,7 @@ mod settings;
 #[cfg(unix)]
 mod template_scripts;
 mod util;
+mod waking;
 mod webhooks;
 mod windows_wire;
 mod wire;

@@ -104,6 +104,9 @@ const TABLE: &[&str] = &[
     "deployment cancel 77",
     "deployment cancel 77 --bundle",
     "deployment take-off 77 --computer A",
+    "deployment approve 77",
+    "deployment reject 77 --reason x",
+    "deployment release 77",
     "series list",
     "series show 77",
     "series change 77 --repeat tomorrow",
@@ -111,6 +114,9 @@ const TABLE: &[&str] = &[
     "series resume 77",
     "series run 77",
     "series end 77",
+    "series approve 77",
+    "series reject 77 --reason x",
+    "series release 77",
     "assign PKG --computer A --repeat never",
     "why A PKG",
     "why nobody PKG",
@@ -152,6 +158,8 @@ const TABLE: &[&str] = &[
     "computer add new-A --tag lab",
     "computer add A",
     "computer duplicates",
+    "computer wake nobody",
+    "computer wake --where (",
     "computer keep-apart A A",
     "computer registration-key",
     "computer archive A",
@@ -536,4 +544,15 @@ fn what_stands_between_is_said_in_a_sentence() {
     far.served.kill();
     let sentence = far.say("status").failed();
     assert!(sentence.contains("nothing answers at 127.0.0.1"), "{sentence}");
+}
+
+#[test]
+fn a_token_of_somebody_with_a_one_time_password_says_what_to_do() {
+    let far = Far::new();
+    far.site.say("user add newcomer --role administrator").ok();
+    let made = far.site.say("token create programs --user newcomer --rights computers.see").ok();
+    let secret = made.split_whitespace().find(|word| word.starts_with("drip_")).expect("a token");
+    let ran = far.say_as(secret, "computer list");
+    let sentence = "the owner of this token, newcomer, has a one-time password: sign in with it in the console first";
+    assert!(ran.code() == Some(2) && ran.err.contains(sentence), "{ran:?}");
 }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use dripfeed::clock::Clock;
 use dripfeed::model::access::{Rights, Scope};
 use dripfeed::model::gates::Gates;
-use dripfeed::model::{DeploymentId, PackageId, UnixTime};
+use dripfeed::model::{DeploymentId, PackageId, PostCommand, UnixTime};
 use dripfeed::service::assign::{Bundle, Target};
+use dripfeed::service::desk::series::Edit;
 use dripfeed::service::desk::{Actor, Desk, Kind, Via};
-use dripfeed::service::series::{Begun, Outcome, Repeat, Wish, start_due};
+use dripfeed::service::series::{Begun, Need, Outcome, Repeat, Wish, start_due};
 use dripfeed::service::{App, accounts, deployments, groups, withdraw};
 use dripfeed::store::audit;
 use dripfeed::store::series::SeriesId;
@@ -444,4 +445,74 @@ fn a_server_that_is_killed_begins_each_run_once() {
         // The newest one was begun at a look that came after every other run.
         assert!(known.iter().all(|series| runs(*series) == 1), "{known:?}");
     }
+}
+
+/// The newest line of the audit log: what was there, and what was asked for.
+fn last_line(test: &TestApp) -> (String, String, String) {
+    let lines = test.app.store.read_now(|conn| audit::list(conn, &audit::Wanted::default(), 1)).expect("the log");
+    let line = lines.into_iter().next().expect("a line");
+    (line.action, line.before.unwrap_or_default(), line.after.unwrap_or_default())
+}
+
+#[test]
+fn what_is_not_named_of_a_series_stays_and_the_log_has_both() {
+    let test = TestApp::new();
+    let (one, two) = (active_package(&test), active_package(&test));
+    say_inventory(&test, WS, "Debian", &[]);
+    say_inventory(&test, OTHER, "Debian", &[]);
+    let desk = root(&test);
+    let series = desk.repeat(&wish(one, computers(&[WS]), "every day at 22:00")).expect("a series").series.id;
+    let packages = Some(vec![two, one]);
+    let line = desk.edit_series(series, Edit { packages, in_order: Some(true), ..Edit::default() }).expect("changed");
+    assert_eq!((line.series.what.packages, line.series.what.in_order), (vec![two, one], true));
+    assert_eq!(
+        (line.series.when.rule.to_string(), line.series.when.zone),
+        ("every day at 22:00".to_owned(), "UTC".to_owned())
+    );
+    let (action, before, after) = last_line(&test);
+    assert_eq!(action, "series change");
+    assert!(before.contains(&format!(r#""packages":[{one}]"#)) && before.contains(r#""in_order":false"#), "{before}");
+    assert!(after.contains(&format!(r#""packages":[{two},{one}]"#)) && after.contains(r#""in_order":true"#), "{after}");
+    let restart = Some(Some(PostCommand::Reboot));
+    let target = Some(computers(&[OTHER]));
+    desk.edit_series(series, Edit { target, post_command: restart, ..Edit::default() }).expect("changed");
+    let begun = begun(&later(&test, 12 * 3600));
+    assert_eq!(begun.made.len(), 2, "the packages are those of before");
+    assert_eq!((offers(&test, WS), offers(&test, OTHER)), (Vec::new(), vec![two.to_string()]));
+    let line = desk.edit_series(series, Edit { post_command: Some(None), ..Edit::default() }).expect("changed");
+    assert!(line.series.what.post_command.is_none());
+    assert!(last_line(&test).1.contains(r#""post_command":"REBOOT""#), "{:?}", last_line(&test));
+    let weekly = Repeat::read("every monday at 06:00", Some("UTC"), None).expect("a rule");
+    let line = desk.edit_series(series, Edit { repeat: Some(weekly), ..Edit::default() }).expect("changed");
+    assert_eq!((line.series.what.packages.len(), line.rule().as_str()), (2, "every monday at 06:00 (UTC)"));
+    let nothing = Edit { packages: Some(Vec::new()), ..Edit::default() };
+    assert!(desk.edit_series(series, nothing).is_err(), "a series deploys something");
+    assert_eq!(desk.edit_series(SeriesId(77), Edit::default()).expect_err("unknown").kind, Kind::NotFound);
+}
+
+#[test]
+fn which_series_pause_without_a_package_or_a_group_is_known_before_it_goes() {
+    let test = TestApp::new();
+    let (one, two) = (active_package(&test), active_package(&test));
+    say_inventory(&test, WS, "Debian", &[]);
+    groups::create(&test.app, "Letters", Some("name starts with w"), "root").expect("a group");
+    let desk = root(&test);
+    let make = |package, target| desk.repeat(&wish(package, target, "every hour")).expect("a series").series.id;
+    let all = make(one, Target::All);
+    let of_group = make(two, Target::Group("letters".to_owned()));
+    let paused = make(one, computers(&[WS]));
+    desk.pause_series(paused).expect("paused");
+    let named = |desk: &Desk, need| -> Vec<i64> {
+        desk.series_that_need(need).expect("a list").iter().map(|line| line.series.id.0).collect()
+    };
+    assert_eq!(named(&desk, Need::Package(one)), [all.0], "what is paused has paused");
+    assert_eq!(named(&desk, Need::Package(two)), [of_group.0]);
+    assert_eq!(named(&desk, Need::Group("LETTERS".to_owned())), [of_group.0], "as groups are found");
+    assert_eq!(named(&desk, Need::Group("others".to_owned())), [0; 0]);
+    let family = desk_of(&test.app, "eve", Rights::all(), Scope::parse(None, Some("office*")).expect("a scope"));
+    assert_eq!(named(&family, Need::Package(one)), [0; 0], "what one may not see is not told");
+    groups::delete(&test.app, "letters", true).expect("deleted");
+    withdraw::withdraw(&test.app, one).expect("withdrawn");
+    let paused: Vec<bool> = look(&later(&test, 3600)).iter().map(|it| matches!(it, Outcome::Paused(_))).collect();
+    assert_eq!(paused, [true, true], "and so they do");
 }

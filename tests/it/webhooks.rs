@@ -9,8 +9,10 @@ use dripfeed::clock::Clock;
 use dripfeed::fetch::poster::Poster;
 use dripfeed::model::access::Scope;
 use dripfeed::model::{DeploymentId, PackageId, UnixTime};
+use dripfeed::service::approvals::About;
 use dripfeed::service::assign::Target;
 use dripfeed::service::desk::{Actor, Desk, Kind};
+use dripfeed::service::settings::Whose;
 use dripfeed::service::webhooks::{self, GIVEN_UP, signature};
 use dripfeed::service::{App, accounts, deployments};
 use dripfeed::store::webhooks::{Delivery, Webhook};
@@ -275,6 +277,38 @@ fn a_deployment_is_told_signed_and_in_its_order() {
     let (hook, log) = house.look(id);
     assert_eq!((hook.failures, hook.last_error, hook.last_delivery), (0, None, Some(house.now())));
     assert_eq!(log.len(), came.len(), "each was taken at once: the signatures are right");
+}
+
+#[test]
+fn what_waits_for_approval_is_told_and_so_is_its_end() {
+    let (house, receiver) = (House::new(), Receiver::new());
+    house.hook("chat", &receiver);
+    let key = "APPROVAL_FROM".parse().expect("a key");
+    house.desk().change_setting(key, Some("4"), Whose::Everyone).expect("set");
+    let deployment = house.deploy();
+    house.tell();
+    let came = receiver.came();
+    let waits: Vec<_> = came
+        .iter()
+        .map(|came| (came.header("x-dripfeed-event"), came.json()["deployment"]["waits_for_approval"].clone()))
+        .collect();
+    assert_eq!(waits, [("deployment.started", true.into()), ("deployment.waiting", true.into())]);
+    house.tell();
+    assert_eq!(receiver.events(), [""; 0], "it waits, and that was told");
+    house.desk().approve(About::Deployment(deployment), "").expect("approved");
+    house.tell();
+    assert_eq!(receiver.events(), ["deployment.approved"]);
+    house.tell();
+    assert_eq!(receiver.events(), [""; 0]);
+    for computer in 0..4 {
+        house.result(computer, "SUCCESS");
+    }
+    house.tell();
+    assert_eq!(receiver.events(), ["deployment.done"]);
+    let next = house.deploy();
+    house.desk().reject(About::Deployment(next), "no").expect("rejected");
+    house.tell();
+    assert_eq!(receiver.events(), ["deployment.started", "deployment.cancelled"], "it waits no more");
 }
 
 #[test]

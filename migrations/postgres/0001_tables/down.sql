@@ -1,3 +1,5 @@
+DROP TABLE deployment_wakes;
+DROP TABLE wakes;
 DROP TABLE series_runs;
 DROP TABLE series;
 DROP TABLE expected_computers;
@@ -42,6 +44,8 @@ DROP TABLE jobs;
 DROP FUNCTION count_jobs;
 DROP TABLE deployment_gates;
 DROP TABLE deployments;
+DROP TABLE approval_votes;
+DROP TABLE approvals;
 DROP TABLE groups;
 DROP TABLE installations;
 DROP TABLE merges;

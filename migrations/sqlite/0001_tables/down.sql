@@ -1,3 +1,5 @@
+DROP TABLE deployment_wakes;
+DROP TABLE wakes;
 DROP TABLE series_runs;
 DROP TABLE series;
 DROP TABLE expected_computers;
@@ -41,6 +43,8 @@ DROP TABLE job_counts;
 DROP TABLE jobs;
 DROP TABLE deployment_gates;
 DROP TABLE deployments;
+DROP TABLE approval_votes;
+DROP TABLE approvals;
 DROP TABLE groups;
 DROP TABLE installations;
 DROP TABLE merges;

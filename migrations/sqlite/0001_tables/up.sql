@@ -232,6 +232,36 @@ CREATE TABLE installations (
 
 CREATE INDEX installations_by_package ON installations (package_id, computer_id);
 
+-- What many computers are meant by, and how many others have to agree. upto: nobody is asked as long as it reaches fewer
+-- computers than that. given: votes that count. let_go_at: since when nothing waits for it.
+CREATE TABLE approvals (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    asked_by TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    reach INTEGER NOT NULL,
+    upto INTEGER,
+    needed INTEGER NOT NULL CHECK (needed > 0),
+    given INTEGER NOT NULL,
+    let_go_at INTEGER
+) STRICT;
+
+CREATE INDEX approvals_waiting ON approvals (id) WHERE let_go_at IS NULL;
+
+-- voided_at: when the account was locked out or deleted before the approval was complete.
+CREATE TABLE approval_votes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    approval_id INTEGER NOT NULL REFERENCES approvals (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    via TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'rejected', 'released')),
+    reason TEXT NOT NULL,
+    voided_at INTEGER
+) STRICT;
+
+CREATE INDEX approval_votes_by_approval ON approval_votes (approval_id, id);
+CREATE INDEX approval_votes_by_account ON approval_votes (account, id);
+
 CREATE TABLE deployments (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     package_id INTEGER NOT NULL REFERENCES packages (id),
@@ -247,11 +277,14 @@ CREATE TABLE deployments (
     -- The package that has to succeed on a computer before this one is offered there.
     follows INTEGER,
     -- The first of the deployments that were made in one act.
-    bundle INTEGER
+    bundle INTEGER,
+    -- Whether others have to agree before anybody is told, and who has.
+    approval_id INTEGER REFERENCES approvals (id)
 ) STRICT;
 
 CREATE INDEX deployments_by_package ON deployments (package_id, id);
 CREATE INDEX deployments_by_bundle ON deployments (bundle, id) WHERE bundle IS NOT NULL;
+CREATE INDEX deployments_by_approval ON deployments (approval_id, id) WHERE approval_id IS NOT NULL;
 CREATE INDEX deployments_standing ON deployments (id) WHERE all_computers AND cancelled_at IS NULL;
 
 -- When and where deployments may run, of those that say so. A table of its own, so that a check-in finds nothing in an empty
@@ -285,6 +318,8 @@ CREATE TABLE jobs (
     follows INTEGER,
     -- A newer attempt of the deployment is on the same computer.
     retried INTEGER NOT NULL DEFAULT 0 CHECK (retried IN (0, 1)),
+    -- The deployment's, as it was when the job was planned: at a contact it is looked at where there is one.
+    approval_id INTEGER,
     CHECK ((finished_at IS NULL) = (state IN ('pending', 'offered', 'downloading')))
 ) STRICT;
 
@@ -698,6 +733,7 @@ CREATE TABLE webhook_progress (
     step INTEGER NOT NULL,
     failures INTEGER NOT NULL,
     ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
+    waits INTEGER NOT NULL CHECK (waits IN (0, 1)),
     PRIMARY KEY (webhook_id, deployment_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -783,10 +819,13 @@ CREATE TABLE series (
     families TEXT,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    -- Whether others have to agree before a run begins, and who has.
+    approval_id INTEGER REFERENCES approvals (id),
     CHECK ((next_at IS NULL) = (paused_at IS NOT NULL OR ended_at IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX series_due ON series (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX series_by_approval ON series (approval_id) WHERE approval_id IS NOT NULL;
 CREATE INDEX series_ailing ON series (id) WHERE problem IS NOT NULL AND ended_at IS NULL;
 
 -- due_at: none for a run that somebody began by hand. deployment_id: the first of a bundle; none if nobody was meant.
@@ -801,3 +840,34 @@ CREATE TABLE series_runs (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX series_runs_by_deployment ON series_runs (deployment_id) WHERE deployment_id IS NOT NULL;
+
+-- Computers that are to be woken, and that were (docs/decisions/0790).
+CREATE TABLE wakes (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    computer_id INTEGER NOT NULL REFERENCES computers (id) ON DELETE CASCADE,
+    -- For which deployment; none for one that somebody asked for.
+    deployment_id INTEGER REFERENCES deployments (id) ON DELETE CASCADE,
+    asked_by TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'came', 'silent', 'not-needed', 'no-address', 'failed')),
+    sent_at INTEGER,
+    came_at INTEGER,
+    -- Why no packet went out.
+    problem TEXT
+) STRICT;
+
+CREATE INDEX wakes_of_computer ON wakes (computer_id, id);
+-- A deployment wakes each computer once.
+CREATE UNIQUE INDEX wakes_once ON wakes (deployment_id, computer_id) WHERE deployment_id IS NOT NULL;
+CREATE INDEX wakes_of_deployment ON wakes (deployment_id, state, id) WHERE deployment_id IS NOT NULL;
+CREATE INDEX wakes_waiting ON wakes (id) WHERE state = 'waiting';
+CREATE INDEX wakes_sent ON wakes (sent_at, id) WHERE state = 'sent';
+
+-- Deployments that wake their computers, once: begun_at says that it was done.
+CREATE TABLE deployment_wakes (
+    deployment_id INTEGER NOT NULL PRIMARY KEY REFERENCES deployments (id) ON DELETE CASCADE,
+    due_at INTEGER NOT NULL,
+    begun_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX deployment_wakes_due ON deployment_wakes (due_at) WHERE begun_at IS NULL;

@@ -182,6 +182,22 @@ pub(crate) enum ComputerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Wake computers over the network, some each second; the running server sends the packets
+    #[command(group = clap::ArgGroup::new("woken").required(true))]
+    Wake {
+        /// Names or device ids
+        #[arg(value_name = "NAME|DEVICEID", group = "woken")]
+        computers: Vec<String>,
+        /// Those that a query asks for
+        #[arg(long = "where", value_name = "QUERY", group = "woken")]
+        query: Option<String>,
+        /// The members of a group
+        #[arg(long = "group", value_name = "GROUP", group = "woken")]
+        members: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List computers that look like one and about which nobody has decided
     Duplicates {
         /// As JSON

@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args, Subcommand};
 
 use crate::model::{JobOptions, PackageId, PostCommand, Schedule};
+use crate::service::assign::Target;
 
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("target").required(true))]
@@ -38,6 +39,9 @@ pub(crate) struct Assign {
     /// What to run afterwards: reboot, shutdown, or a command (stock Unix agents ignore it)
     #[arg(long, value_name = "COMMAND")]
     pub(crate) post_command: Option<PostCommand>,
+    /// Wake those of its computers that were not heard of for ten minutes; with --schedule at that moment of the server's clock
+    #[arg(long)]
+    pub(crate) wake: bool,
     #[command(flatten)]
     pub(crate) gates: Gates,
     #[command(flatten)]
@@ -74,6 +78,26 @@ pub(crate) struct Gates {
     pub(crate) ranges: Option<String>,
 }
 
+/// What is changed of when and where something may run.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct GatesChange {
+    /// Only in these windows of the week: as `assign --windows` takes them
+    #[arg(long, value_name = "WINDOWS")]
+    pub(crate) windows: Option<String>,
+    /// The time zone of the windows: Europe/Berlin, +02:00, UTC; this server's if none is named
+    #[arg(long, value_name = "ZONE", requires = "windows")]
+    pub(crate) window_zone: Option<String>,
+    /// At any time
+    #[arg(long, conflicts_with = "windows")]
+    pub(crate) any_time: bool,
+    /// Only from these addresses: as `assign --ranges` takes them
+    #[arg(long, value_name = "RANGES")]
+    pub(crate) ranges: Option<String>,
+    /// From anywhere
+    #[arg(long, conflicts_with = "ranges")]
+    pub(crate) anywhere: bool,
+}
+
 /// When something is deployed again.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Again {
@@ -106,23 +130,8 @@ pub(crate) enum SeriesVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Change when a series comes again; it acts with your rights from then on
-    Change {
-        /// Its number
-        series: i64,
-        /// When: as `assign --repeat` takes it
-        #[arg(long, value_name = "RULE")]
-        repeat: String,
-        /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
-        #[arg(long, value_name = "ZONE")]
-        time_zone: Option<String>,
-        /// Not before that, in the zone of the rule, as "2027-01-31 22:00"; as before if it is not said
-        #[arg(long, value_name = "TIME")]
-        starts: Option<String>,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Change what a series deploys, for whom and when; what is not named stays, and it acts with your rights from then on
+    Change(Box<SeriesChange>),
     /// Begin no run until the series is resumed
     Pause {
         /// Its number
@@ -155,6 +164,93 @@ pub(crate) enum SeriesVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Approve a series that somebody else wants, and with it all of its runs
+    Approve(Decision),
+    /// Reject a series that waits for approval: it ends
+    Reject(Decision),
+    /// Let a series go that still waits when nobody is asked for approval any more (`APPROVAL_FROM` is 0)
+    Release(Decision),
+}
+
+/// What is changed of a series.
+#[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("target"))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct SeriesChange {
+    /// Its number
+    pub(crate) series: i64,
+    /// The packages, instead of those that it deploys
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub(crate) package: Vec<PackageId>,
+    /// Offer each of several packages to a computer only when the one before it succeeded there
+    #[arg(long)]
+    pub(crate) in_order: bool,
+    /// Offer each of several packages for itself
+    #[arg(long, conflicts_with = "in_order")]
+    pub(crate) in_any_order: bool,
+    /// Always these computers, by name or device id
+    #[arg(long, value_name = "COMPUTER", num_args = 1.., group = "target")]
+    pub(crate) computer: Vec<String>,
+    /// Every computer of the package's system
+    #[arg(long, group = "target")]
+    pub(crate) all: bool,
+    /// The members of a group
+    #[arg(long, value_name = "GROUP", group = "target")]
+    pub(crate) group: Option<String>,
+    /// Computers that match a query when a run begins
+    #[arg(long = "where", value_name = "QUERY", group = "target")]
+    pub(crate) query: Option<String>,
+    /// What to run afterwards: reboot, shutdown, or a command (stock Unix agents ignore it)
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) post_command: Option<PostCommand>,
+    /// Run nothing afterwards
+    #[arg(long, conflicts_with = "post_command")]
+    pub(crate) no_post_command: bool,
+    #[command(flatten)]
+    pub(crate) gates: GatesChange,
+    /// Wake those of its computers that were not heard of when a run begins
+    #[arg(long)]
+    pub(crate) wake: bool,
+    /// Wake nobody
+    #[arg(long, conflicts_with = "wake")]
+    pub(crate) no_wake: bool,
+    /// When: as `assign --repeat` takes it
+    #[arg(long, value_name = "RULE")]
+    pub(crate) repeat: Option<String>,
+    /// The time zone of the rule: Europe/Berlin, +02:00, UTC; this server's if none is named
+    #[arg(long, value_name = "ZONE", requires = "repeat")]
+    pub(crate) time_zone: Option<String>,
+    /// Not before that, in the zone of the rule, as "2027-01-31 22:00"; as before if it is not said
+    #[arg(long, value_name = "TIME", requires = "repeat")]
+    pub(crate) starts: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl SeriesChange {
+    /// For whom, if that was named.
+    pub(crate) fn target(&self) -> Option<Target> {
+        match (&self.group, &self.query) {
+            (Some(group), _) => Some(Target::Group(group.clone())),
+            (None, Some(query)) => Some(Target::Where(query.clone())),
+            (None, None) if self.all => Some(Target::All),
+            (None, None) => Some(Target::Computers(self.computer.clone())).filter(|_| !self.computer.is_empty()),
+        }
+    }
+}
+
+/// What somebody says of what waits for approval.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Decision {
+    /// Its number
+    pub(crate) number: i64,
+    /// Why; a rejection needs it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -196,25 +292,11 @@ pub(crate) enum DeploymentVerb {
         json: bool,
     },
     /// Change when and where a deployment may run, for computers that were not told yet; what is not said stays
-    #[command(group = ArgGroup::new("gates").required(true).multiple(true))]
     Gates {
         /// Its number
         deployment: i64,
-        /// Only in these windows of the week: as `assign --windows` takes them
-        #[arg(long, value_name = "WINDOWS", group = "gates")]
-        windows: Option<String>,
-        /// The time zone of the windows: Europe/Berlin, +02:00, UTC; this server's if none is named
-        #[arg(long, value_name = "ZONE", requires = "windows")]
-        window_zone: Option<String>,
-        /// At any time
-        #[arg(long, group = "gates", conflicts_with = "windows")]
-        any_time: bool,
-        /// Only from these addresses: as `assign --ranges` takes them
-        #[arg(long, value_name = "RANGES", group = "gates")]
-        ranges: Option<String>,
-        /// From anywhere
-        #[arg(long, group = "gates", conflicts_with = "ranges")]
-        anywhere: bool,
+        #[command(flatten)]
+        change: GatesChange,
         /// Of the deployments that were assigned in one act with it, too
         #[arg(long)]
         bundle: bool,
@@ -265,6 +347,12 @@ pub(crate) enum DeploymentVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Approve what somebody else wants to deploy, with what was assigned in one act with it
+    Approve(Decision),
+    /// Reject what waits for approval: it is cancelled
+    Reject(Decision),
+    /// Let go what still waits when nobody is asked for approval any more (`APPROVAL_FROM` is 0)
+    Release(Decision),
 }
 
 #[derive(Args, Clone, Debug)]

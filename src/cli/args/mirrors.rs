@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use crate::model::{AddressRange, Location};
+use crate::model::{AddressRange, Location, span};
 use crate::protocol::PackageFilter;
 
 #[derive(Debug, Subcommand)]
@@ -90,21 +90,4 @@ pub(crate) enum SiteVerb {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// `90s`, `30m`, `1h`, `7d`.
-fn span(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..split].parse::<u64>().ok().filter(|number| *number > 0);
-    let unit = match &text[split..] {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit)).filter(|it| *it <= 366 * 86_400);
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| "expected a time such as 90s, 30m, 1h or 7d, a year at most".to_owned())
 }

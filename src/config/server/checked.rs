@@ -38,6 +38,8 @@ pub struct ServerConfig {
     pub webhooks: Webhooks,
     /// About how often each mirror is asked whether it answers; `None` is never.
     pub mirror_probe: Option<Duration>,
+    /// How computers are woken.
+    pub waking: Waking,
     /// Who may read the numbers, besides this machine.
     pub metrics: Metrics,
     /// What new agents register with.
@@ -113,6 +115,19 @@ pub struct Webhooks {
     pub private: bool,
     /// The authorities that are trusted; the machine's own list without it.
     pub ca_file: Option<PathBuf>,
+}
+
+/// How computers are woken over the network.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Waking {
+    /// Computers in a second, 1 or more.
+    pub per_second: usize,
+    /// UDP ports, one or more.
+    pub ports: Vec<u16>,
+    /// How often each packet is sent, 1 or more.
+    pub repeats: u32,
+    /// Into networks with public addresses, too?
+    pub any_network: bool,
 }
 
 /// Who may read the numbers besides this machine: whoever is what all that is set asks for, and nobody if nothing is.

@@ -101,6 +101,22 @@ pub const KEYS: &[Key] = &[
         meaning: "How often each mirror is asked for a byte of what it holds; one that answered and stops is not offered. off: never.",
     },
     Key {
+        name: "wake.rate",
+        default: "20",
+        meaning: "Computers that are woken in a second, so that they do not all start at once. 1 to 1000.",
+    },
+    Key {
+        name: "wake.ports",
+        default: "9,7",
+        meaning: "UDP ports that magic packets are sent to, at most 4, between commas.",
+    },
+    Key { name: "wake.repeats", default: "3", meaning: "How often each magic packet is sent. 1 to 10." },
+    Key {
+        name: "wake.networks",
+        default: "private",
+        meaning: "Into which networks of inventories magic packets are sent: private (10.x, 172.16-31.x, 192.168.x), or any. This server's own network always.",
+    },
+    Key {
         name: "metrics.peers",
         default: "",
         meaning: "Who may read /metrics besides this machine: addresses and ranges between commas, such as 10.1.0.0/24,fd00::7.",
@@ -208,5 +224,15 @@ pub const KEYS: &[Key] = &[
         name: "settings.STUCK_AFTER",
         default: "3",
         meaning: "Days after which a job that nothing followed needs a person, though its computer was told of it and comes.",
+    },
+    Key {
+        name: "settings.APPROVAL_FROM",
+        default: "0",
+        meaning: "From how many computers on a deployment waits until others have approved it; 0 asks nobody.",
+    },
+    Key {
+        name: "settings.APPROVAL_COUNT",
+        default: "1",
+        meaning: "How many others have to approve a deployment that APPROVAL_FROM concerns.",
     },
 ];

@@ -5,6 +5,9 @@
 mod list;
 mod many;
 mod settings;
+mod wake;
+
+pub(super) use wake::WakeView;
 
 use axum::extract::{Extension, Path};
 use axum::response::{IntoResponse as _, Response};
@@ -151,6 +154,7 @@ pub(super) fn operations() -> Vec<Operation> {
             EditSettings,
             settings::unset,
         ),
+        wake::operation(),
         operation(POST, "/computers/{computer}/archive", "archive_computer", "Puts a computer away", Remove, archive),
         operation(POST, "/computers/{computer}/restore", "restore_computer", "Takes a computer back", Remove, restore),
         operation(
@@ -263,6 +267,9 @@ struct OneView {
     notes: Vec<NoteView>,
     /// Merges that it had a part in, newest first.
     merges: Vec<MergeView>,
+    /// The newest wish to wake it, and what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    woken: Option<WakeView>,
 }
 
 /// A note.
@@ -298,6 +305,7 @@ struct MergeView {
 fn get(asked: Asked<ByName, Nothing, Nothing>) -> Result<OneView, Refusal> {
     let one = asked.desk().computer_overview(&asked.path.computer)?;
     let id = one.computer.id;
+    let woken = asked.desk().last_wake(&one.computer)?;
     let fields = one.fields.into_iter().filter(|(_, value)| !value.is_empty());
     Ok(OneView {
         fields: fields.map(|(field, value)| (field.name, value)).collect(),
@@ -318,6 +326,7 @@ fn get(asked: Asked<ByName, Nothing, Nothing>) -> Result<OneView, Refusal> {
                 undone_at: merge.undone_at.map(utc_text),
             })
             .collect(),
+        woken: woken.map(WakeView::from),
         computer: one.computer.into(),
     })
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::fetches::Fetches;
 use super::super::visit::{Visit, blocking};
 use super::super::{Site, events};
+use super::approvals::{ApprovalView, AwaitingView, awaiting};
 use super::operation::{Asked, Nothing, Operation, Page, limit, operation};
 use super::problem::refused;
 use crate::clock::utc_text;
@@ -27,12 +28,14 @@ use crate::store::progress::{self, OnComputer};
 mod change;
 mod create;
 mod gates;
+mod wakes;
 
 pub(super) use create::NewDeployment;
 pub(super) use gates::GatesView;
 
 pub(super) fn operations() -> Vec<Operation> {
-    looking().into_iter().chain(change::operations()).chain(gates::operations()).collect()
+    let about_it = gates::operations().into_iter().chain([wakes::operation()]);
+    looking().into_iter().chain(about_it).chain(change::operations()).collect()
 }
 
 fn looking() -> Vec<Operation> {
@@ -118,6 +121,7 @@ pub(super) struct ByJob {
 
 /// A deployment.
 #[derive(JsonSchema, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "what a program may ask of it")]
 pub(super) struct DeploymentView {
     /// Its number.
     id: i64,
@@ -157,6 +161,8 @@ pub(super) struct DeploymentView {
     /// The first of the deployments that were made in one act with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     bundle: Option<i64>,
+    /// Is nobody told before others have approved it?
+    waits_for_approval: bool,
     /// How many computers are in which state, by their newest attempts.
     computers: BTreeMap<&'static str, u64>,
 }
@@ -188,6 +194,7 @@ impl From<Summary> for DeploymentView {
             closed_at: deployment.closed_at.map(utc_text),
             follows: deployment.options.follows.map(PackageId::number),
             bundle: deployment.bundle.map(|first| first.0),
+            waits_for_approval: line.awaits_approval,
             computers,
         }
     }
@@ -235,6 +242,9 @@ struct ProgressView {
     /// The run that made it, if it is one of a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunOfView>,
+    /// Who was asked to approve it and what they said; absent for one that reaches too few computers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalView>,
 }
 
 /// A run of a series.
@@ -251,8 +261,9 @@ fn progress_of(desk: &Desk, id: DeploymentId) -> Result<ProgressView, Refusal> {
     let progress = desk.deployment(id)?;
     let run = desk.run_of(id, progress.summary.line.deployment.bundle)?;
     let run = run.map(|run| RunOfView { series: run.series.0, run: run.number });
+    let approval = desk.approval_of(progress.summary.line.deployment.approval)?.map(ApprovalView::from);
     let gates = desk.gates(id)?.if_any().map(GatesView::from);
-    Ok(ProgressView { gates, run, ..progress.into() })
+    Ok(ProgressView { gates, run, approval, ..progress.into() })
 }
 
 impl From<Progress> for ProgressView {
@@ -274,6 +285,7 @@ impl From<Progress> for ProgressView {
             deployment: progress.summary.into(),
             gates: None,
             run: None,
+            approval: None,
         }
     }
 }
@@ -569,6 +581,8 @@ struct OverviewView {
     silent: Vec<SilentView>,
     /// Where packages stand still, by deployment, the most computers first; `/jobs/stuck` names them all.
     stuck: Vec<StuckInView>,
+    /// What waits for your approval.
+    awaiting: Vec<AwaitingView>,
     /// Series that paused by themselves, newest first.
     paused_series: Vec<PausedSeriesView>,
     /// Bytes that are free for packages, if the system tells.
@@ -603,12 +617,14 @@ fn overview(asked: Asked<Nothing, Nothing, Nothing>) -> Result<OverviewView, Ref
         name: line.name(),
         problem: line.series.problem.unwrap_or_default(),
     });
+    let waiting = home.awaiting.into_iter().map(|one| awaiting(asked.desk(), one));
     Ok(OverviewView {
         computers: home.computers,
         rolling_out: home.rolling.into_iter().map(DeploymentView::from).collect(),
         failures: failures.collect(),
         silent: silent.collect(),
         stuck: stuck.collect(),
+        awaiting: waiting.collect(),
         paused_series: paused.collect(),
         free_bytes: home.free,
         certificate_ends_at: asked.site.tls.ends_at().ok().map(utc_text),

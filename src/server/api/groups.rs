@@ -16,6 +16,7 @@ use crate::model::settings::SettingKey;
 use crate::service::desk::Refusal;
 use crate::service::desk::groups::Candidate;
 use crate::service::groups::{Mark, Refreshed, Summary};
+use crate::service::series::Need;
 use crate::store::groups::Member;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -301,11 +302,17 @@ struct DeleteQuery {
 struct DeletedView {
     /// Deployments that ended, by number.
     ended_deployments: Vec<i64>,
+    /// Series that are for it and pause at their next run, by number; those that you may see.
+    pausing_series: Vec<i64>,
 }
 
 fn delete(asked: Asked<ByName, DeleteQuery, Nothing>) -> Result<DeletedView, Refusal> {
+    let series = asked.desk().series_that_need(Need::Group(asked.path.name.clone()))?;
     let ended = asked.desk().delete_group(&asked.path.name, asked.query.end_deployments)?;
-    Ok(DeletedView { ended_deployments: ended.iter().map(|id| id.0).collect() })
+    Ok(DeletedView {
+        ended_deployments: ended.iter().map(|id| id.0).collect(),
+        pausing_series: series.iter().map(|line| line.series.id.0).collect(),
+    })
 }
 
 /// A group that is back.

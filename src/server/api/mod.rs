@@ -14,6 +14,7 @@
     reason = "every operation is one function of what was asked, whether it keeps it and can refuse or not"
 )]
 
+mod approvals;
 mod attention;
 mod audit;
 mod builds;
@@ -58,6 +59,7 @@ pub(super) fn operations() -> Vec<Operation> {
         computers::operations(),
         identity::operations(),
         likenesses::operations(),
+        approvals::operations(),
         deployments::operations(),
         fields::operations(),
         groups::operations(),

@@ -77,6 +77,7 @@ fn tag(operation: &Operation) -> &'static str {
 fn meaning(tag: &str) -> &'static str {
     match tag {
         "activations" => "Where agents fetch packages.",
+        "approvals" => "What waits until others have approved it.",
         "audit" => "What was changed by whom.",
         "builds" | "package-builds" => "Building packages in the background.",
         "computers" => "Computers, their inventories, and what became of packages there.",

@@ -27,6 +27,7 @@ use crate::model::{Location, OsFamily, PackageId, PackageState, TreeKey};
 use crate::service::contents::{FileChange, compare as compare_contents};
 use crate::service::desk::Refusal;
 use crate::service::desk::packages::{Activating, PackageLine};
+use crate::service::series::Need;
 use crate::store::packages::{Order, Wanted};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -275,8 +276,11 @@ fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<PackageView, Refusal> {
 }
 
 fn withdraw(asked: Asked<ById, Nothing, Nothing>) -> Result<WithdrawnView, Refusal> {
-    let withdrawn = asked.desk().withdraw(asked.path.id()?)?;
+    let id = asked.path.id()?;
+    let series = asked.desk().series_that_need(Need::Package(id))?;
+    let withdrawn = asked.desk().withdraw(id)?;
     Ok(WithdrawnView {
+        pausing_series: series.iter().map(|line| line.series.id.0).collect(),
         cancelled_jobs: withdrawn.cancelled_jobs,
         cancelled_deployments: withdrawn.cancelled_deployments,
     })
@@ -289,6 +293,8 @@ struct WithdrawnView {
     cancelled_jobs: usize,
     /// Deployments that were cancelled.
     cancelled_deployments: usize,
+    /// Series that deploy it and pause at their next run, by number; those that you may see.
+    pausing_series: Vec<i64>,
 }
 
 fn restore(asked: Asked<ById, Nothing, Nothing>) -> Result<PackageView, Refusal> {

@@ -4,6 +4,7 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::approvals::ApprovalView;
 use super::deployments::{DeploymentView, GatesView, NewDeployment};
 use super::operation::{Asked, Nothing, Operation, Page, Paging, limit, operation};
 use crate::clock::utc_text;
@@ -106,6 +107,8 @@ struct SeriesView {
     /// When and where the deployments of a run may run; absent for at any time and anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     gates: Option<GatesView>,
+    /// Are computers woken for each run?
+    wake: bool,
     /// When it comes again: `every monday at 22:00`.
     repeat: String,
     /// The time zone that this is meant in.
@@ -128,6 +131,16 @@ struct SeriesView {
     created_by: String,
     /// When.
     created_at: String,
+    /// Who was asked to approve it and what they said; absent for one that reaches too few computers, and in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalView>,
+}
+
+/// One series with what others said of it.
+fn whole(desk: &Desk, line: SeriesLine) -> Result<SeriesView, Refusal> {
+    let id = line.series.approval.filter(|_| desk.may(Right::SeeDeployments));
+    let approval = id.map(|id| desk.approval_of(Some(id))).transpose()?.flatten();
+    Ok(SeriesView { approval: approval.map(ApprovalView::from), ..view(desk, line) })
 }
 
 fn view(desk: &Desk, line: SeriesLine) -> SeriesView {
@@ -161,6 +174,7 @@ fn view(desk: &Desk, line: SeriesLine) -> SeriesView {
         selected,
         post_command: series.what.post_command.as_ref().map(|command| command.as_str().to_owned()),
         gates: gates.map(GatesView::from),
+        wake: series.what.wake,
         repeat: series.when.rule.to_string(),
         time_zone: series.when.zone,
         starts_at: utc_text(series.when.starts_at),
@@ -175,6 +189,7 @@ fn view(desk: &Desk, line: SeriesLine) -> SeriesView {
         owner: series.owner.user,
         created_by: series.created_by,
         created_at: utc_text(series.created_at),
+        approval: None,
     }
 }
 
@@ -242,17 +257,17 @@ fn before(text: Option<&str>) -> Result<Option<i64>, Refusal> {
 
 fn create(asked: Asked<Nothing, Nothing, NewSeries>) -> Result<SeriesView, Refusal> {
     let line = asked.desk().repeat(&asked.body.wish()?)?;
-    Ok(view(asked.desk(), line))
+    whole(asked.desk(), line)
 }
 
 fn get(asked: Asked<ById, Nothing, Nothing>) -> Result<SeriesView, Refusal> {
     let line = asked.desk().series(SeriesId(asked.path.id))?;
-    Ok(view(asked.desk(), line))
+    whole(asked.desk(), line)
 }
 
 fn change(asked: Asked<ById, Nothing, NewSeries>) -> Result<SeriesView, Refusal> {
     let line = asked.desk().change_series(SeriesId(asked.path.id), &asked.body.wish()?)?;
-    Ok(view(asked.desk(), line))
+    whole(asked.desk(), line)
 }
 
 fn end(asked: Asked<ById, Nothing, Nothing>) -> Result<Nothing, Refusal> {

@@ -106,7 +106,15 @@ pub(in crate::server) async fn guard(State(site): State<Site>, mut request: Requ
 async fn who(site: &Site, remote: Remote, method: &Method, headers: &HeaderMap) -> Result<Visit, Box<Response>> {
     let failed = |error: StoreError| Box::new(refused(&Refusal::from(error)));
     if let Some(found) = visit::by_token(site, remote, headers).await.map_err(failed)? {
-        return found.ok_or_else(|| Box::new(unauthorized("this token is not valid, or not any more")));
+        let visit = found.ok_or_else(|| Box::new(unauthorized("this token is not valid, or not any more")))?;
+        if visit.visitor.must_change_password {
+            let whose = &visit.visitor.actor.name;
+            let detail = format!(
+                "the owner of this token, {whose}, has a one-time password: sign in with it in the console first"
+            );
+            return Err(Box::new(problem(StatusCode::FORBIDDEN, &detail, None)));
+        }
+        return Ok(visit);
     }
     let Some(visit) = visit::by_cookie(site, remote, headers).await.map_err(failed)? else {
         return Err(Box::new(unauthorized("sign in, or send a token: Authorization: Bearer drip_…")));

@@ -22,6 +22,7 @@ use crate::protocol::SoftwareTitle;
 use crate::service::desk::computers::{Overview, PackageOn, Section};
 use crate::service::desk::{Kind, Refusal};
 use crate::service::settings::{Explanation, Layer};
+use crate::service::wake;
 use crate::service::why::{Stage, Why};
 use crate::store::events::{Event, EventKind};
 use crate::store::fields::Field;
@@ -65,6 +66,7 @@ pub(super) fn pages() -> Vec<Page> {
         post("/computers/{device_id}/remember-key", Right::RemoveComputers, change::remember_key),
         post("/computers/{device_id}/merge", Right::RemoveComputers, change::merge),
         post("/computers/{device_id}/unmerge", Right::RemoveComputers, change::unmerge),
+        post("/computers/{device_id}/wake", Right::WakeComputers, change::wake),
         post("/computers/{device_id}/archive", Right::RemoveComputers, change::archive),
         post("/computers/{device_id}/restore", Right::RemoveComputers, change::restore),
         post("/computers/{device_id}/delete", Right::RemoveComputers, change::delete),
@@ -72,6 +74,7 @@ pub(super) fn pages() -> Vec<Page> {
 }
 
 /// What every tab begins with.
+#[expect(clippy::struct_excessive_bools, reason = "what a page shows")]
 struct Head {
     computer: Computer,
     title: String,
@@ -79,6 +82,7 @@ struct Head {
     base: String,
     may_remove: bool,
     may_deploy: bool,
+    may_wake: bool,
     may_see_settings: bool,
 }
 
@@ -92,8 +96,14 @@ impl Head {
             computer: computer.clone(),
             may_remove: desk.may(Right::RemoveComputers),
             may_deploy: desk.may(Right::Deploy),
+            may_wake: desk.may(Right::WakeComputers),
             may_see_settings: desk.may(Right::SeeSettings),
         }
+    }
+
+    /// Was it written down, and has its agent not come yet? Whoever came, came from somewhere.
+    fn never_came(&self) -> bool {
+        self.computer.peer_address.is_empty()
     }
 
     fn tabs(&self) -> [(&'static str, &'static str, bool); 6] {
@@ -212,7 +222,8 @@ fn stage_badge(stage: impl Borrow<Stage>) -> Html {
         | Stage::Scheduled
         | Stage::OutsideRanges
         | Stage::OutsideWindow
-        | Stage::AfterAnother => ("withheld", "withheld"),
+        | Stage::AfterAnother
+        | Stage::NotApproved => ("withheld", "withheld"),
         Stage::InHistory | Stage::AlreadyInstalled => ("already-installed", "already-installed"),
         Stage::Waiting => ("pending", "pending"),
         Stage::Silent => ("warn", "warning"),
@@ -286,6 +297,9 @@ fn overview_page(call: &Call, error: Option<Refusal>) -> Result<OverviewPage, Re
         ("Agent", computer.user_agent.clone()),
         ("Heard from", computer.peer_address.clone()),
     ];
+    if let Some(wake) = call.desk().last_wake(computer)? {
+        facts.push(("Woken", wake::in_words(&wake)));
+    }
     if let Some((at, by)) = call.desk().entered(computer)? {
         facts.insert(0, ("Written down", format!("by {by}, {}; its agent has not come yet", local_text(at))));
     }

@@ -10,15 +10,16 @@ use super::super::events;
 use super::super::fetches::{Fetches, Fetching, Seen};
 use super::super::visit::escaped;
 use super::call::{Call, Fields, Page, View, get, post};
-use super::charts;
 use super::shell::Shell;
 use super::show::{Counts, Html, count};
+use super::{approvals, charts};
 // As templates name them, those of the modules below included.
 use super::{deployments, show};
 use crate::model::access::Right;
 use crate::model::{
     DeploymentId, DeviceId, FragmentCount, GroupId, JobId, JobState, PackageId, PostCommand, ResultCode, UnixTime,
 };
+use crate::service::approvals::About;
 use crate::service::deployments::{Progress, Summary, is_running, is_standing};
 use crate::service::desk::{Desk, Refusal};
 use crate::service::why::Why;
@@ -121,6 +122,9 @@ fn stage(summary: &Summary) -> Html {
     let open = summary.counts.iter().any(|(state, count)| state.is_open() && *count > 0);
     let (word, tone, icon) = match deployment {
         deployment if deployment.closed_at.is_some() => ("closed", "closed", "check"),
+        deployment if summary.line.awaits_approval && deployment.cancelled_at.is_none() => {
+            ("waits for approval", "withheld", "lock")
+        }
         _ if open => ("rolling out", "running", "downloading"),
         deployment if deployment.cancelled_at.is_some() => ("cancelled", "cancelled", "cancelled"),
         _ if is_standing(&summary.line) => ("standing", "scheduled", "clock"),
@@ -219,6 +223,7 @@ struct Lost {
 
 /// The parts of a deployment's page that change.
 struct Parts {
+    approval: String,
     progress: String,
     errors: String,
     waiting: String,
@@ -328,7 +333,10 @@ fn parts(
         base,
         counts,
     };
+    let is_over = deployment.cancelled_at.is_some() || deployment.closed_at.is_some();
+    let about = About::Deployment(deployment.id);
     Ok(Parts {
+        approval: approvals::part(desk, about, deployment.approval, is_over, csrf)?,
         progress: part.render().map_err(Refusal::failed)?,
         errors: errors.render().map_err(Refusal::failed)?,
         waiting: waiting::part(desk, progress, csrf, fetches)?,
@@ -430,7 +438,7 @@ fn one(call: &Call) -> Result<View, Refusal> {
     let progress = call.desk().deployment(id)?;
     let deployment = &progress.summary.line.deployment;
     let options = &deployment.options;
-    let facts = vec![
+    let mut facts = vec![
         ("Force", if options.force { "yes: also where it was run before" } else { "no" }.to_owned()),
         (
             "Not before",
@@ -457,6 +465,9 @@ fn one(call: &Call) -> Result<View, Refusal> {
             if is_standing(&progress.summary.line) { "get it, too" } else { "do not get it" }.to_owned(),
         ),
     ];
+    if let Some(woken) = call.desk().deployment_wakes(id)? {
+        facts.push(("Wakes computers", capital(&woken.in_words())));
+    }
     let head = head(call, &progress)?;
     let seen = (&*call.site.fetches, call.site.app.clock.now());
     call.page(&One {
@@ -480,6 +491,7 @@ fn one_live(call: &Call) -> Result<View, Refusal> {
         let progress = desk.deployment(id)?;
         let parts = parts(desk, &progress, &csrf, with_chart, (&fetches, clock.now()))?;
         let mut told = vec![
+            ("approval", parts.approval),
             ("progress", parts.progress),
             ("errors", parts.errors),
             ("waiting", parts.waiting),
@@ -525,7 +537,7 @@ pub(super) fn said_of(line: &OnComputer) -> String {
         },
         (None, Some(gate)) => sentence(gate),
         (None, None) => match job.state {
-            JobState::Pending => "Told at its next contact.".to_owned(),
+            JobState::Pending => "Has not come since it was planned.".to_owned(),
             JobState::Offered => "Told, and has not reported yet.".to_owned(),
             JobState::Downloading => "Under way.".to_owned(),
             JobState::Cancelled => "Taken back.".to_owned(),

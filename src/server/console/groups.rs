@@ -12,10 +12,13 @@ use super::show::count;
 use super::toast::Undo;
 use crate::model::ComputerId;
 use crate::model::access::Right;
+use crate::model::query::{Expr, Query};
 use crate::model::settings::SettingKey;
 use crate::service::desk::groups::GroupPreview;
+use crate::service::desk::series::SeriesLine;
 use crate::service::desk::{Desk, Kind, Refusal};
 use crate::service::groups::{Mark, Summary};
+use crate::service::series::Need;
 use crate::service::settings::OfGroup;
 use crate::store::deployments::Wanted;
 use crate::store::groups::Member;
@@ -157,13 +160,22 @@ struct One {
     next: Option<String>,
     rows: Vec<Row>,
     settings: Vec<OfGroup>,
+    /// Series that are for it, and pause at their next run without it.
+    series: Vec<SeriesLine>,
     may_edit: bool,
     may_mark: bool,
     may_set: bool,
     may_deploy: bool,
+    may_wake: bool,
 }
 
 impl One {
+    /// Its members, as a search asks for them.
+    fn search(&self) -> String {
+        let query = Query::try_from(Expr::InGroup(self.summary.group.name.clone()));
+        query.map(|query| query.to_string()).unwrap_or_default()
+    }
+
     /// What a deletion concerns.
     fn deletion(&self) -> String {
         let mut text = format!("{} stop being members of it.", count(self.summary.members, "computer"));
@@ -171,8 +183,19 @@ impl One {
             let standing = count(self.summary.deployments.len() as u64, "standing deployment");
             let _ = write!(text, " {standing} to it end; jobs that are planned stay.");
         }
+        text.push_str(&that_pause(&self.series));
         text.push_str(" What the group sets is gone, too. It can be taken back for a week.");
         text
+    }
+}
+
+/// Which series pause at their next run, in a sentence; empty if none does.
+fn that_pause(series: &[SeriesLine]) -> String {
+    let names: Vec<String> = series.iter().map(|line| format!("{} ({})", line.series.id, line.name())).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!(" Series {one} pauses at its next run."),
+        several => format!(" Series {} pause at their next runs.", several.join(", ")),
     }
 }
 
@@ -214,6 +237,8 @@ fn group_page(call: &Call, name: &str, edited: Edited) -> Result<One, Refusal> {
         may_mark: desk.may(Right::EditGroups),
         may_set: desk.may(Right::EditSettings) && desk.actor().scope.computers.is_none(),
         may_deploy: desk.may(Right::Deploy),
+        series: desk.series_that_need(Need::Group(summary.group.name.clone()))?,
+        may_wake: desk.may(Right::WakeComputers) && desk.may(Right::SeeComputers),
         summary,
     })
 }
@@ -343,11 +368,13 @@ fn set(call: &Call) -> Result<View, Refusal> {
 
 fn delete(call: &Call) -> Result<View, Refusal> {
     let name = call.path.raw("name");
+    let series = call.desk().series_that_need(Need::Group(name.to_owned()))?;
     let ended = call.desk().delete_group(name, true)?;
     let mut text = "The group was deleted.".to_owned();
     if !ended.is_empty() {
         let _ = write!(text, " {} ended.", count(ended.len() as u64, "deployment"));
     }
+    text.push_str(&that_pause(&series));
     View::undoable("/groups", text, Undo::new(format!("{}/restore", address(name))))
 }
 

@@ -4,12 +4,14 @@ use askama::Template;
 
 use super::super::events;
 use super::super::visit::escaped;
+use super::approvals;
 use super::call::{Call, Page, View, get};
 use super::deployments::{Row, at, capital, is_fresh};
 use super::shell::Shell;
 use super::show::{count, sentence, size};
 use crate::model::UnixTime;
 use crate::model::access::Right;
+use crate::service::desk::approvals::Awaiting;
 use crate::service::desk::home::{FirstSteps, Home, StandingStill, StuckIn};
 use crate::service::desk::mirrors::MirrorLine;
 use crate::service::desk::series::SeriesLine;
@@ -78,6 +80,7 @@ fn now(desk: &Desk, home: Home, certificate: Option<Need>) -> Result<String, Ref
             address: "/packages".to_owned(),
         });
     }
+    needs.extend(home.awaiting.iter().map(awaiting));
     let lost = home.failures.iter().map(|one| one.computers).sum();
     for one in &home.failures {
         let meaning = one.code.explanation().unwrap_or_else(|| "nobody knows this code".to_owned());
@@ -159,6 +162,12 @@ fn standing_still(one: &StuckIn, days: u64) -> Need {
         ),
         address: super::stuck::ADDRESS.to_owned(),
     }
+}
+
+/// Something that others want to deploy to many computers.
+fn awaiting(one: &Awaiting) -> Need {
+    let (title, text) = approvals::asked(one);
+    Need { tone: "info", icon: "lock", title, text, address: approvals::address(one.about) }
 }
 
 /// A series that stopped by itself.

@@ -15,6 +15,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "every page is one function of a call, whether it can refuse or not")]
 
 mod account;
+mod approvals;
 mod assets;
 mod audit;
 mod build;
@@ -58,6 +59,7 @@ use super::Site;
 pub(super) fn pages() -> Vec<Page> {
     [
         account::pages(),
+        approvals::pages(),
         audit::pages(),
         build::pages(),
         certificates::pages(),

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::super::api::packages::{check_options, own_location};
 use super::call::{Call, Page, View, get, post};
+use super::series::called;
 use super::shell::Shell;
 // As templates name them, those of the modules below included.
 use super::toast::Undo;
@@ -13,7 +14,9 @@ use crate::model::access::Right;
 use crate::model::{Location, Package, PackageId, PackageState, UnixTime};
 use crate::service::contents::{Contents, FileChange, compare as compare_contents};
 use crate::service::desk::packages::{Activating, PackageLine};
+use crate::service::desk::series::SeriesLine;
 use crate::service::desk::{Kind, Refusal};
+use crate::service::series::Need;
 use crate::store::audit;
 use crate::store::deployments::DeploymentLine;
 
@@ -237,10 +240,32 @@ fn deactivate(call: &Call) -> Result<View, Refusal> {
 struct Withdraw {
     shell: Shell,
     lines: Vec<PackageLine>,
+    /// Series that deploy one of them, and pause at their next run.
+    series: Vec<SeriesLine>,
     one: bool,
 }
 
 impl Withdraw {
+    fn of(call: &Call, lines: Vec<PackageLine>, one: bool) -> Result<Self, Refusal> {
+        let mut series: Vec<SeriesLine> = Vec::new();
+        for line in &lines {
+            let more = call.desk().series_that_need(Need::Package(line.package.id))?;
+            series.extend(
+                more.into_iter()
+                    .filter(|one| !series.iter().any(|known| known.series.id == one.series.id))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        Ok(Self { shell: call.shell("Withdraw", "/packages"), lines, series, one })
+    }
+
+    /// When a series comes, and for whom.
+    fn comes(line: &SeriesLine) -> String {
+        let rule = deployments::capital(&line.rule());
+        let next = line.series.next_at.map(|at| format!("; next {}", called(&line.series.when.zone, at)));
+        format!("{rule}: {}{}", line.target(), next.unwrap_or_default())
+    }
+
     fn open(&self) -> u64 {
         self.lines.iter().map(PackageLine::open_jobs).sum()
     }
@@ -248,7 +273,7 @@ impl Withdraw {
 
 fn ask_withdraw(call: &Call) -> Result<View, Refusal> {
     let line = call.desk().package(id(call)?)?;
-    call.page(&Withdraw { shell: call.shell("Withdraw", "/packages"), lines: vec![line], one: true })
+    call.page(&Withdraw::of(call, vec![line], true)?)
 }
 
 fn withdraw(call: &Call) -> Result<View, Refusal> {
@@ -270,7 +295,7 @@ fn withdraw_many(call: &Call) -> Result<View, Refusal> {
     }
     let lines = ids.iter().map(|id| call.desk().package(*id)).collect::<Result<Vec<_>, _>>()?;
     if !call.form.is_on("sure") {
-        return call.page(&Withdraw { shell: call.shell("Withdraw", "/packages"), lines, one: false });
+        return call.page(&Withdraw::of(call, lines, false)?);
     }
     let (mut done, mut jobs, mut undo) = (0_u64, 0_u64, Undo::new("/packages/restore"));
     for line in lines.iter().filter(|line| line.package.state != PackageState::Withdrawn) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
+use super::approvals;
 use super::call::{Call, Page, View, get, post};
 use super::deployments::{Row, capital};
 use super::shell::Shell;
@@ -12,6 +13,7 @@ use super::toast::Undo;
 use crate::clock::{NamedZone, local_text};
 use crate::model::access::Right;
 use crate::model::{PostCommand, UnixTime};
+use crate::service::approvals::About;
 use crate::service::desk::Refusal;
 use crate::service::desk::series::{RunLine, SeriesLine};
 use crate::store::series::{Run, RunTarget, SeriesId};
@@ -47,6 +49,7 @@ fn stage(line: &SeriesLine) -> Html {
     let series = &line.series;
     let (word, tone, icon) = match (series.ended_at, series.paused_at, &series.problem) {
         (Some(_), ..) => ("ended", "closed", "check"),
+        _ if line.awaited.is_some() => ("waits for approval", "withheld", "lock"),
         (None, Some(_), Some(_)) => ("paused by itself", "bad", "warning"),
         (None, Some(_), None) => ("paused", "neutral", "pause"),
         (None, None, _) => ("active", "scheduled", "calendar"),
@@ -67,6 +70,16 @@ impl List {
     #[expect(clippy::unused_self, reason = "templates call methods")]
     fn badge(&self, line: &SeriesLine) -> Html {
         stage(line)
+    }
+
+    /// What has to happen before it comes again.
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn not_before(&self, line: &SeriesLine) -> &'static str {
+        match (line.series.ended_at, &line.awaited) {
+            (Some(_), _) => "it has ended",
+            (None, Some(_)) => "when it is approved",
+            (None, None) => "when it is resumed",
+        }
     }
 
     #[expect(clippy::unused_self, reason = "templates call methods")]
@@ -114,6 +127,8 @@ struct One {
     facts: Vec<(&'static str, String)>,
     runs: Vec<RunRow>,
     next: Option<String>,
+    /// Who was asked to approve it, and what they said.
+    approval: String,
     may_deploy: bool,
     may_stop: bool,
 }
@@ -125,6 +140,11 @@ impl One {
             RunTarget::Group(name) => Some(name),
             _ => None,
         }
+    }
+
+    /// When it comes.
+    fn comes(&self) -> String {
+        capital(&self.line.rule())
     }
 
     /// Is it over, for the time being or for good?
@@ -150,7 +170,9 @@ fn one(call: &Call) -> Result<View, Refusal> {
     let more = runs.len() > RUNS;
     runs.truncate(RUNS);
     let base = address(id);
+    let (approval, has_ended) = (line.series.approval, line.series.ended_at.is_some());
     call.page(&One {
+        approval: approvals::part(desk, About::Series(id), approval, has_ended, &call.visit.csrf)?,
         shell: call.shell(format!("Series {id}"), "/deployments"),
         next: runs.last().filter(|_| more).map(|last| format!("{base}?after={}", last.run.number)),
         badge: stage(&line),
@@ -186,6 +208,9 @@ fn facts(line: &SeriesLine) -> Vec<(&'static str, String)> {
         facts.push(("Only in the windows", format!("{} ({})", timetable.windows, timetable.zone)));
     }
     facts.extend(gates.ranges_text().map(|ranges| ("Only from", ranges)));
+    if what.wake {
+        facts.push(("Wakes computers", "those that were not heard of for ten minutes when a run begins".to_owned()));
+    }
     facts.push(("Acts with the rights of", line.owner().to_owned()));
     facts
 }
@@ -198,8 +223,13 @@ fn pause(call: &Call) -> Result<View, Refusal> {
 
 fn resume(call: &Call) -> Result<View, Refusal> {
     let base = address(id(call)?);
-    call.desk().resume_series(id(call)?)?;
-    View::undoable(base.clone(), "It goes on, with your rights.", Undo::new(format!("{base}/pause")))
+    let text = match call.desk().resume_series(id(call)?)? {
+        Some(awaited) => {
+            format!("It goes on, with your rights, when {} approved it.", approvals::others(awaited.needed))
+        }
+        None => "It goes on, with your rights.".to_owned(),
+    };
+    View::undoable(base.clone(), text, Undo::new(format!("{base}/pause")))
 }
 
 fn end(call: &Call) -> Result<View, Refusal> {

@@ -18,11 +18,12 @@ use crate::store::{audit, jobs, notes};
 /// What a name of ours looks like in an answer that should not hold it.
 const MARKS: [&str; 2] = ["kerguelen", "lab-zq"];
 
-/// Closing a deployment closes it for every computer, also for those outside somebody's scope, and so does what says when and
-/// where it may run: a limited administrator is told so (403), and nothing else is refused to them that their scope holds.
+/// Closing a deployment closes it for every computer, also for those outside somebody's scope, so does what says when and
+/// where it may run, and what is approved is for many: a limited administrator is told so (403), and nothing else is refused to them
+/// that their scope holds.
 fn concerns_all(path: &str) -> bool {
-    path.starts_with("/deployments/{id}/gates")
-        || ["/deployments/{id}/close", "/deployments/{id}/reopen"].contains(&path)
+    let action = path.strip_prefix("/deployments/{id}/").unwrap_or_default();
+    action.starts_with("gates") || ["close", "reopen", "approve", "reject", "release"].contains(&action)
 }
 
 /// A computer, a package for it, and its deployment.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::App;
+use super::super::{App, approvals, wake};
 use super::choose::{Choice, Meant};
-use super::{AssignError, Bundle, Target};
+use super::{AssignError, Bundle, Decided, Target};
 use crate::model::query::Query;
-use crate::model::{Computer, ComputerId, JobOptions, Package};
+use crate::model::{Computer, ComputerId, JobOptions, Package, UnixTime};
 use crate::store::{Conn, StoreError, activations, computers, progress};
 
 /// Some computers: how many, and the first of them.
@@ -66,6 +66,15 @@ impl Fate {
     }
 }
 
+/// Those of the computers that would have a job and were not heard of for a while.
+#[derive(Clone, Debug)]
+pub struct Sleepers {
+    /// How many would be woken.
+    pub woken: usize,
+    /// Who cannot be.
+    pub no_address: Part,
+}
+
 /// What an assignment would do.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -87,6 +96,12 @@ pub struct Look {
     pub contact_hours: u32,
     /// True if deployment is switched off for every computer.
     pub is_off: bool,
+    /// How many computers it reaches: those for whose system one of the packages is.
+    pub reach: u64,
+    /// How many others have to approve it before anything is offered; `None` if nobody is asked.
+    pub approvers: Option<u32>,
+    /// Who would be woken, if that is asked for.
+    pub sleepers: Option<Sleepers>,
 }
 
 impl Look {
@@ -111,17 +126,18 @@ pub fn preview(
     let bundle = bundle.clone();
     app.store.read_now(move |conn| {
         let meant = Meant::load(conn, &configured, &target, scope.as_ref(), now)?;
-        let split: Vec<Split> = bundle
-            .choices(conn, &meant)?
-            .into_iter()
-            .map(|choice| Split::of(conn, choice, force))
-            .collect::<Result<_, _>>()?;
+        let decided = Decided { choices: bundle.choices(conn, &meant)?, meant };
+        let (reach, approvers) = (decided.reach(), approvals::needed(conn, &configured, decided.reaches())?);
+        let Decided { meant, choices } = decided;
+        let split: Vec<Split> =
+            choices.into_iter().map(|choice| Split::of(conn, choice, force)).collect::<Result<_, _>>()?;
         let mut computers = Vec::new();
         for one in meant.candidates.iter().take(NAMED) {
             let fates = split.iter().map(|split| if one.is_archived { Fate::Archived } else { split.fate(one.id) });
             computers.extend(computers::find(conn, one.id)?.map(|computer| (computer, fates.collect())));
         }
         let archived = part(conn, &meant.archived())?;
+        let sleepers = if bundle.wakes { Some(sleepers(conn, &split, now)?) } else { None };
         Ok(Look {
             packages: split.into_iter().map(|split| split.preview(conn)).collect::<Result<_, _>>()?,
             computers,
@@ -132,8 +148,19 @@ pub fn preview(
             standing: meant.all_computers || meant.group.is_some(),
             contact_hours: meant.settings().prolog_frequency(),
             is_off: !meant.settings().download().on,
+            reach,
+            approvers,
+            sleepers,
         })
     })
+}
+
+fn sleepers(conn: &mut Conn, split: &[Split], now: UnixTime) -> Result<Sleepers, StoreError> {
+    let with_a_job = split.iter().flat_map(|one| one.choice.chosen.iter().filter(|id| !one.already.contains(id)));
+    let ids: BTreeSet<ComputerId> = with_a_job.copied().collect();
+    let ids: Vec<ComputerId> = ids.into_iter().collect();
+    let (with, without) = wake::sleepers(conn, &ids, now)?;
+    Ok(Sleepers { woken: with.len(), no_address: part(conn, &without)? })
 }
 
 /// What becomes of one package, by computer.

@@ -122,22 +122,43 @@ pub fn cancel_bundle(
     app.store.write_now(move |conn| {
         let only = Only { scope, ..Only::default() };
         let order = Order::new(conn, &by, now, &only)?;
-        let line = deployments::find(conn, id)?.ok_or(DeploymentError::Unknown(id))?;
-        let mut all = Cancelled { package: line.deployment.package, jobs: 0, go_on: 0, was_standing: false, at: now };
-        let mut is_any = false;
-        for one in together(conn, line)?.into_iter().filter(|line| shows(line)) {
-            match cancel_in(conn, one.deployment.id, false, &order) {
-                Ok(cancelled) => {
-                    is_any = true;
-                    all.jobs += cancelled.jobs;
-                    all.was_standing |= cancelled.was_standing;
-                }
-                Err(DeploymentError::AlreadyCancelled(..) | DeploymentError::NothingOpen(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if is_any { Ok(all) } else { Err(DeploymentError::AlreadyCancelled(id, "open")) }
+        cancel_all(conn, id, &order, shows)
     })
+}
+
+/// Takes back a deployment and all that were made in one act with it.
+pub(in crate::service) fn cancel_together(
+    conn: &mut Conn,
+    id: DeploymentId,
+    by: &str,
+    now: UnixTime,
+) -> Result<Cancelled, DeploymentError> {
+    let only = Only::default();
+    cancel_all(conn, id, &Order { by, now, only: &only, allowed: None }, |_| true)
+}
+
+fn cancel_all(
+    conn: &mut Conn,
+    id: DeploymentId,
+    order: &Order<'_>,
+    shows: impl Fn(&DeploymentLine) -> bool,
+) -> Result<Cancelled, DeploymentError> {
+    let line = deployments::find(conn, id)?.ok_or(DeploymentError::Unknown(id))?;
+    let package = line.deployment.package;
+    let mut all = Cancelled { package, jobs: 0, go_on: 0, was_standing: false, at: order.now };
+    let mut is_any = false;
+    for one in together(conn, line)?.into_iter().filter(|line| shows(line)) {
+        match cancel_in(conn, one.deployment.id, false, order) {
+            Ok(cancelled) => {
+                is_any = true;
+                all.jobs += cancelled.jobs;
+                all.was_standing |= cancelled.was_standing;
+            }
+            Err(DeploymentError::AlreadyCancelled(..) | DeploymentError::NothingOpen(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if is_any { Ok(all) } else { Err(DeploymentError::AlreadyCancelled(id, "open")) }
 }
 
 /// The deployments that were made in one act with this one, which is among them.

@@ -174,6 +174,7 @@ impl Desk {
         let terms = terms.into();
         let options = &terms.options;
         self.allow(Right::Deploy)?;
+        self.may_wake(bundle)?;
         self.families_are_mine(bundle)?;
         let packages: Vec<String> = bundle.packages().iter().map(ToString::to_string).collect();
         let noun = if packages.len() == 1 { "package" } else { "packages" };
@@ -189,10 +190,18 @@ impl Desk {
         if !terms.gates.is_open_to_all() {
             asked["gates"] = gates::spell(&terms.gates);
         }
+        if bundle.wakes() {
+            asked["wake"] = json!(true);
+        }
         let change = Change::new("assign", format!("{noun} {}", packages.join(" "))).after(asked);
         let app = self.changing(Right::Deploy, change)?;
         let (by, scope) = (self.actor.name.clone(), self.scope_of_computers());
         Ok(assign::assign_bundle(&app, bundle, target, terms, &by, scope)?)
+    }
+
+    /// Refuses an actor who may deploy, but not wake.
+    pub(super) fn may_wake(&self, bundle: &Bundle) -> Result<(), Refusal> {
+        if bundle.wakes() { self.allow(Right::WakeComputers) } else { Ok(()) }
     }
 
     pub(super) fn families_are_mine(&self, bundle: &Bundle) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::deployments::Summary;
 use super::super::settings;
+use super::approvals::Awaiting;
 use super::mirrors::MirrorLine;
 use super::series::SeriesLine;
 use super::{Desk, Refusal};
@@ -30,6 +31,8 @@ const MOST: usize = 1000;
 const NAMED: usize = 5;
 /// Series that are shown.
 const SERIES: usize = 8;
+/// Approvals that are asked for and shown.
+const AWAITING: usize = 8;
 /// Lines of the audit log.
 const CHANGES: usize = 8;
 
@@ -116,7 +119,9 @@ pub struct Home {
     pub duplicates: usize,
     /// Mirrors to which no computer is sent, or whose last sync went wrong; none for an actor who may not see mirrors.
     pub mirrors: Vec<MirrorLine>,
-    /// Series that paused by themselves, newest first.
+    /// What waits for the actor's approval, newest first.
+    pub awaiting: Vec<Awaiting>,
+    /// Series that paused by themselves, newest first, but for those that wait for approval.
     pub paused_series: Vec<SeriesLine>,
     /// Bytes that are free where packages are published, if the system tells.
     pub free: Option<u64>,
@@ -160,10 +165,17 @@ impl Desk {
             stuck,
             duplicates: self.open_duplicates()?,
             mirrors: self.ill_mirrors()?,
-            paused_series: if sees_deployments { self.ailing_series(SERIES)? } else { Vec::new() },
+            awaiting: self.awaiting_me(AWAITING)?,
+            paused_series: if sees_deployments { self.paused_series()? } else { Vec::new() },
             free: self.app.tree.free().ok(),
             changes,
         })
+    }
+
+    fn paused_series(&self) -> Result<Vec<SeriesLine>, Refusal> {
+        let mut paused = self.ailing_series(SERIES)?;
+        paused.retain(|line| line.awaited.is_none());
+        Ok(paused)
     }
 
     fn open_duplicates(&self) -> Result<usize, Refusal> {

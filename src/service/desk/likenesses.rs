@@ -17,6 +17,19 @@ impl Desk {
         Ok(likenesses::open(app, self.actor.scope.computers.clone(), after, limit)?)
     }
 
+    /// All of them, read so many at a time.
+    pub fn every_likeness(&self, page: usize) -> Result<Vec<Pair>, Refusal> {
+        let mut all: Vec<Pair> = Vec::new();
+        loop {
+            let found = self.likenesses(all.last().map(|pair| pair.likeness), page)?;
+            let is_last = found.len() < page;
+            all.extend(found);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
     /// How many there are, counted up to `most`.
     pub fn likenesses_count(&self, most: usize) -> Result<usize, Refusal> {
         let app = self.reading(Right::SeeComputers)?;

@@ -12,6 +12,7 @@
 
 mod refusal;
 
+pub mod approvals;
 pub mod builds;
 pub mod computers;
 pub mod deployments;
@@ -37,6 +38,7 @@ pub mod templates;
 pub mod uploads;
 pub mod verbs;
 pub mod views;
+pub mod wake;
 pub mod webhooks;
 
 use serde_json::Value;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::accounts::{self, AccountError};
+use super::super::approvals;
 use super::super::codes;
 use super::super::guesses::Guesses;
 use super::super::query::{self, AskError};
@@ -136,6 +137,7 @@ impl Desk {
             users::set_disabled(conn, &name, disabled.then_some(now))?;
             if disabled {
                 sessions::close_all(conn, &name, None)?;
+                approvals::forget(conn, &name, now)?;
             }
             somebody_manages(conn, &name)
         })?)
@@ -147,9 +149,10 @@ impl Desk {
         self.may_touch(&user)?;
         let change = Change::new("user delete", format!("user {name}")).before(access(&user.role, &user.scope));
         let app = self.changing(Right::EditUsers, change)?;
-        let name = name.to_owned();
+        let (name, now) = (name.to_owned(), self.app.clock.now());
         Ok(app.store.write_now(move |conn| -> Result<(), AccountError> {
             users::delete(conn, &name)?;
+            approvals::forget(conn, &name, now)?;
             somebody_manages(conn, &name)
         })?)
     }

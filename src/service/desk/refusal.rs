@@ -5,6 +5,7 @@ use std::fmt;
 use super::super::account::AccountError as FieldError;
 use super::super::accounts::AccountError;
 use super::super::activate::{ActivateError, DeactivateError};
+use super::super::approvals::ApprovalError;
 use super::super::assign::AssignError;
 use super::super::deployments::DeploymentError;
 use super::super::discovery::DiscoveryError;
@@ -27,6 +28,7 @@ use super::super::table::TableError;
 use super::super::templates::FillError;
 use super::super::templates::own::OwnError;
 use super::super::uploads::UploadError;
+use super::super::wake::WakeError;
 use super::super::why::WhyError;
 use super::super::withdraw::{RestoreError, WithdrawError};
 use crate::disk::TreeError;
@@ -161,6 +163,17 @@ refusals! {
         DeploymentError::Store(_) => Kind::Failed,
         _ => Kind::Conflict,
     };
+    ApprovalError => |error| match error {
+        ApprovalError::Deployment(DeploymentError::Unknown(_)) | ApprovalError::Series(SeriesError::Unknown(_)) => {
+            Kind::NotFound
+        }
+        ApprovalError::Deployment(DeploymentError::Store(_))
+        | ApprovalError::Series(SeriesError::Store(_))
+        | ApprovalError::Store(_) => Kind::Failed,
+        ApprovalError::NoReason | ApprovalError::LongReason => Kind::Invalid,
+        ApprovalError::Own { .. } => Kind::Forbidden,
+        _ => Kind::Conflict,
+    };
     DuplicateError => |error| match error {
         DuplicateError::Named(error) => assign(error),
         DuplicateError::Same(_) => Kind::Invalid,
@@ -264,6 +277,10 @@ refusals! {
         UploadError::Disk(TreeError::Full { .. }) => Kind::Invalid,
         UploadError::Disk(_) | UploadError::Store(_) | UploadError::Random(_) => Kind::Failed,
         _ => Kind::Invalid,
+    };
+    WakeError => |error| match error {
+        WakeError::NoAddress(_) | WakeError::Waiting(_) => Kind::Conflict,
+        WakeError::Store(_) => Kind::Failed,
     };
     AccountError => account;
     SignInError => |error| match error {

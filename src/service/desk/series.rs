@@ -5,14 +5,16 @@
 
 use serde_json::{Value, json};
 
+use super::super::assign::{Bundle, Target};
 use super::super::deployments::{self, DeploymentError, Summary};
-use super::super::series::{self, Begun, Repeat, Wish};
+use super::super::series::{self, Begun, Need, Repeat, Wish};
 use super::deployments::spell;
 use super::{Change, Desk, Refusal, Via, gates};
 use crate::model::access::{Right, Scope};
-use crate::model::{ComputerId, DeploymentId, Package, PostCommand, UnixTime};
+use crate::model::gates::Gates;
+use crate::model::{Approval, Awaited, ComputerId, DeploymentId, Package, PackageId, PostCommand, UnixTime};
 use crate::store::series::{Owner, Run, RunTarget, Series, SeriesId};
-use crate::store::{Conn, StoreError, computers, packages, series as store};
+use crate::store::{Conn, StoreError, approvals, computers, packages, series as store};
 
 /// Times that are told of what comes.
 const UPCOMING: usize = 5;
@@ -26,13 +28,17 @@ pub struct SeriesLine {
     pub series: Series,
     /// Its packages, in their order.
     pub packages: Vec<Package>,
+    /// What it waits for, if others have to agree first.
+    pub awaited: Option<Awaited>,
 }
 
 impl SeriesLine {
     fn read(conn: &mut Conn, series: Series) -> Result<Self, StoreError> {
         let found = series.what.packages.iter().map(|id| packages::find(conn, *id));
         let packages = found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        Ok(Self { series, packages })
+        let approval = series.approval.map(|id| approvals::find(conn, id)).transpose()?.flatten();
+        let awaited = approval.filter(Approval::waits).map(|approval| approval.awaited);
+        Ok(Self { awaited: awaited.filter(|_| series.ended_at.is_none()), series, packages })
     }
 
     /// What it deploys, in words.
@@ -61,6 +67,38 @@ impl SeriesLine {
     /// Whose rights it acts with.
     pub fn owner(&self) -> &str {
         self.series.owner.user.as_deref().unwrap_or("the server's command line")
+    }
+}
+
+/// What is changed of a series; what is not said stays.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// The packages.
+    pub packages: Option<Vec<PackageId>>,
+    /// Is each offered only where the one before it succeeded?
+    pub in_order: Option<bool>,
+    /// For whom.
+    pub target: Option<Target>,
+    /// What is done afterwards; nothing if that is what is said.
+    pub post_command: Option<Option<PostCommand>>,
+    /// When and where the deployments of a run may run.
+    pub gates: Option<Gates>,
+    /// Are computers woken for each run?
+    pub wake: Option<bool>,
+    /// When.
+    pub repeat: Option<Repeat>,
+}
+
+impl Edit {
+    /// Is nothing but when it comes changed?
+    pub fn is_about_time_alone(&self) -> bool {
+        let Self { packages, in_order, target, post_command, gates, wake, repeat: _ } = self;
+        packages.is_none()
+            && in_order.is_none()
+            && target.is_none()
+            && post_command.is_none()
+            && gates.is_none()
+            && wake.is_none()
     }
 }
 
@@ -204,6 +242,7 @@ impl Desk {
     /// Deploys packages again and again. Nothing is deployed before the first time has come.
     pub fn repeat(&self, wish: &Wish) -> Result<SeriesLine, Refusal> {
         self.allow(Right::Deploy)?;
+        self.may_wake(&wish.bundle)?;
         self.families_are_mine(&wish.bundle)?;
         let packages: Vec<String> = wish.bundle.packages().iter().map(ToString::to_string).collect();
         let noun = if packages.len() == 1 { "package" } else { "packages" };
@@ -216,21 +255,53 @@ impl Desk {
     /// Changes a series; it acts with the actor's rights from then on.
     pub fn change_series(&self, id: SeriesId, wish: &Wish) -> Result<SeriesLine, Refusal> {
         self.allow(Right::Deploy)?;
+        self.may_wake(&wish.bundle)?;
         let known = self.known_series(id)?;
         self.families_are_mine(&wish.bundle)?;
         let change = Change::new("series change", format!("series {id}")).before(was(&known)).after(asked(wish));
-        series::change(&self.changing(Right::Deploy, change)?, id, wish, &self.as_owner())?;
+        series::change(&self.changing(Right::Deploy, change)?, id, wish, &self.as_owner(), &self.actor.label())?;
         self.known_series(id)
+    }
+
+    /// Changes some of what a series is, and leaves the rest as it is; it acts with the actor's rights from then on.
+    pub fn edit_series(&self, id: SeriesId, edit: Edit) -> Result<SeriesLine, Refusal> {
+        self.allow(Right::Deploy)?;
+        let Series { what, when, .. } = self.known_series(id)?.series;
+        let repeat = edit.repeat.or_else(|| Repeat::of(&when));
+        let gone =
+            || Refusal::conflict(format!("this server does not know the time zone {} any more: say when", when.zone));
+        let bundle = Bundle::new(edit.packages.unwrap_or(what.packages), edit.in_order.unwrap_or(what.in_order))?;
+        let wish = Wish {
+            bundle: bundle.waking(edit.wake.unwrap_or(what.wake)),
+            target: edit.target.unwrap_or_else(|| series::target_of(&what.target)),
+            post_command: edit.post_command.unwrap_or(what.post_command),
+            gates: edit.gates.unwrap_or(what.gates),
+            repeat: repeat.ok_or_else(gone)?,
+        };
+        self.change_series(id, &wish)
+    }
+
+    /// Series that go on until their next run and pause then if this is gone, those that the actor may see.
+    pub fn series_that_need(&self, need: Need) -> Result<Vec<SeriesLine>, Refusal> {
+        if !self.may(Right::SeeDeployments) {
+            return Ok(Vec::new());
+        }
+        let mut found = self.app.store.read_now(move |conn| -> Result<Vec<SeriesLine>, StoreError> {
+            series::that_need(conn, &need)?.into_iter().map(|series| SeriesLine::read(conn, series)).collect()
+        })?;
+        found.retain(|line| self.shows(line));
+        Ok(found)
     }
 
     /// Changes when a series comes again; it acts with the actor's rights from then on.
     pub fn set_series_time(&self, id: SeriesId, repeat: &Repeat) -> Result<SeriesLine, Refusal> {
         self.allow(Right::Deploy)?;
         let known = self.known_series(id)?;
+        self.may_own(&known)?;
         let change = Change::new("series change", format!("series {id}"))
             .before(json!({ "rule": known.rule() }))
             .after(json!({ "rule": in_words(&repeat.rule().to_string(), repeat.zone()) }));
-        series::set_time(&self.changing(Right::Deploy, change)?, id, repeat, &self.as_owner())?;
+        series::set_time(&self.changing(Right::Deploy, change)?, id, repeat, &self.as_owner(), &self.actor.label())?;
         self.known_series(id)
     }
 
@@ -241,9 +312,12 @@ impl Desk {
     }
 
     /// Goes on with one that is paused or has ended; it acts with the actor's rights from then on.
-    pub fn resume_series(&self, id: SeriesId) -> Result<(), Refusal> {
+    /// Gives what it waits for, if others have to agree first.
+    pub fn resume_series(&self, id: SeriesId) -> Result<Option<Awaited>, Refusal> {
+        self.allow(Right::Deploy)?;
+        self.may_own(&self.known_series(id)?)?;
         let app = self.changing_series(Right::Deploy, "series resume", id)?;
-        Ok(series::resume(&app, id, &self.as_owner())?)
+        Ok(series::resume(&app, id, &self.as_owner(), &self.actor.label())?)
     }
 
     /// Begins a run now, with the rights of the series.
@@ -256,6 +330,11 @@ impl Desk {
     pub fn end_series(&self, id: SeriesId) -> Result<(), Refusal> {
         let app = self.changing_series(Right::StopDeployments, "series end", id)?;
         Ok(series::end(&app, id)?)
+    }
+
+    /// Refuses an actor with whose rights a series that wakes computers could not act.
+    fn may_own(&self, line: &SeriesLine) -> Result<(), Refusal> {
+        if line.series.what.wake { self.allow(Right::WakeComputers) } else { Ok(()) }
     }
 
     fn changing_series(&self, right: Right, action: &'static str, id: SeriesId) -> Result<super::super::App, Refusal> {
@@ -280,14 +359,23 @@ fn asked(wish: &Wish) -> Value {
     if packages.len() > 1 {
         asked["in_order"] = json!(wish.bundle.in_order());
     }
+    if wish.bundle.wakes() {
+        asked["wake"] = json!(true);
+    }
     asked
 }
 
 /// A series for the audit log.
 fn was(line: &SeriesLine) -> Value {
     let series = &line.series;
+    let what = &series.what;
     json!({
-        "target": line.target(),
+        "packages": what.packages.iter().map(|id| id.number()).collect::<Vec<_>>(),
+        "in_order": what.in_order,
+        "target": spell(&series::target_of(&what.target)),
+        "post_command": what.post_command.as_ref().map(PostCommand::as_str),
+        "gates": gates::spell(&what.gates),
+        "wake": what.wake,
         "rule": line.rule(),
         "owner": line.owner(),
         "paused": series.paused_at.is_some(),

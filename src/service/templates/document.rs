@@ -281,6 +281,11 @@ impl Problems<'_> {
         for name in in_command.iter().filter(|name| unknown(name)) {
             self.add(raw.command.span(), format!("the command names {{{name}}}, which is no field"));
         }
+        for name in places(command, "{{", "}}").filter(|name| !unknown(name)) {
+            let problem =
+                format!("the command says {{{{{name}}}}}: in a command it is {{{name}}}, two braces are for a body");
+            self.add(raw.command.span(), problem);
+        }
         if let Some(body) = &raw.body {
             for name in in_body.iter().filter(|name| unknown(name)) {
                 let at = body.span().start;
@@ -367,6 +372,7 @@ kind = "url"
         line 15: the field "name" is used neither in the command nor in a body
         "#);
         insta::assert_snapshot!(replaced("./printer.sh'", "./printer.sh {x}'"), @"line 10: the command names {x}, which is no field");
+        insta::assert_snapshot!(replaced("./printer.sh'", "./printer.sh {{name}}'"), @"line 10: the command says {{name}}: in a command it is {name}, two braces are for a body");
         insta::assert_snapshot!(replaced("\"printer\"", "\"msi\""), @r#"line 3: "msi" is a word of the program: choose another id"#);
         insta::assert_snapshot!(replaced("\"execute\"", "\"explode\""), @"line 9: an action is execute, launch or store");
         insta::assert_snapshot!(replaced("script = \"printer.sh\"", "script = \"printer.pl\""), @"line 8: a body is a script .sh for Linux and macOS, or .ps1, .bat or .cmd for Windows");

@@ -42,6 +42,7 @@ fn a_series_reads_back_and_moves_on(database: &Database) {
             target: RunTarget::Where("name = 'ä'".to_owned()),
             post_command: Some(PostCommand::Run("echo \"ß\"".to_owned())),
             gates: gates(),
+            wake: true,
         };
         let one = series::create(conn, &what, &when(), moment(10), &owner, "bob", NOW)?;
         let all = What {
@@ -110,6 +111,7 @@ fn runs_are_found_by_their_deployments(database: &Database) {
             target: RunTarget::All,
             post_command: None,
             gates: Gates::default(),
+            wake: false,
         };
         let owner = Owner { user: None, scope: Scope::ALL };
         let id = series::create(conn, &what, &when(), moment(10), &owner, "root", NOW)?;

@@ -248,7 +248,8 @@ fn everything_that_can_be_built_is_built_listed_shown_and_verified() {
     {
       "cancelled_deployments": 0,
       "cancelled_jobs": 0,
-      "id": "ID"
+      "id": "ID",
+      "pausing_series": []
     }
     "#);
     assert_eq!(site.json("package verify")["problems"], json!([]));

@@ -50,6 +50,8 @@ enum ActionWord {
     Field,
     /// `value` becomes their own value of `setting`; empty takes it back.
     Setting,
+    /// Woken over the network, one after the other.
+    Wake,
 }
 
 /// What was done.
@@ -62,6 +64,10 @@ pub(super) struct ManyView {
     /// The number to take it back by (`/changes/{change}/undo`), where that can be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<i64>,
+    /// Computers with which it could not be done: for `wake`, those whose inventory has no MAC address of a card.
+    unable: usize,
+    /// The first of them, by their device ids.
+    unable_first: Vec<String>,
 }
 
 pub(super) fn change_many(asked: Asked<Nothing, Nothing, ManyBody>) -> Result<ManyView, Refusal> {
@@ -78,6 +84,7 @@ pub(super) fn change_many(asked: Asked<Nothing, Nothing, ManyBody>) -> Result<Ma
         ActionWord::Archive => Bulk::Archive,
         ActionWord::Restore => Bulk::Restore,
         ActionWord::Delete => Bulk::Delete,
+        ActionWord::Wake => Bulk::Wake,
         ActionWord::AddToGroup => Bulk::Include(body.value.clone()),
         ActionWord::Field => Bulk::Field { field: body.field.clone(), value: body.value.clone() },
         ActionWord::Setting => {
@@ -89,5 +96,11 @@ pub(super) fn change_many(asked: Asked<Nothing, Nothing, ManyBody>) -> Result<Ma
         }
     };
     let done = asked.desk().change_many(&chosen, &bulk)?;
-    Ok(ManyView { changed: done.changed, left: done.left, undo: done.undo })
+    Ok(ManyView {
+        changed: done.changed,
+        left: done.left,
+        undo: done.undo,
+        unable: done.unable,
+        unable_first: done.named.iter().map(ToString::to_string).collect(),
+    })
 }

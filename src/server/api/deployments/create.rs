@@ -8,13 +8,14 @@ use super::gates::{GatesBody, GatesView};
 use super::package;
 use crate::model::gates::Gates;
 use crate::model::{ComputerId, JobOptions, PostCommand, Schedule};
-use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Preview, Target, Terms};
+use crate::service::assign::{Assigned, Bundle, Fate, Look, Part, Preview, Sleepers, Target, Terms};
 use crate::service::desk::Refusal;
 
 /// What to deploy, for whom, how. One of `package` and `packages` says what; one of `all`, `group`, `where`, `computers` and
 /// `selected` says for whom.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(in super::super) struct NewDeployment {
     /// The package's number.
     package: Option<u32>,
@@ -45,6 +46,10 @@ pub(in super::super) struct NewDeployment {
     post_command: Option<String>,
     /// When and where it may run; at any time and anywhere if it is not said.
     gates: Option<GatesBody>,
+    /// Wake those of its computers over the network that were not heard of for ten minutes; at the moment of the `schedule`,
+    /// by this server's clock, if there is one. Needs the right `computers.wake`, too.
+    #[serde(default)]
+    wake: bool,
 }
 
 impl NewDeployment {
@@ -57,7 +62,8 @@ impl NewDeployment {
             }
         };
         let packages = numbers.into_iter().map(package).collect::<Result<_, _>>()?;
-        Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("packages"))
+        let bundle = Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("packages"))?;
+        Ok(bundle.waking(self.wake))
     }
 
     pub(in super::super) fn target(&self) -> Result<Target, Refusal> {
@@ -109,6 +115,9 @@ struct PlannedView {
     pace_seconds: u64,
     /// Is the package activated? Nothing is offered before it is.
     activated: bool,
+    /// How many others have to approve it before anything is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvers: Option<u32>,
 }
 
 impl From<Assigned> for PlannedView {
@@ -121,6 +130,7 @@ impl From<Assigned> for PlannedView {
             other_system: assigned.other_system,
             pace_seconds: assigned.pace.as_secs(),
             activated: !assigned.not_activated,
+            approvers: assigned.awaited.map(|awaited| awaited.needed),
         }
     }
 }
@@ -202,6 +212,21 @@ struct FatesView {
     packages: Vec<&'static str>,
 }
 
+/// Computers that were not heard of for ten minutes.
+#[derive(JsonSchema, Serialize)]
+struct SleepersView {
+    /// How many would be woken.
+    woken: usize,
+    /// Who cannot be: no MAC address of a card is known.
+    no_address: PartView,
+}
+
+impl From<Sleepers> for SleepersView {
+    fn from(sleepers: Sleepers) -> Self {
+        Self { woken: sleepers.woken, no_address: sleepers.no_address.into() }
+    }
+}
+
 /// What a deployment would do.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct PreviewView {
@@ -229,13 +254,21 @@ pub(super) struct PreviewView {
     /// When and where it may run, and whether it may now; absent for at any time and anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     gates: Option<GatesView>,
+    /// How many computers it reaches: those for whose system one of the packages is.
+    reach: u64,
+    /// How many others have to approve it before anything is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvers: Option<u32>,
+    /// Who would be woken, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wake: Option<SleepersView>,
 }
 
 pub(super) fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<PreviewView, Refusal> {
     let body = &asked.body;
     let gates = asked.desk().gates_now(body.gates()?).if_any();
     let look = asked.desk().preview_deployment(&body.bundle()?, body.target()?, &body.options()?)?;
-    let Look { packages, computers, meant, in_order, archived, out_of_scope, standing, contact_hours, is_off } = look;
+    let Look { packages, computers, meant, in_order, archived, out_of_scope, standing, .. } = look;
     let mut packages = packages.into_iter().map(PackagePreviewView::from);
     let computers = computers.into_iter().map(|(computer, fates)| FatesView {
         computer: computer.device_id.to_string(),
@@ -250,8 +283,11 @@ pub(super) fn preview(asked: Asked<Nothing, Nothing, NewDeployment>) -> Result<P
         archived: archived.into(),
         out_of_scope,
         standing,
-        contact_hours,
-        download: !is_off,
+        contact_hours: look.contact_hours,
+        download: !look.is_off,
+        wake: look.sleepers.map(SleepersView::from),
+        reach: look.reach,
+        approvers: look.approvers,
         gates: gates.map(GatesView::from),
     })
 }

@@ -118,6 +118,16 @@ pub(super) fn remember_key(call: &Call) -> Result<View, Refusal> {
     }
 }
 
+pub(super) fn wake(call: &Call) -> Result<View, Refusal> {
+    match call.desk().wake_computer(device_id(call)) {
+        Ok(computer) => {
+            let text = format!("{} is woken within seconds. The facts below say whether it came.", name_of(&computer));
+            View::done(address(&computer), text)
+        }
+        Err(refusal) => overview_again(call, refusal),
+    }
+}
+
 pub(super) fn delete(call: &Call) -> Result<View, Refusal> {
     let computer = call.desk().computer(device_id(call))?;
     if call.form.get("typed") != name_of(&computer).trim() {

@@ -11,8 +11,9 @@ use super::super::shell::Shell;
 use super::super::show::{self, Html};
 use super::super::toast::Undo;
 use super::{State, form};
+use crate::model::DeviceId;
 use crate::model::settings::SettingKey;
-use crate::service::desk::computers::{Bulk, Chosen, ManyPreview};
+use crate::service::desk::computers::{Bulk, BulkDone, Chosen, ManyPreview};
 use crate::service::desk::{Kind, Refusal};
 use crate::service::settings::of_computers;
 use crate::store::fields::Field;
@@ -40,6 +41,8 @@ enum Asks {
     Settings,
     /// A value for it.
     Setting(SettingKey),
+    /// Nothing, but it says who can be woken.
+    Wake,
     /// The word that destroys.
     Typed,
 }
@@ -124,7 +127,7 @@ pub(super) fn selected(call: &Call) -> Result<View, Refusal> {
             error = Some(Refusal::invalid("type the word delete: what is erased does not come back").about("typed"));
         } else {
             match call.desk().change_many(&chosen, &bulk) {
-                Ok(done) => return done_with(&bulk, done, state.as_ref()),
+                Ok(done) => return done_with(&bulk, &done, state.as_ref()),
                 Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::NotFound) => error = Some(refusal),
                 Err(refusal) => return Err(refusal),
             }
@@ -136,6 +139,7 @@ pub(super) fn selected(call: &Call) -> Result<View, Refusal> {
         Bulk::Setting { key, .. } => Asks::Setting(*key),
         Bulk::Delete => Asks::Typed,
         Bulk::Include(_) => Asks::Group(call.desk().names_of_groups()?),
+        Bulk::Wake => Asks::Wake,
         Bulk::Archive | Bulk::Restore => Asks::Nothing,
     };
     let (verb, lead, end) = words(&bulk, &asks);
@@ -155,6 +159,7 @@ fn bulk(call: &Call, action: &str) -> Result<Bulk, Refusal> {
         "restore" => Bulk::Restore,
         "delete" => Bulk::Delete,
         "group" => Bulk::Include(value),
+        "wake" => Bulk::Wake,
         _ => return Err(Refusal::not_found("there is no such change of computers")),
     })
 }
@@ -174,6 +179,7 @@ fn ask(
         Asks::Field(field) => {
             desk.preview_many(chosen, &Bulk::Field { field: field.wire_name(), value: String::new() })?
         }
+        Asks::Wake => desk.preview_many(chosen, &Bulk::Wake)?,
         Asks::Setting(key) => desk.preview_many(chosen, &Bulk::Setting { key: *key, value: None })?,
         _ => ManyPreview { computers: desk.chosen(chosen)?.len(), ..ManyPreview::default() },
     };
@@ -238,6 +244,12 @@ fn words(bulk: &Bulk, asks: &Asks) -> (&'static str, &'static str, String) {
              stays in the event log. One that still has an agent comes back as a new computer.",
             "Delete them for good".to_owned(),
         ),
+        (Bulk::Wake, _) => (
+            "Wake",
+            "A magic packet is sent to the network cards of each, some computers a second, so that not all of them start at \
+             once. Those that are on are not disturbed. Each computer's page says whether it came.",
+            "Wake them".to_owned(),
+        ),
         (Bulk::Include(_), _) => (
             "Add to a group:",
             "They are members whatever the group's query says, and get what is deployed to it.",
@@ -247,18 +259,17 @@ fn words(bulk: &Bulk, asks: &Asks) -> (&'static str, &'static str, String) {
 }
 
 /// Where it goes on, with a sentence and, where there is one, the way back.
-fn done_with(
-    bulk: &Bulk,
-    done: crate::service::desk::computers::BulkDone,
-    state: Option<&State>,
-) -> Result<View, Refusal> {
+fn done_with(bulk: &Bulk, done: &BulkDone, state: Option<&State>) -> Result<View, Refusal> {
     let mut text = format!("{}: {}.", show::count(done.changed as u64, "computer"), past(bulk));
     if done.left > 0 {
         let _ = write!(text, " {} left as they were.", show::number(done.left as u64));
     }
+    if done.unable > 0 {
+        text.push_str(&unable(done));
+    }
     let address = match (bulk, state) {
         (Bulk::Archive | Bulk::Delete, _) => "/computers?archived=1".to_owned(),
-        (Bulk::Tag(_) | Bulk::Field { .. } | Bulk::Setting { .. }, Some(state)) => {
+        (Bulk::Tag(_) | Bulk::Field { .. } | Bulk::Setting { .. } | Bulk::Wake, Some(state)) => {
             format!("/computers?{}", state.here())
         }
         _ => "/computers".to_owned(),
@@ -267,6 +278,15 @@ fn done_with(
         Some(id) => View::undoable(address, text, Undo::new(format!("/changes/{id}/undo"))),
         None => View::done(address, text),
     }
+}
+
+/// Who could not be woken, by name.
+fn unable(done: &BulkDone) -> String {
+    const NAMED: usize = 5;
+    let names: Vec<&str> = done.named.iter().take(NAMED).map(DeviceId::host).collect();
+    let more = if done.unable > NAMED { ", …" } else { "" };
+    let count = show::count(done.unable as u64, "computer");
+    format!(" {count} cannot be woken, because no MAC address of a card is known: {}{more}.", names.join(", "))
 }
 
 fn past(bulk: &Bulk) -> String {
@@ -281,6 +301,7 @@ fn past(bulk: &Bulk) -> String {
         Bulk::Restore => "restored".to_owned(),
         Bulk::Delete => "deleted".to_owned(),
         Bulk::Include(group) => format!("added to {group}"),
+        Bulk::Wake => "woken, one after the other".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use askama::Template;
 
+use super::super::approvals::others;
 use super::super::call::{Call, Fields, View, is_about};
 use super::super::series::{address, called};
 use super::super::shell::Shell;
@@ -29,6 +30,7 @@ struct Input {
     /// One for each list of the form; an empty one is none.
     packages: Vec<String>,
     in_order: bool,
+    wake: bool,
     /// `all`, `group`, `where` or `computers`.
     who: &'static str,
     group: String,
@@ -72,6 +74,7 @@ impl Input {
         Self {
             packages: Self::packages(fields),
             in_order: fields.is_on("in_order"),
+            wake: fields.is_on("wake"),
             who,
             group: fields.get("group").to_owned(),
             text: query,
@@ -99,6 +102,7 @@ impl Input {
             packages: what.packages.iter().map(ToString::to_string).collect(),
             in_order: what.in_order,
             gate: gates::Input::of(&what.gates),
+            wake: what.wake,
             again: Again::of(&series),
             ..Self::default()
         };
@@ -145,7 +149,8 @@ impl Input {
         if packages.is_empty() {
             return Err(Refusal::invalid("choose a package").about("package"));
         }
-        Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("package"))
+        let bundle = Bundle::new(packages, self.in_order).map_err(|error| Refusal::from(error).about("package"))?;
+        Ok(bundle.waking(self.wake))
     }
 
     fn target(&self) -> Result<Target, Refusal> {
@@ -212,6 +217,7 @@ struct Form {
     packages: Vec<(PackageId, String)>,
     groups: Vec<(String, u64)>,
     limited: bool,
+    may_wake: bool,
     error: Option<Refusal>,
     who: String,
 }
@@ -306,6 +312,7 @@ fn show(call: &Call, input: Input, error: Option<Refusal>) -> Result<Form, Refus
     Ok(Form {
         shell: call.shell(input.title(), "/deployments"),
         limited: desk.actor().scope.computers.is_some(),
+        may_wake: desk.may(Right::WakeComputers),
         input,
         packages,
         groups,
@@ -366,10 +373,13 @@ fn save(desk: &Desk, input: &Input) -> Result<SeriesLine, Refusal> {
 
 fn series_started(line: &SeriesLine, was_there: bool) -> Result<View, Refusal> {
     let page = address(line.series.id);
+    let waits =
+        line.awaited.as_ref().map(|awaited| format!(" No run begins before {} approved it.", others(awaited.needed)));
+    let waits = waits.unwrap_or_default();
     if was_there {
-        return View::done(page, "The series is changed. It acts with your rights from now on.");
+        return View::done(page, format!("The series is changed. It acts with your rights from now on.{waits}"));
     }
-    let text = "The series is made: nothing is deployed before its first time has come.";
+    let text = format!("The series is made: nothing is deployed before its first time has come.{waits}");
     View::undoable(page.clone(), text, Undo::new(format!("{page}/end")))
 }
 
@@ -384,6 +394,9 @@ fn started(made: &[Assigned]) -> Result<View, Refusal> {
     let already = sum(|one| one.already);
     if already > 0 {
         let _ = write!(text, " {} had an open one already.", number(already));
+    }
+    if let Some(awaited) = &first.awaited {
+        let _ = write!(text, " Nobody is told before {} approved it.", others(awaited.needed));
     }
     match made.iter().filter(|one| one.not_activated).count() {
         0 => {}
@@ -466,6 +479,14 @@ fn left_out(look: &Look) -> Vec<LeftOut> {
             "Another deployment of this package is under way there; that job stays as it is.",
         );
         add(&preview.other_system, "withheld", "with another system", "The package is for another operating system.");
+    }
+    if let Some(sleepers) = &look.sleepers {
+        add(
+            &sleepers.no_address,
+            "bolt",
+            "cannot be woken",
+            "Their inventories have no MAC address of a network card. They get it when somebody turns them on.",
+        );
     }
     add(&look.archived, "trash", "archived", "They were put away and are offered nothing.");
     add(

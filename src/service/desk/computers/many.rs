@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::super::super::App;
 use super::super::super::account;
 use super::super::super::fields as own_fields;
 use super::super::super::groups::{self as group_service, Mark, Refreshed};
 use super::super::super::mass;
 use super::super::super::settings as setting_service;
+use super::super::super::wake;
 use super::super::{Change, Desk, Refusal};
 use super::Asked;
 use crate::model::access::Right;
@@ -59,6 +61,8 @@ pub enum Bulk {
     Delete,
     /// Made members of a group.
     Include(String),
+    /// Woken over the network.
+    Wake,
 }
 
 impl Bulk {
@@ -68,6 +72,7 @@ impl Bulk {
             Self::Setting { .. } => Right::EditSettings,
             Self::Archive | Self::Restore | Self::Delete => Right::RemoveComputers,
             Self::Include(_) => Right::EditGroups,
+            Self::Wake => Right::WakeComputers,
         }
     }
 
@@ -81,12 +86,13 @@ impl Bulk {
             Self::Restore => ("computer restore", json!(null)),
             Self::Delete => ("computer delete", json!(null)),
             Self::Include(group) => ("group include", json!({ "group": group })),
+            Self::Wake => ("computer wake", json!(null)),
         }
     }
 }
 
 /// What became of a change of many.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BulkDone {
     /// Changed.
     pub changed: usize,
@@ -94,11 +100,15 @@ pub struct BulkDone {
     pub left: usize,
     /// The number to take it back by, where that can be done.
     pub undo: Option<i64>,
+    /// Computers with which it could not be done: of these to be woken, those without an address of a card.
+    pub unable: usize,
+    /// The first of them.
+    pub named: Vec<DeviceId>,
 }
 
 impl From<mass::Written> for BulkDone {
     fn from(written: mass::Written) -> Self {
-        Self { changed: written.changed, left: written.left, undo: written.undo }
+        Self { changed: written.changed, left: written.left, undo: written.undo, ..Self::default() }
     }
 }
 
@@ -169,6 +179,10 @@ impl Desk {
     pub fn preview_many(&self, chosen: &Chosen, bulk: &Bulk) -> Result<ManyPreview, Refusal> {
         let ids = self.chosen_ids(chosen)?;
         let mut preview = ManyPreview { computers: ids.len(), ..ManyPreview::default() };
+        if matches!(bulk, Bulk::Wake) {
+            preview.present = self.cards_of(ids)?;
+            return Ok(preview);
+        }
         let Some((what, _)) = self.given(bulk)? else { return Ok(preview) };
         let present = self.app.store.read_now(move |conn| mass::present(conn, what, &ids))?;
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -203,6 +217,7 @@ impl Desk {
                 Ok(app.store.write_now(move |conn| give(conn, what, &value, &ids, (by.as_str(), words), now))?)
             }
             (Bulk::Include(group), None) => include(&app, group, &ids),
+            (Bulk::Wake, None) => self.wake(&app, &ids),
             (bulk, None) => apply_to(&app, bulk, &ids),
         }
     }
@@ -224,8 +239,26 @@ impl Desk {
                     .map_err(|error| Refusal::from(error).about("value"))?;
                 (What::Setting(key), value.map(|value| value.to_string()).unwrap_or_default())
             }
-            Bulk::Archive | Bulk::Restore | Bulk::Delete | Bulk::Include(_) => return Ok(None),
+            Bulk::Archive | Bulk::Restore | Bulk::Delete | Bulk::Include(_) | Bulk::Wake => return Ok(None),
         }))
+    }
+
+    /// How many of these can be woken, and how many cannot, in words.
+    fn cards_of(&self, ids: Vec<ComputerId>) -> Result<Vec<(String, usize)>, Refusal> {
+        let (with, without) = self.app.store.read_now(move |conn| wake::split(conn, &ids))?;
+        let mut found = vec![("a network card that can be woken".to_owned(), with.len())];
+        found.push(("no MAC address of a card: they are not woken".to_owned(), without.len()));
+        found.retain(|(_, count)| *count > 0);
+        Ok(found)
+    }
+
+    fn wake(&self, app: &App, ids: &[ComputerId]) -> Result<BulkDone, Refusal> {
+        let asked = wake::ask_many(app, ids, &self.actor.label())?;
+        let unable = asked.no_address.len();
+        let first: Vec<ComputerId> = asked.no_address.into_iter().take(NAMED).collect();
+        let named = app.store.read_now(move |conn| computers::some(conn, &first))?;
+        let named = named.into_iter().map(|computer| computer.device_id).collect();
+        Ok(BulkDone { changed: asked.asked, left: asked.waiting, undo: None, unable, named })
     }
 
     /// The line of the audit log.
@@ -278,11 +311,11 @@ fn give(
     let wanted: Vec<(ComputerId, String)> = ids.iter().map(|id| (*id, value.to_owned())).collect();
     let steps = mass::steps(conn, what, &wanted)?;
     let undo = mass::carry_out(conn, by, words, &steps, now)?;
-    Ok(BulkDone { changed: steps.len(), left: ids.len() - steps.len(), undo })
+    Ok(BulkDone { changed: steps.len(), left: ids.len() - steps.len(), undo, ..BulkDone::default() })
 }
 
 /// Some hundred in each transaction: what is asked first counts, and agents come through in between.
-fn include(app: &super::super::super::App, group: &str, ids: &[ComputerId]) -> Result<BulkDone, Refusal> {
+fn include(app: &App, group: &str, ids: &[ComputerId]) -> Result<BulkDone, Refusal> {
     let mut done = BulkDone::default();
     for chunk in ids.chunks(AT_ONCE) {
         let chunk = chunk.to_vec();
@@ -294,7 +327,7 @@ fn include(app: &super::super::super::App, group: &str, ids: &[ComputerId]) -> R
     Ok(done)
 }
 
-fn apply_to(app: &super::super::super::App, bulk: &Bulk, ids: &[ComputerId]) -> Result<BulkDone, Refusal> {
+fn apply_to(app: &App, bulk: &Bulk, ids: &[ComputerId]) -> Result<BulkDone, Refusal> {
     let mut done = BulkDone::default();
     let bulk = Arc::new(bulk.clone());
     for chunk in ids.chunks(AT_ONCE) {
@@ -320,6 +353,6 @@ fn apply(conn: &mut Conn, bulk: &Bulk, computer: &Computer, now: UnixTime) -> Re
         // What came back in the meantime is somebody's computer.
         Bulk::Delete if computer.archived_at.is_none() => Ok(false),
         Bulk::Delete => computers::delete(conn, computer.id),
-        Bulk::Tag(_) | Bulk::Field { .. } | Bulk::Setting { .. } | Bulk::Include(_) => Ok(false),
+        Bulk::Tag(_) | Bulk::Field { .. } | Bulk::Setting { .. } | Bulk::Include(_) | Bulk::Wake => Ok(false),
     }
 }

@@ -127,7 +127,7 @@ fn a_scope_limits_lists_finds_pages_and_changes() {
         assert_eq!(refusal.kind, Kind::NotFound, "{refusal}");
     }
     let done = lab.change_many(&Chosen::All(asked("")), &Bulk::Archive).expect("archived");
-    assert_eq!(done, BulkDone { changed: 3, left: 0, undo: None });
+    assert_eq!(done, BulkDone { changed: 3, left: 0, undo: None, ..BulkDone::default() });
     assert_eq!(names(&room.all().computers(&asked(""), 10).expect("a list").rows), ["pc-1", "pc-3", "pc-5"]);
     assert_eq!(lab.software("", None, 10).expect_err("counts are of all").kind, Kind::Forbidden);
 }
@@ -187,10 +187,16 @@ fn only_what_is_archived_can_be_deleted() {
     let desk = room.all();
     assert_eq!(desk.delete_computer("pc-0").expect_err("it is there").kind, Kind::Conflict);
     let all = Chosen::All(asked(""));
-    assert_eq!(desk.change_many(&all, &Bulk::Delete).expect("nothing"), BulkDone { changed: 0, left: 4, undo: None });
+    assert_eq!(
+        desk.change_many(&all, &Bulk::Delete).expect("nothing"),
+        BulkDone { changed: 0, left: 4, undo: None, ..BulkDone::default() }
+    );
     desk.change_many(&Chosen::All(asked("tag = lab")), &Bulk::Archive).expect("archived");
     let archived = Chosen::All(Asked { archived: true, ..Asked::default() });
-    assert_eq!(desk.change_many(&archived, &Bulk::Delete).expect("gone"), BulkDone { changed: 2, left: 0, undo: None });
+    assert_eq!(
+        desk.change_many(&archived, &Bulk::Delete).expect("gone"),
+        BulkDone { changed: 2, left: 0, undo: None, ..BulkDone::default() }
+    );
     let left = desk.computers(&asked(""), 10).expect("a list");
     assert_eq!((names(&left.rows), left.archived), (vec!["pc-1", "pc-3"], Some(0)));
 }

@@ -152,7 +152,10 @@ fn a_change_of_many_is_taken_back_where_nobody_wrote_since() {
     assert_eq!((preview.computers, &preview.present[..]), (6, &[(String::new(), 5), ("1".to_owned(), 1)][..]));
     let done = desk.change_many(&all(""), &bulk).expect("written");
     assert_eq!((done.changed, done.left), (6, 0));
-    assert_eq!(desk.change_many(&all(""), &bulk).expect("so already"), BulkDone { changed: 0, left: 6, undo: None });
+    assert_eq!(
+        desk.change_many(&all(""), &bulk).expect("so already"),
+        BulkDone { changed: 0, left: 6, undo: None, ..BulkDone::default() }
+    );
     desk.set_field("pc-5", "Room", "99").expect("somebody else");
     let id = done.undo.expect("it can be taken back");
     assert_eq!(room.desk(Rights::viewer(), "").undo_many(id).expect_err("no right").kind, Kind::Forbidden);
