@@ -27,6 +27,7 @@ mod exit_codes;
 mod fragment;
 pub mod gates;
 pub mod limits;
+mod name;
 pub mod own_field;
 mod package;
 mod plain_text;
@@ -57,6 +58,7 @@ pub use deployment::{
 pub use digest::{Digest, DigestAlgorithm, DigestEncoding, Hasher, InvalidDigest};
 pub use exit_codes::{ExitCodes, ExitMeaning, InvalidExitCodes};
 pub use fragment::{FragmentCount, FragmentNumber, FragmentPlan, InvalidFragment};
+pub use name::{is_addressable, is_line, is_name};
 pub use package::{Action, Done, InvalidPackage, OsFamily, Package, PackageId, PackageState};
 pub use plain_text::{TEXT_LIMIT, plain_text};
 pub use priority::{InvalidPriority, Priority};

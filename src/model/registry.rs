@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{is_line, is_name};
+
 /// A tree of the registry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RegistryTree {
@@ -94,6 +96,9 @@ pub enum InvalidRegistryQuery {
         /// Characters.
         max: usize,
     },
+    /// A name that no address can hold.
+    #[error("a question cannot be named \"{0}\": browsers leave that out of an address")]
+    Name(String),
     /// A key with the tree in it.
     #[error("the key \"{0}\" begins with a tree: give that with --tree, and the key below it without it")]
     TreeInKey(String),
@@ -130,14 +135,13 @@ impl RegistryQuery {
         for (part, text, max) in
             [("the name", name, Self::MAX_NAME), ("the key", key, Self::MAX_TEXT), ("the value", value, Self::MAX_TEXT)]
         {
-            let usable = !text.is_empty()
-                && text.trim() == text
-                && text.chars().count() <= max
-                && !text.chars().any(char::is_control);
-            if !usable {
+            if !is_line(text, max) {
                 let text = text.chars().filter(|c| !c.is_control()).take(60).collect();
                 return Err(InvalidRegistryQuery::Part { part, text, max });
             }
+        }
+        if !is_name(name, Self::MAX_NAME) {
+            return Err(InvalidRegistryQuery::Name(name.to_owned()));
         }
         let first = key.trim_start_matches('\\').split('\\').next().unwrap_or_default();
         if RegistryTree::ALL

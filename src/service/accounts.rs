@@ -5,6 +5,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::Pas
 
 use super::App;
 use crate::model::access::{BUILT_IN_ROLES, Rights, Scope};
+use crate::model::is_name;
 use crate::store::users::User;
 use crate::store::{Conn, StoreError, users};
 
@@ -15,7 +16,9 @@ pub enum AccountError {
     #[error("the password has {0} characters: at least 10 are needed")]
     Short(usize),
     /// Not a name.
-    #[error("\"{0}\" is not a user name: 1 to 64 letters, digits, dots, dashes and underscores")]
+    #[error(
+        "\"{0}\" is not a user name: 1 to 64 letters, digits, dots, dashes and underscores, and not \".\" or \"..\""
+    )]
     Name(String),
     /// Taken.
     #[error("there is a user \"{0}\" already: `dripfeed user password {0}` changes the password")]
@@ -61,8 +64,7 @@ pub fn add(
     if app.store.read_now(move |conn| rights_of(conn, &named))?.is_none() {
         return Err(AccountError::Role(role.chars().take(64).collect()));
     }
-    let valid = (1..=64).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let valid = is_name(name, 64) && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if !valid {
         return Err(AccountError::Name(name.chars().take(64).collect()));
     }

@@ -16,7 +16,7 @@ use super::prolog::fits;
 use super::query::{AskError, read};
 use crate::model::access::Scope;
 use crate::model::query::{Query, fold};
-use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime, number_of};
+use crate::model::{ComputerId, DeploymentId, GroupId, UnixTime, is_name, number_of};
 use crate::store::groups::{Group, Member, Reason};
 use crate::store::{Conn, StoreError, computers, deployments, groups, jobs, packages, search, sessions, users};
 
@@ -32,7 +32,7 @@ const DESCRIPTION_LENGTH: usize = 500;
 pub enum GroupError {
     /// Not a name.
     #[error(
-        "a group cannot be named \"{0}\": a name has 1 to {NAME_LENGTH} characters, no control characters and no space at its ends"
+        "a group cannot be named \"{0}\": a name has 1 to {NAME_LENGTH} characters, no control characters, no space at its ends, and is not \".\" or \"..\""
     )]
     Name(String),
     /// No such group.
@@ -209,11 +209,7 @@ pub fn create_of(app: &App, name: &str, computers: Vec<ComputerId>, by: &str) ->
 }
 
 fn checked_name(name: &str) -> Result<String, GroupError> {
-    let usable = !name.is_empty()
-        && name.trim() == name
-        && name.chars().count() <= NAME_LENGTH
-        && !name.chars().any(char::is_control);
-    if usable {
+    if is_name(name, NAME_LENGTH) {
         return Ok(name.to_owned());
     }
     Err(GroupError::Name(name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH + 20).collect()))

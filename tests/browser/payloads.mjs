@@ -155,6 +155,9 @@ async function walk(page, address, faults, most = 80) {
   return text;
 }
 
+/** What has a meaning in an address, or is a step of one. */
+const PARTS = /^\.*$|[\/?#%\\]/;
+
 const missing = (text, wanted) => wanted.filter((value) => !text.includes(one(value)));
 
 export async function everywhere() {
@@ -204,6 +207,18 @@ export async function everywhere() {
     return none([...formulas, ...missing(one(cells.join(" ")), list.map((payload) => `${payload} ${mark("HARDWARE", "NAME")}`))]);
   });
 
+  await check("... and each program that is hard to address has a page behind its link", async () => {
+    const altered = [];
+    for (const payload of list.filter((it) => PARTS.test(it))) {
+      const name = `${payload} ${mark("SOFTWARES", "NAME")}`;
+      await seen(page, `/software?q=${encodeURIComponent(name)}`, faults);
+      const address = await page.$eval("main tbody th a", (it) => it.getAttribute("href")).catch(() => null);
+      const { status, text } = address ? await seen(page, address, faults) : { status: "no link", text: "" };
+      if (status !== 200 || !text.toLowerCase().includes(one(name).toLowerCase())) altered.push(`${status} ${name}`);
+    }
+    return none(altered);
+  });
+
   const ids = [];
   await check("packages can be called by any of them", async () => {
     const refused = [];
@@ -235,7 +250,7 @@ export async function everywhere() {
   });
   await check("... and have pages", async () => {
     const altered = [];
-    for (const name of kept.groups.filter((_, at) => at % 4 === 0)) {
+    for (const name of kept.groups.sort().filter((name, at) => at % 4 === 0 || PARTS.test(name))) {
       const { status, text } = await seen(page, `/groups/${encodeURIComponent(name)}`, faults);
       if (status !== 200 || !text.includes(one(name))) altered.push(`${status} ${name}`);
     }

@@ -5,6 +5,7 @@ mod waking;
 
 use dripfeed::model::{DeviceId, UnixTime};
 use dripfeed::protocol::ComputerFacts;
+use dripfeed::protocol::envelope::{Container, seal};
 use dripfeed::store::computers::{self, Contact};
 use dripfeed::store::{DatabaseUrl, Store, StoreError};
 
@@ -84,6 +85,36 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 
 fn numbered(count: usize) -> Vec<(String, String)> {
     (0..count).map(|n| (format!("host-{n:03}"), "ann".to_owned())).collect()
+}
+
+#[test]
+fn names_that_are_hard_to_address_have_pages_behind_their_links() {
+    let mut room = Room::with(Vec::new());
+    let programs = ["A/B", "50% #1?", "..", "."];
+    let software: String = programs.iter().map(|name| format!("<SOFTWARES><NAME>{name}</NAME></SOFTWARES>")).collect();
+    let xml = format!(
+        "<REQUEST><CONTENT><HARDWARE><NAME>front</NAME></HARDWARE>{software}</CONTENT>\
+         <DEVICEID>a/b#c-2026-01-02-03-04-05</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
+    );
+    assert_eq!(room.served.plain().post(&seal(Container::Zlib, &xml)).status, 200);
+
+    let list = room.get("/computers").text();
+    assert!(list.contains("href=\"/computers/a%2Fb%23c-2026-01-02-03-04-05\""), "{list}");
+    let answer = room.get("/computers/a%2Fb%23c-2026-01-02-03-04-05/inventory?section=SOFTWARES");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let (tab, list) = (answer.text(), room.get("/software").text());
+    for (name, address) in [
+        ("A/B", "/software/A%2FB"),
+        ("50% #1?", "/software/50%25%20%231%3F"),
+        ("..", "/software?q=.."),
+        (".", "/software?q=."),
+    ] {
+        let link = format!("<a href=\"{address}\">{name}</a>");
+        assert!(list.contains(&link), "{link} in {list}");
+        assert!(tab.contains(&link), "{link} in {tab}");
+        let answer = room.get(address);
+        assert!(answer.status == 200 && answer.text().contains(name), "{address}: {}", answer.text());
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::super::visit::escaped;
 use super::call::{Call, Page, View, get};
 use super::shell::Shell;
 use crate::model::access::Right;
+use crate::model::is_addressable;
 use crate::service::desk::Refusal;
 use crate::store::software::{Program, TitleCount};
 
@@ -49,6 +50,14 @@ fn one(call: &Call) -> Result<View, Refusal> {
     let name = titles.first().map(|line| line.title.name.clone()).unwrap_or_default();
     let total = titles.iter().map(|line| line.computers).sum();
     call.page(&One { shell: call.shell(name.clone(), "/software"), name, titles, total })
+}
+
+/// The page of a program; of one that no address can hold, the list in which it stands.
+pub(super) fn address(name: &str) -> String {
+    if is_addressable(name) {
+        return format!("/software/{}", escaped(name));
+    }
+    format!("/software?q={}", escaped(name))
 }
 
 fn quoted(text: &str) -> String {

@@ -9,8 +9,8 @@ use super::super::guesses::Guesses;
 use super::super::query::{self, AskError};
 use super::super::signin::{self, Proof, SignInError};
 use super::{Change, Desk, Refusal, Via};
-use crate::model::UnixTime;
 use crate::model::access::{BUILT_IN_ROLES, Right, Rights, Scope};
+use crate::model::{UnixTime, is_name};
 use crate::store::sessions::{self, SecretDigest, Session, Token};
 use crate::store::users::{self, Role, User};
 use crate::store::{Conn, StoreError, recovery, search};
@@ -455,9 +455,10 @@ impl Desk {
 
     /// Makes or changes a role.
     pub fn set_role(&self, name: &str, rights: Rights) -> Result<(), Refusal> {
-        let valid = (1..=60).contains(&name.chars().count()) && name.trim() == name && !name.contains(char::is_control);
-        if !valid {
-            return Err(Refusal::invalid("the name of a role is 1 to 60 characters").about("name"));
+        if !is_name(name, 60) {
+            return Err(
+                Refusal::invalid("the name of a role is 1 to 60 characters, and not \".\" or \"..\"").about("name")
+            );
         }
         if BUILT_IN_ROLES.iter().any(|(built_in, ..)| *built_in == name) {
             return Err(Refusal::conflict(format!("the role {name} comes with the program and stays as it is")));

@@ -376,6 +376,7 @@ fn names_and_queries_that_cannot_be_are_refused_with_a_sentence() {
         refused("pARIS", None),
         refused(" x", None),
         refused("", None),
+        refused("..", None),
         refused("a\u{1b}[2J", None),
         refused("x", Some("in group y")),
         refused("x", Some("nmae = y")).lines().last().expect("a line").to_owned(),
@@ -384,9 +385,10 @@ fn names_and_queries_that_cannot_be_are_refused_with_a_sentence() {
     ];
     insta::assert_snapshot!(told.join("\n"), @r#"
     there is a group "pARIS" already: `dripfeed group edit` changes its query
-    a group cannot be named " x": a name has 1 to 100 characters, no control characters and no space at its ends
-    a group cannot be named "": a name has 1 to 100 characters, no control characters and no space at its ends
-    a group cannot be named "a[2J": a name has 1 to 100 characters, no control characters and no space at its ends
+    a group cannot be named " x": a name has 1 to 100 characters, no control characters, no space at its ends, and is not "." or ".."
+    a group cannot be named "": a name has 1 to 100 characters, no control characters, no space at its ends, and is not "." or ".."
+    a group cannot be named "..": a name has 1 to 100 characters, no control characters, no space at its ends, and is not "." or ".."
+    a group cannot be named "a[2J": a name has 1 to 100 characters, no control characters, no space at its ends, and is not "." or ".."
     there is no group "y": `dripfeed group list` shows them
       ^
     there is no group "nowhere": `dripfeed group list` shows them
