@@ -250,7 +250,7 @@ impl<'a> Agent<'a> {
         read: impl FnOnce(&[u8]) -> Result<T, &'static str>,
     ) -> Result<T, Trouble> {
         let fleet = self.fleet;
-        let answer = fleet.wire.post(&fleet.options.server, body).await;
+        let answer = fleet.wire.post(self.contact.number, &fleet.options.server, body).await;
         self.count(kind, body.len(), answer, read)
     }
 
@@ -261,7 +261,7 @@ impl<'a> Agent<'a> {
         read: impl FnOnce(&[u8]) -> Result<T, &'static str>,
     ) -> Result<T, Trouble> {
         let answer = match url.parse::<Url>() {
-            Ok(url) => self.fleet.wire.get(&url).await,
+            Ok(url) => self.fleet.wire.get(self.contact.number, &url).await,
             Err(_) => Err(Trouble::Nonsense("a location that is no address")),
         };
         self.count(kind, 0, answer, read)

@@ -7,7 +7,6 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,38 +76,30 @@ pub(crate) struct Wire {
     timeout: Duration,
     idle: Mutex<HashMap<Place, Vec<Connection>>>,
     resolved: Mutex<HashMap<String, SocketAddr>>,
-    next_source: AtomicU32,
 }
 
 impl Wire {
     /// `keep`: connections are used again by whoever comes next.
     pub(crate) fn new(ca: Option<&Path>, keep: bool, timeout: Duration) -> Result<Self, Box<dyn std::error::Error>> {
         let tls = ca.map(connector).transpose()?;
-        Ok(Self {
-            tls,
-            keep,
-            timeout,
-            idle: Mutex::default(),
-            resolved: Mutex::default(),
-            next_source: AtomicU32::new(0),
-        })
+        Ok(Self { tls, keep, timeout, idle: Mutex::default(), resolved: Mutex::default() })
     }
 
-    pub(crate) async fn get(&self, url: &Url) -> Result<Vec<u8>, Trouble> {
-        self.exchange(url, "GET", &[]).await
+    pub(crate) async fn get(&self, who: u32, url: &Url) -> Result<Vec<u8>, Trouble> {
+        self.exchange(who, url, "GET", &[]).await
     }
 
-    pub(crate) async fn post(&self, url: &Url, body: &[u8]) -> Result<Vec<u8>, Trouble> {
-        self.exchange(url, "POST", body).await
+    pub(crate) async fn post(&self, who: u32, url: &Url, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+        self.exchange(who, url, "POST", body).await
     }
 
-    async fn exchange(&self, url: &Url, method: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
-        tokio::time::timeout(self.timeout, self.exchange_unbounded(url, method, body))
+    async fn exchange(&self, who: u32, url: &Url, method: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+        tokio::time::timeout(self.timeout, self.exchange_unbounded(who, url, method, body))
             .await
             .map_err(|_| Trouble::Timeout)?
     }
 
-    async fn exchange_unbounded(&self, url: &Url, method: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+    async fn exchange_unbounded(&self, who: u32, url: &Url, method: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
         let place = (url.is_https(), url.authority().to_owned());
         let mut request = format!(
             "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: OCS-NG_unified_unix_agent_v2.10.0\r\nConnection: {}\r\n",
@@ -127,7 +118,7 @@ impl Wire {
         loop {
             let mut connection = match self.take_idle(&place) {
                 Some(connection) => connection,
-                None => self.connect(url).await?,
+                None => self.connect(who, url).await?,
             };
             match connection.ask(&message).await {
                 Ok(answer) => {
@@ -148,9 +139,9 @@ impl Wire {
         lock(&self.idle).get_mut(place)?.pop()
     }
 
-    async fn connect(&self, url: &Url) -> Result<Connection, Trouble> {
+    async fn connect(&self, who: u32, url: &Url) -> Result<Connection, Trouble> {
         let address = self.resolve(url).await.map_err(|error| Trouble::Connect(error.kind()))?;
-        let stream = self.reach(address).await.map_err(|error| Trouble::Connect(error.kind()))?;
+        let stream = self.reach(who, address).await.map_err(|error| Trouble::Connect(error.kind()))?;
         let stream: Box<dyn Duplex> = if url.is_https() {
             let connector = self.tls.as_ref().ok_or_else(|| Trouble::Handshake("no CA file was given".to_owned()))?;
             let name = ServerName::try_from(url.host().to_owned()).map_err(|_| Trouble::Unreadable)?;
@@ -162,10 +153,12 @@ impl Wire {
         Ok(Connection { stream: BufReader::new(stream), is_fresh: true })
     }
 
-    async fn reach(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// Each computer always comes from the same address. Connections that are kept are all from one, for whoever comes next
+    /// takes one that is idle.
+    async fn reach(&self, who: u32, address: SocketAddr) -> io::Result<TcpStream> {
         let stream = match address.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => {
-                let number = self.next_source.fetch_add(1, Ordering::Relaxed) % SOURCES;
+                let number = if self.keep { 0 } else { who % SOURCES };
                 let socket = TcpSocket::new_v4()?;
                 let source = Ipv4Addr::new(127, 1, 0, u8::try_from(1 + number).unwrap_or(1));
                 // On systems whose loopback is one address only, that one it is.
