@@ -5,7 +5,7 @@
 //!   connection.rs  phases and deadlines of one connection          sendfile.rs  mapped files → socket
 //!     middleware.rs  request number, access log, net under panics
 //!       router.rs      every route
-//!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies
+//!         ocs.rs         POST /ocsinventory            body.rs   bounded request bodies      sealed.rs  packed replies
 //!         identity.rs    the agent's key
 //!         tree.rs        /download/<key>
 //!         manifest.rs    /download/manifest, for mirrors
@@ -38,6 +38,7 @@ mod reply;
 #[cfg(test)]
 mod rights;
 mod router;
+mod sealed;
 mod sendfile;
 mod tree;
 pub mod verbs;
@@ -65,6 +66,7 @@ use self::listen::{Door, Places};
 use self::meters::{Meters, Readers};
 use self::middleware::RequestIds;
 use self::ready::Readiness;
+use self::sealed::Sealed;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
 use crate::congestion::NotPaced;
@@ -211,6 +213,8 @@ struct Shared {
     stopped: Stopped,
     /// Who fetches what.
     fetches: Arc<Fetches>,
+    /// What agents were told lately.
+    sealed: Sealed,
     tls: ServerTls,
     addresses: Addresses,
     patience: Patience,
@@ -301,6 +305,7 @@ impl Server {
         let shared = Shared {
             stopped,
             fetches: Arc::default(),
+            sealed: Sealed::default(),
             files: Arc::new(Files::new(app.tree.clone())),
             app,
             tls,

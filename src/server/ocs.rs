@@ -20,7 +20,7 @@ use crate::protocol::proof::Standing;
 use crate::protocol::{Request, RequestError, UPDATE_REPLY};
 use crate::service::identity::Refused;
 use crate::service::inventory::Document;
-use crate::service::{self, Answered, App, Peer, ServiceError};
+use crate::service::{self, Answered, Peer, ServiceError};
 use crate::store::StoreError;
 
 /// Bytes from which a body is inflated and read beside the workers: it takes milliseconds.
@@ -97,7 +97,7 @@ async fn exchange(site: &Site, mut peer: Peer, request: HttpRequest) -> Result<R
             _ => None,
         },
     );
-    let (mut response, standing) = match answer(&site.app, peer, container, document, request).await {
+    let (mut response, standing) = match answer(site, peer, container, document, request).await {
         Ok(answered) => {
             if let Some(device) = device {
                 site.fetches.contact(address, device);
@@ -160,32 +160,33 @@ fn read(body: Bytes, limits: &RequestLimits, with_digest: bool) -> Result<Unders
 }
 
 async fn answer(
-    app: &App,
+    site: &Site,
     peer: Peer,
     container: Container,
     document: Document,
     request: Request,
 ) -> Result<Answered<Response>, Refusal> {
+    let app = &site.app;
     let known = |standing, reply| Answered { reply, standing };
+    let sealed = |xml: String| sealed(site.sealed.seal(container, xml));
     Ok(match request {
         Request::Prolog(prolog) => {
             let answered = service::prolog::answer(app, prolog, peer).await?;
-            known(answered.standing, sealed(container, &answered.reply.to_xml()))
+            known(answered.standing, sealed(answered.reply.to_xml()))
         }
         Request::Inventory(inventory) => {
             let answered = service::inventory::take(app, *inventory, document, peer).await?;
-            known(answered.standing, sealed(container, &answered.reply.to_xml()))
+            known(answered.standing, sealed(answered.reply.to_xml()))
         }
         Request::Download(report) => known(service::report::take(app, report, peer).await?.standing, taken()),
         Request::Notify(notify) => known(service::notify::take(app, notify, peer).await?.standing, taken()),
-        Request::Update => known(None, sealed(container, UPDATE_REPLY)),
+        Request::Update => known(None, sealed(UPDATE_REPLY.to_owned())),
         Request::Snmp { .. } => known(None, taken()),
     })
 }
 
 /// A reply in the container of its request.
-fn sealed(container: Container, xml: &str) -> Response {
-    let body = envelope::seal(container, xml);
+fn sealed(body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
