@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
-use super::connection::q;
+use super::connection::{Steady, q};
 use super::row::{At, limit as rows, rows_of, text, time};
 use super::schema::{computers, inventory_documents, networks, settings};
 use super::settings::COMPUTER;
@@ -219,11 +219,8 @@ pub fn take_facts(
     };
     // Most inventories are of computers that are known. Nobody else writes between the two (one writer at a time).
     let known = computers::table.filter(computers::device_id.eq(device_id.as_str()));
-    let updated: Option<i64> = q!(conn => diesel::update(known)
-        .set(&row)
-        .returning(computers::id)
-        .get_result(conn)
-        .optional())?;
+    let updated: Option<i64> = q!(conn =>
+        Steady(diesel::update(known).set(&row).returning(computers::id)).get_result(conn).optional())?;
     if let Some(id) = updated {
         return Ok((ComputerId(id), false));
     }
@@ -243,28 +240,26 @@ pub fn take_facts(
 
 /// Writes last contact, peer address and agent.
 pub fn touch(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
-    q!(conn => diesel::update(computers::table.find(id.0))
-        .set((
-            computers::last_contact.eq(contact.at.millis()),
-            computers::peer_address.eq(text(&contact.peer_address)),
-            computers::user_agent.eq(text(&contact.user_agent)),
-        ))
-        .execute(conn))?;
+    let seen = diesel::update(computers::table.find(id.0)).set((
+        computers::last_contact.eq(contact.at.millis()),
+        computers::peer_address.eq(text(&contact.peer_address)),
+        computers::user_agent.eq(text(&contact.user_agent)),
+    ));
+    q!(conn => Steady(seen).run(conn))?;
     Ok(())
 }
 
 /// [`touch`] for a check-in: counts it, and keeps how much time lies between two of them on average.
 pub fn check_in(conn: &mut Conn, id: ComputerId, contact: &Contact) -> Result<(), StoreError> {
     let gaps = computers::contact_gap * computers::contacts - computers::last_contact + contact.at.millis();
-    q!(conn => diesel::update(computers::table.find(id.0))
-        .set((
-            computers::contact_gap.eq(gaps / (computers::contacts + 1_i64)),
-            computers::contacts.eq(computers::contacts + 1_i64),
-            computers::last_contact.eq(contact.at.millis()),
-            computers::peer_address.eq(text(&contact.peer_address)),
-            computers::user_agent.eq(text(&contact.user_agent)),
-        ))
-        .execute(conn))?;
+    let counted = diesel::update(computers::table.find(id.0)).set((
+        computers::contact_gap.eq(gaps / (computers::contacts + 1_i64)),
+        computers::contacts.eq(computers::contacts + 1_i64),
+        computers::last_contact.eq(contact.at.millis()),
+        computers::peer_address.eq(text(&contact.peer_address)),
+        computers::user_agent.eq(text(&contact.user_agent)),
+    ));
+    q!(conn => Steady(counted).run(conn))?;
     Ok(())
 }
 

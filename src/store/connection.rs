@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use diesel::connection::SimpleConnection;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::query_dsl::methods::ExecuteDsl;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_dsl::methods::{ExecuteDsl, LoadQuery};
+use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
@@ -53,6 +54,61 @@ macro_rules! steering {
         impl RunQueryDsl<SqliteConnection> for $name {}
     )+};
 }
+
+/// A change whose text is one of a few, so that it stays prepared. Diesel takes every UPDATE for one of its kind, and SQLite parsed
+/// that of each contact and of each report anew: a quarter of what the writing thread did. Kept statements are found by their
+/// text, so different ones are never mistaken for each other. Not for what has a list of any length in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steady<Q>(pub(super) Q);
+
+impl<Q> Steady<Q> {
+    /// Does it. Diesel's `execute` asks by reference whether a statement may be kept, and that answers for what is inside.
+    pub(super) fn run<'a, C>(self, conn: &mut C) -> QueryResult<()>
+    where
+        Self: LoadQuery<'a, C, i64>,
+    {
+        self.load::<i64>(conn).map(drop)
+    }
+}
+
+impl<DB: diesel::backend::Backend, Q: QueryFragment<DB>> QueryFragment<DB> for Steady<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &DB) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+impl<Q> QueryId for Steady<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// What it returns, if it returns anything, are numbers of rows.
+impl<Q> Query for Steady<Q> {
+    type SqlType = BigInt;
+}
+
+impl<Q, C> RunQueryDsl<C> for Steady<Q> {}
+
+/// Asked at the beginning of every write, so it is kept prepared, too.
+#[derive(QueryId)]
+struct DataVersion;
+
+impl QueryFragment<Sqlite> for DataVersion {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("PRAGMA data_version");
+        Ok(())
+    }
+}
+
+impl Query for DataVersion {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<SqliteConnection> for DataVersion {}
 
 steering! {
     Begin = "BEGIN";
@@ -101,16 +157,8 @@ impl Conn {
 
     /// A number that another connection's commit changes, and our own does not.
     pub(super) fn data_version(&mut self) -> Result<i64, StoreError> {
-        #[derive(diesel::QueryableByName)]
-        struct Version {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            data_version: i64,
-        }
         match &mut self.0 {
-            Backend::Sqlite(conn) => {
-                let version: Version = diesel::sql_query("PRAGMA data_version").get_result(conn)?;
-                Ok(version.data_version)
-            }
+            Backend::Sqlite(conn) => Ok(DataVersion.get_result(conn)?),
             Backend::Postgres(_) => Err(StoreError::Closed),
         }
     }
