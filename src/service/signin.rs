@@ -256,7 +256,10 @@ pub fn by_cookie(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visi
     if let Some(Visitor { session: Some(session), .. }) = &found
         && now.millis() - session.seen_at.millis() > TOUCH
     {
-        app.store.write_now(move |conn| sessions::touch(conn, &digest, now))?;
+        app.store.write_now(move |conn| {
+            conn.alters_no_answer();
+            sessions::touch(conn, &digest, now)
+        })?;
     }
     Ok(found)
 }
@@ -301,7 +304,10 @@ pub fn by_token(app: &App, secret: &str, address: IpAddr) -> Result<Option<Visit
     let peer = address.to_canonical().to_string();
     if token.last_used_at.is_none_or(|last| now.millis() - last.millis() > TOUCH) {
         let (id, peer) = (token.id, peer.clone());
-        app.store.write_now(move |conn| sessions::touch_token(conn, id, now, &peer))?;
+        app.store.write_now(move |conn| {
+            conn.alters_no_answer();
+            sessions::touch_token(conn, id, now, &peer)
+        })?;
     }
     visitor.actor.peer_address = peer;
     Ok(Some(visitor))

@@ -248,8 +248,10 @@ impl Writing {
         let wrong = expected.zip(actual).filter(|(expected, actual)| expected != actual);
         let (received, sha256) = if wrong.is_some() { (0, None) } else { (self.at, actual) };
         let (id, now) = (self.upload.id.clone(), self.app.clock.now());
-        let known =
-            self.app.store.write_now(move |conn| uploads::received(conn, &id, received, sha256.as_ref(), now))?;
+        let known = self.app.store.write_now(move |conn| {
+            conn.alters_no_answer();
+            uploads::received(conn, &id, received, sha256.as_ref(), now)
+        })?;
         (self.upload.received, self.upload.sha256) = (received, sha256);
         match wrong {
             _ if !known => Err(UploadError::Unknown),

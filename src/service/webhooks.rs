@@ -245,6 +245,7 @@ fn tell_one(app: &App, poster: &Poster, hook: &Webhook, due: Due) -> Result<(), 
     }
     let id = hook.id;
     app.store.write_now(move |conn| {
+        conn.alters_no_answer();
         if webhooks::find(conn, id)?.is_none() {
             return Ok(());
         }
@@ -326,6 +327,7 @@ fn attempt(
 fn record(app: &App, id: i64, delivery: Delivery, tells: Option<(DeploymentId, Told)>) -> Result<i64, DeliveryError> {
     let (took, error) = (delivery.milliseconds, delivery.error.clone());
     app.store.write_now(move |conn| -> Result<(), StoreError> {
+        conn.alters_no_answer();
         // As it is now, not as it was when the other side was asked: it may be gone, or have been changed.
         let Some(hook) = webhooks::find(conn, id)? else { return Ok(()) };
         webhooks::add_delivery(conn, id, &delivery)?;
