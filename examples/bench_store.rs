@@ -161,8 +161,8 @@ async fn one_contact(store: &Store, name: DeviceId, n: usize, writes: bool) -> R
             let computer = computers::find_by_device_id(conn, &name)?.ok_or(StoreError::Closed)?;
             settings::layer(conn, Scope::Global)?;
             settings::layer(conn, Scope::Computer(computer.id))?;
-            let open = jobs::open_of_computer(conn, computer.id)?;
-            Ok::<_, StoreError>((computer.id, open.iter().map(|open| open.job.id).collect()))
+            let open = jobs::open_numbers(conn, computer.id)?;
+            Ok::<_, StoreError>((computer.id, open.iter().map(|(job, _)| *job).collect()))
         })
         .await?;
     if !writes {

@@ -320,14 +320,16 @@ pub(super) fn gift(conn: &mut Conn, old: &Computer, new: &Computer) -> Result<Gi
 
 /// Every job but the open ones of packages of which the new computer has an open job itself; those stay where they are.
 fn jobs_to_move(conn: &mut Conn, old: ComputerId, new: ComputerId) -> Result<Vec<i64>, StoreError> {
-    let taken: Vec<PackageId> = jobs::open_of_computer(conn, new)?.iter().map(|open| open.job.package).collect();
-    let blocked: Vec<JobId> = jobs::open_of_computer(conn, old)?
-        .into_iter()
-        .filter(|open| taken.contains(&open.job.package))
-        .map(|open| open.job.id)
-        .collect();
+    let blocked = of_the_same_packages(conn, old, new)?;
     let all = jobs_of(conn, old)?;
     Ok(all.into_iter().map(|(job, _)| job).filter(|job| !blocked.contains(job)).map(|job| job.0).collect())
+}
+
+/// The open jobs of a computer of packages of which the other one has an open job, too.
+fn of_the_same_packages(conn: &mut Conn, of: ComputerId, other: ComputerId) -> Result<Vec<JobId>, StoreError> {
+    let taken: Vec<PackageId> = jobs::open_numbers(conn, other)?.into_iter().map(|(_, package)| package).collect();
+    let own = jobs::open_numbers(conn, of)?;
+    Ok(own.into_iter().filter(|(_, package)| taken.contains(package)).map(|(job, _)| job).collect())
 }
 
 /// Every job of a computer with its deployment.
@@ -420,13 +422,8 @@ impl From<StoreError> for Apart {
 fn take_apart(conn: &mut Conn, merge: &Merge, new: &Computer, now: UnixTime) -> Result<(), Apart> {
     let moved: Moved = serde_json::from_str(&merge.moved).map_err(|_| Apart::Damaged)?;
     // A package may have got an open job on the old one by now: those stay with the new one.
-    let taken: Vec<PackageId> = jobs::open_of_computer(conn, merge.old)?.iter().map(|open| open.job.package).collect();
-    let blocked: Vec<i64> = jobs::open_of_computer(conn, merge.new)?
-        .into_iter()
-        .filter(|open| taken.contains(&open.job.package))
-        .map(|open| open.job.id.0)
-        .collect();
-    let back: Vec<JobId> = moved.jobs.into_iter().filter(|job| !blocked.contains(job)).map(JobId).collect();
+    let blocked = of_the_same_packages(conn, merge.new, merge.old)?;
+    let back: Vec<JobId> = moved.jobs.into_iter().map(JobId).filter(|job| !blocked.contains(job)).collect();
     merges::move_jobs(conn, &back, merge.new, merge.old)?;
     if let Some((before, after)) = moved.tag
         && new.tag == after

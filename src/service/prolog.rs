@@ -11,17 +11,19 @@ use super::identity::{ProofSeen, Refused, Ticket, Worth, worth};
 use super::mirrors::locations;
 use super::{Answered, App, Peer, ServiceError, discovery, gates, identity};
 use crate::clock;
-use crate::model::settings::{InventoryFrequency, Settings, SettingsLayer, resolve};
+use crate::model::settings::{InventoryFrequency, SettingKey, Settings, SettingsLayer, resolve};
 use crate::model::{
-    AgentKey, Computer, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState, RegistryQuery, ResultCode,
-    UnixTime, Withheld,
+    AgentKey, Awaited, Computer, ComputerId, DeviceId, JobId, JobState, OsFamily, PackageId, PackageState,
+    RegistryQuery, ResultCode, UnixTime, Withheld,
 };
 use crate::protocol::proof::Standing;
 use crate::protocol::{Decision, DownloadOption, IpDiscover, Offer, PrologReply, PrologRequest};
 use crate::store::events::{Event, EventKind};
 use crate::store::jobs::OpenJob;
-use crate::store::mirrors::Nearby;
+use crate::store::memo::{Memo, Stamp};
+use crate::store::mirrors::{Mirror, Nearby};
 use crate::store::settings::Scope;
+use crate::store::terms::KnownTerms;
 use crate::store::{Conn, StoreError, computers, events, groups, jobs, mirrors, settings};
 
 /// Answers a check-in.
@@ -44,10 +46,9 @@ async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answe
     let (stamp, context) = if let Some(kept) = kept {
         kept
     } else {
-        let (device_id, global) = (device_id.clone(), app.configured.clone());
-        let stamp = memo.stamp(&device_id);
-        let context = app.store.read(move |conn| DeviceContext::load(conn, &device_id, global, address)).await?;
-        (stamp, Arc::new(context))
+        let (device_id, configured, memo) = (device_id.clone(), app.configured.clone(), Arc::clone(&memo));
+        let look = move |conn: &mut Conn| DeviceContext::look(conn, &memo, &device_id, configured, address);
+        app.store.read(look).await?
     };
     let moment = Moment { now, local_minute: clock::local_minute(now), waits_for_schedule: peer.waits_for_schedule() };
     let answer = decide(&context, &moment);
@@ -59,8 +60,7 @@ async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answe
     let write = move |conn: &mut Conn| -> Result<Answered<PrologReply>, ServiceError> {
         let (mut stamp, mut context, mut answer, mut is_kept) = (stamp, context, answer, is_kept);
         if memo.is_on() && !memo.holds(&stamp) {
-            stamp = memo.stamp(&device_id);
-            context = Arc::new(DeviceContext::load(conn, &device_id, configured, address)?);
+            (stamp, context) = DeviceContext::look(conn, &memo, &device_id, configured, address)?;
             answer = decide(&context, &moment);
             is_kept = false;
         }
@@ -75,12 +75,12 @@ async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answe
             admitted = identity::admit_anew(conn, &device_id, proof)?;
         }
         admitted.settle(conn, computer.id, &device_id, now)?;
-        answer.changes.write(conn, computer, &contact)?;
+        answer.changes.write(conn, computer.id, &device_id, &contact)?;
         if answer.changes == Changes::default() && !admitted.registers() {
             // Time and address of the last contact decide nothing.
             conn.alters_no_answer();
             if !is_kept {
-                memo.keep(&device_id, stamp, &context, 1 + context.jobs.len());
+                memo.keep(&device_id, stamp, &context, context.size());
             }
         } else {
             conn.alters_only(&memo, &device_id);
@@ -101,20 +101,60 @@ fn stranger(context: &DeviceContext, proof: Option<&ProofSeen>) -> Result<Option
     })
 }
 
+/// What is the same for all computers, and read once for all of them.
+#[derive(Debug)]
+pub struct Common {
+    global: SettingsLayer,
+    /// In force for who has no settings of its own and none of a group.
+    settings: Arc<Settings>,
+    registry: Arc<[RegistryQuery]>,
+    has_sites: bool,
+    terms: KnownTerms,
+}
+
+impl Common {
+    pub(super) fn load(conn: &mut Conn, configured: SettingsLayer) -> Result<Self, StoreError> {
+        let mut global = configured;
+        global.0.extend(settings::layer(conn, Scope::Global)?.0);
+        let settings = resolve(&global, &[], &SettingsLayer::default());
+        // Whether they are asked is a global setting.
+        let registry = discovery::registry_queries(conn, &settings)?.into();
+        let has_sites = mirrors::has_sites(conn)?;
+        Ok(Self { global, settings: Arc::new(settings), registry, has_sites, terms: KnownTerms::default() })
+    }
+}
+
+/// What decides, of a computer that has sent an inventory.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its number.
+    pub id: ComputerId,
+    /// Its system, if its inventory says which.
+    pub os: Option<OsFamily>,
+    /// When that came.
+    pub last_inventory: Option<UnixTime>,
+}
+
+impl From<&Computer> for Known {
+    fn from(computer: &Computer) -> Self {
+        Self { id: computer.id, os: computer.os_family(), last_inventory: computer.last_inventory }
+    }
+}
+
 /// Everything that decides about a computer, read in one view. Of the database alone: it is kept for the computer's next
-/// contact, so nothing that depends on a request or on the time may be in it.
+/// contact, so nothing that depends on a request or on the time may be in it. A large fleet's are kept, so it is small.
 #[derive(Clone, Debug)]
 pub struct DeviceContext {
     /// `None` before its first inventory.
-    pub computer: Option<Computer>,
+    pub computer: Option<Known>,
     /// The key of the computer, also of one that was put away.
     pub key: Option<AgentKey>,
     /// The values in force for it.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Its open jobs, oldest first.
-    pub jobs: Vec<OpenJob>,
+    pub jobs: Box<[OpenJob]>,
     /// What Windows agents are asked.
-    pub registry: Vec<RegistryQuery>,
+    pub registry: Arc<[RegistryQuery]>,
     /// The network that it looks round in.
     pub surroundings: Option<Ipv4Addr>,
     /// Where it was when this was read.
@@ -124,46 +164,72 @@ pub struct DeviceContext {
 }
 
 impl DeviceContext {
+    /// Reads it for an answer, with the stamp under which it is true; what all have in common only if that has changed.
+    fn look(
+        conn: &mut Conn,
+        memo: &Memo,
+        device_id: &DeviceId,
+        configured: SettingsLayer,
+        address: Option<IpAddr>,
+    ) -> Result<(Stamp, Arc<Self>), StoreError> {
+        let stamp = memo.stamp(device_id);
+        if let Some(common) = memo.common::<Common>(&stamp) {
+            let context = Self::load(conn, device_id, &common, address)?;
+            // Who is unknown is answered without a write, in which it would be seen that another program has changed something.
+            if context.computer.is_some() {
+                return Ok((stamp, Arc::new(context)));
+            }
+        }
+        let common = Arc::new(Common::load(conn, configured)?);
+        let context = Self::load(conn, device_id, &common, address)?;
+        memo.keep_common(&stamp, &common);
+        Ok((stamp, Arc::new(context)))
+    }
+
     /// `address` is where it is; `None` looks for no mirrors.
     pub(super) fn load(
         conn: &mut Conn,
         device_id: &DeviceId,
-        configured: SettingsLayer,
+        common: &Common,
         address: Option<IpAddr>,
     ) -> Result<Self, StoreError> {
-        let mut global = configured;
-        global.0.extend(settings::layer(conn, Scope::Global)?.0);
         // One that was put away is unknown until its next inventory, which it is asked for at once.
         let found = computers::find_by_device_id(conn, device_id)?;
-        let key = found.as_ref().and_then(|found| found.agent_key.clone());
-        let Some(computer) = found.filter(|found| found.archived_at.is_none()) else {
-            let settings = resolve(&global, &[], &SettingsLayer::default());
-            let registry = discovery::registry_queries(conn, &settings)?;
-            return Ok(Self {
-                computer: None,
-                key,
-                settings,
-                jobs: Vec::new(),
-                registry,
-                surroundings: None,
-                address,
-                nearby: Nearby::default(),
-            });
+        let mut context = Self {
+            computer: found.as_ref().filter(|found| found.archived_at.is_none()).map(Known::from),
+            key: found.and_then(|found| found.agent_key),
+            settings: Arc::clone(&common.settings),
+            jobs: Box::default(),
+            registry: Arc::clone(&common.registry),
+            surroundings: None,
+            address,
+            nearby: Nearby::default(),
         };
-        let own = settings::layer(conn, Scope::Computer(computer.id))?;
-        let of_groups: Vec<SettingsLayer> =
-            groups::layers(conn, computer.id)?.into_iter().map(|(_, layer)| layer).collect();
-        let jobs = jobs::open_of_computer(conn, computer.id)?;
-        let settings = resolve(&global, &of_groups, &own);
-        let registry = discovery::registry_queries(conn, &settings)?;
-        let surroundings = discovery::surroundings(conn, computer.id, &settings)?;
-        let packages: Vec<PackageId> =
-            jobs.iter().filter(|open| open.activation.is_some()).map(|open| open.job.package).collect();
-        let nearby = match address {
-            Some(address) if !packages.is_empty() => mirrors::nearby(conn, address, &packages)?,
-            _ => Nearby::default(),
-        };
-        Ok(Self { computer: Some(computer), key, settings, jobs, registry, surroundings, address, nearby })
+        let Some(id) = context.computer.as_ref().map(|computer| computer.id) else { return Ok(context) };
+        let own = settings::layer(conn, Scope::Computer(id))?;
+        let of_groups: Vec<SettingsLayer> = groups::layers(conn, id)?.into_iter().map(|(_, layer)| layer).collect();
+        if !(own.0.is_empty() && of_groups.is_empty()) {
+            context.settings = Arc::new(resolve(&common.global, &of_groups, &own));
+        }
+        context.jobs = jobs::open_of_computer(conn, id, &common.terms)?.into();
+        context.surroundings = discovery::surroundings(conn, id, &context.settings)?;
+        if let Some(address) = address.filter(|_| common.has_sites) {
+            let active = context.jobs.iter().filter(|open| open.terms.activation.is_some());
+            let packages: Vec<PackageId> = active.map(|open| open.terms.package).collect();
+            if !packages.is_empty() {
+                context.nearby = mirrors::nearby(conn, address, &packages)?;
+            }
+        }
+        Ok(context)
+    }
+
+    /// Bytes that it takes, without what it shares.
+    fn size(&self) -> usize {
+        let own_settings = if Arc::strong_count(&self.settings) == 1 { 40 * SettingKey::ALL.len() } else { 0 };
+        let jobs: usize = self.jobs.iter().map(OpenJob::size).sum();
+        let held: usize = self.nearby.mirrors.iter().map(|(_, holds)| holds.len()).sum();
+        let mirrors = self.nearby.mirrors.len() * (size_of::<Mirror>() + 256) + held * 2 * size_of::<PackageId>();
+        size_of::<Self>() + own_settings + jobs + mirrors
     }
 }
 
@@ -204,18 +270,18 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
     let mut changes = Changes::default();
     let mut offers: Vec<Offer> = Vec::new();
     for open in &context.jobs {
-        let job = &open.job;
-        if open.in_history && !job.options.force {
-            changes.already_in_history.push((job.id, job.package));
+        let terms = &open.terms;
+        if open.in_history && !terms.options.force {
+            changes.already_in_history.push((open.id, terms.package));
             continue;
         }
         match gate(open, context, settings.on, moment) {
             Ok(offer) => {
-                if job.state == JobState::Pending {
-                    changes.offered.push((job.id, job.package));
+                if open.state == JobState::Pending {
+                    changes.offered.push((open.id, terms.package));
                 }
-                if job.withheld.is_some() {
-                    changes.withheld.push((job.id, None));
+                if open.withheld.is_some() {
+                    changes.withheld.push((open.id, None));
                 }
                 // Each package at most once in a reply, or the Windows agent works on it twice.
                 if offers.iter().all(|other| other.package != offer.package) {
@@ -224,8 +290,8 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
             }
             Err(withheld) => {
                 let reason = withheld.to_string();
-                if job.withheld.as_deref() != Some(&reason) {
-                    changes.withheld.push((job.id, Some(reason)));
+                if open.withheld.as_deref() != Some(&reason) {
+                    changes.withheld.push((open.id, Some(reason)));
                 }
             }
         }
@@ -238,7 +304,7 @@ pub fn decide(context: &DeviceContext, moment: &Moment) -> Answer {
         decision: if wanted { Decision::Send } else { Decision::Stop },
         prolog_freq: Some(context.settings.prolog_frequency()),
         inventory_on_startup: Some(context.settings.inventory_on_startup()),
-        registry: context.registry.clone(),
+        registry: context.registry.to_vec(),
         ip_discover,
         // Always, also when inventories are never wanted: the stock server leaves the whole option out then, and its
         // deployments stop without a word (docs/decisions/0161).
@@ -254,66 +320,66 @@ pub(super) fn gate(
     download_on: bool,
     moment: &Moment,
 ) -> Result<Offer, Withheld> {
-    let job = &open.job;
+    let terms = &open.terms;
     if !download_on {
         return Err(Withheld::DownloadOff);
     }
-    if open.package_state != PackageState::Available {
+    if terms.package_state != PackageState::Available {
         return Err(Withheld::PackageWithdrawn);
     }
     if let Some(awaited) = &open.awaited
         // Whoever was told goes on: others are asked later only where it has grown.
-        && job.state == JobState::Pending
+        && open.state == JobState::Pending
     {
-        return Err(Withheld::Approval(awaited.clone()));
+        return Err(Withheld::Approval(Awaited::clone(awaited)));
     }
-    let Some(activation) = &open.activation else {
+    let Some(activation) = &terms.activation else {
         return Err(Withheld::NotActivated);
     };
-    if let Some(computer) = context.computer.as_ref().and_then(Computer::os_family)
-        && computer != open.package_os
+    if let Some(computer) = context.computer.as_ref().and_then(|computer| computer.os)
+        && computer != terms.package_os
     {
-        return Err(Withheld::OtherSystem { package: open.package_os, computer });
+        return Err(Withheld::OtherSystem { package: terms.package_os, computer });
     }
-    if let Some(schedule) = &job.options.schedule
+    if let Some(schedule) = &terms.options.schedule
         && !moment.waits_for_schedule
         && moment.local_minute.as_str() < schedule.as_str()
     {
         return Err(Withheld::Scheduled(schedule.clone()));
     }
     // Whoever was told goes on: no agent can be made to forget it.
-    if let Some(asked) = open.gates.as_ref().filter(|_| job.state == JobState::Pending) {
+    if let Some(asked) = terms.gates.as_ref().filter(|_| open.state == JobState::Pending) {
         gates::pass(asked, context.address, moment.now)?;
     }
-    if let Some(package) = job.options.follows
+    if let Some(package) = terms.options.follows
         // Whoever was told goes on, whatever is tried again meanwhile.
-        && job.state == JobState::Pending
+        && open.state == JobState::Pending
         && !is_done_before(open, context, package)
     {
         return Err(Withheld::Follows { package, state: open.earlier });
     }
     // A stock agent knows the first one and comes back for another when that fails; ours takes the next by itself.
-    let near = locations(&context.nearby, job.package, &activation.fragment_location, moment.now);
+    let near = locations(&context.nearby, terms.package, &activation.fragment_location, moment.now);
     let mut near = near.into_iter().map(|(location, _)| location);
     let Some(fragment_location) = near.next() else {
         return Err(Withheld::NoMirror);
     };
     let more_locations = near.take(Offer::MAX_MORE_LOCATIONS).collect();
     Ok(Offer {
-        package: job.package,
+        package: terms.package,
         info_location: activation.info_location.clone(),
         fragment_location,
         more_locations,
-        schedule: job.options.schedule.clone(),
-        post_command: job.options.post_command.clone(),
-        force: job.options.force,
+        schedule: terms.options.schedule.clone(),
+        post_command: terms.options.post_command.clone(),
+        force: terms.options.force,
     })
 }
 
 /// Has the package that comes first succeeded on the computer? So it has if this very contact finds it in the agent's
 /// history.
 fn is_done_before(open: &OpenJob, context: &DeviceContext, package: PackageId) -> bool {
-    let had = |other: &OpenJob| other.job.package == package && other.in_history && !other.job.options.force;
+    let had = |other: &OpenJob| other.terms.package == package && other.in_history && !other.terms.options.force;
     matches!(open.earlier, Some(JobState::Succeeded | JobState::AlreadyInstalled)) || context.jobs.iter().any(had)
 }
 
@@ -329,14 +395,20 @@ fn inventory_wanted(context: &DeviceContext, now: UnixTime) -> bool {
 }
 
 impl Changes {
-    fn write(&self, conn: &mut Conn, computer: &Computer, contact: &computers::Contact) -> Result<(), StoreError> {
+    fn write(
+        &self,
+        conn: &mut Conn,
+        computer: ComputerId,
+        device_id: &DeviceId,
+        contact: &computers::Contact,
+    ) -> Result<(), StoreError> {
         let now = contact.at;
-        computers::check_in(conn, computer.id, contact)?;
+        computers::check_in(conn, computer, contact)?;
         let event = |kind, job, package, text: &str| Event {
             at: now,
             kind,
-            computer: Some(computer.id),
-            device_id: computer.device_id.to_string(),
+            computer: Some(computer),
+            device_id: device_id.to_string(),
             package: Some(package),
             job: Some(job),
             text: text.to_owned(),
@@ -376,53 +448,21 @@ mod queries;
 mod tests {
     use super::*;
     use crate::model::settings::SettingKey;
-    use crate::model::{Activation, ComputerId, DeploymentId, Job, JobOptions};
+    use crate::model::{Activation, JobOptions};
+    use crate::store::terms::Terms;
 
     const NOW: UnixTime = UnixTime::from_seconds(1_795_170_000);
 
-    fn computer() -> Computer {
-        Computer {
-            id: ComputerId(1),
-            device_id: "ws042-2024-03-05-09-10-11".parse().expect("a device id"),
-            name: "ws042".to_owned(),
-            os_name: "Debian GNU/Linux 12".to_owned(),
-            os_version: String::new(),
-            architecture: String::new(),
-            ip_address: String::new(),
-            peer_address: String::new(),
-            user_name: String::new(),
-            serial: String::new(),
-            model: String::new(),
-            uuid: String::new(),
-            workgroup: String::new(),
-            tag: String::new(),
-            user_agent: String::new(),
-            first_contact: NOW,
-            last_contact: NOW,
-            last_inventory: Some(NOW),
-            archived_at: None,
-            agent_key: None,
-        }
+    fn computer() -> Known {
+        Known { id: ComputerId(1), os: OsFamily::guess("Debian GNU/Linux 12"), last_inventory: Some(NOW) }
     }
 
-    fn open_job(number: i64) -> OpenJob {
+    /// A pending one, with the changed terms.
+    fn job_with(number: i64, change: impl FnOnce(&mut Terms)) -> OpenJob {
         let package = PackageId::try_from(1_795_164_000 + number).expect("a package id");
         let location: crate::model::Location = "dl.example.net/download".parse().expect("a location");
-        OpenJob {
-            job: Job {
-                id: JobId(number),
-                deployment: DeploymentId(1),
-                computer: ComputerId(1),
-                package,
-                options: JobOptions::default(),
-                state: JobState::Pending,
-                result: None,
-                withheld: None,
-                created_at: NOW,
-                offered_at: None,
-                finished_at: None,
-                updated_at: NOW,
-            },
+        let mut terms = Terms {
+            package,
             package_state: PackageState::Available,
             package_os: OsFamily::Linux,
             activation: Some(Activation {
@@ -432,24 +472,36 @@ mod tests {
                 activated_at: NOW,
                 checked_at: None,
             }),
-            in_history: false,
+            options: JobOptions::default(),
             gates: None,
+        };
+        change(&mut terms);
+        OpenJob {
+            id: JobId(number),
+            state: JobState::Pending,
+            in_history: false,
             earlier: None,
+            withheld: None,
             awaited: None,
+            terms: Arc::new(terms),
         }
+    }
+
+    fn open_job(number: i64) -> OpenJob {
+        job_with(number, |_| {})
     }
 
     fn settings(pairs: &[(SettingKey, i64)]) -> Settings {
         resolve(&SettingsLayer(pairs.iter().copied().collect()), &[], &SettingsLayer::default())
     }
 
-    fn known(computer: Option<Computer>, settings: Settings) -> DeviceContext {
+    fn known(computer: Option<Known>, settings: Settings) -> DeviceContext {
         DeviceContext {
             computer,
             key: None,
-            settings,
-            jobs: Vec::new(),
-            registry: Vec::new(),
+            settings: Arc::new(settings),
+            jobs: Box::default(),
+            registry: [].into(),
             surroundings: None,
             address: None,
             nearby: Nearby::default(),
@@ -462,7 +514,7 @@ mod tests {
 
     /// Decides for these jobs and prints what comes of it.
     fn check(jobs: Vec<OpenJob>, pairs: &[(SettingKey, i64)], waits_for_schedule: bool) -> String {
-        let context = DeviceContext { jobs, ..known(Some(computer()), settings(pairs)) };
+        let context = DeviceContext { jobs: jobs.into(), ..known(Some(computer()), settings(pairs)) };
         let answer = decide(&context, &moment(waits_for_schedule));
         let option = answer.reply.download.expect("the option is always there");
         let offers: Vec<String> = option.offers.iter().map(|offer| offer.package.to_string()).collect();
@@ -486,7 +538,7 @@ mod tests {
     #[test]
     fn an_offered_job_is_offered_again_without_a_change() {
         let mut job = open_job(1);
-        job.job.state = JobState::Offered;
+        job.state = JobState::Offered;
         insta::assert_snapshot!(check(vec![job], &[], true), @"Stop, on true, offers [1795164001], offered [], in history [], withheld []");
     }
 
@@ -494,54 +546,45 @@ mod tests {
     fn what_the_agent_says_it_has_is_not_offered_unless_forced() {
         let mut known = open_job(1);
         known.in_history = true;
-        let mut forced = open_job(2);
+        let mut forced = job_with(2, |terms| terms.options.force = true);
         forced.in_history = true;
-        forced.job.options.force = true;
         insta::assert_snapshot!(check(vec![known, forced], &[], true), @"Stop, on true, offers [1795164002], offered [2], in history [1], withheld []");
     }
 
     #[test]
     fn every_closed_gate_is_named() {
-        let mut withdrawn = open_job(1);
-        withdrawn.package_state = PackageState::Withdrawn;
-        let mut inactive = open_job(2);
-        inactive.activation = None;
-        let mut other = open_job(3);
-        other.package_os = OsFamily::Windows;
-        let mut later = open_job(4);
-        later.job.options.schedule = Some("2026/11/20 10:01".parse().expect("a time"));
+        let withdrawn = job_with(1, |terms| terms.package_state = PackageState::Withdrawn);
+        let inactive = job_with(2, |terms| terms.activation = None);
+        let other = job_with(3, |terms| terms.package_os = OsFamily::Windows);
+        let later = job_with(4, |terms| terms.options.schedule = Some("2026/11/20 10:01".parse().expect("a time")));
         insta::assert_snapshot!(check(vec![withdrawn, inactive, other, later], &[], false), @r#"Stop, on true, offers [], offered [], in history [], withheld [(JobId(1), Some("the package was withdrawn")), (JobId(2), Some("the package is not activated: dripfeed activate <id>")), (JobId(3), Some("the package is for windows, the computer runs linux")), (JobId(4), Some("scheduled for 2026/11/20 10:01, and this agent does not wait by itself"))]"#);
         insta::assert_snapshot!(check(vec![open_job(1)], &[(SettingKey::Download, 0)], true), @r#"Stop, on false, offers [], offered [], in history [], withheld [(JobId(1), Some("deployment is switched off (setting DOWNLOAD)"))]"#);
     }
 
     #[test]
     fn an_agent_that_waits_by_itself_is_told_at_once() {
-        let mut later = open_job(4);
-        later.job.options.schedule = Some("2026/11/20 10:01".parse().expect("a time"));
+        let later = job_with(4, |terms| terms.options.schedule = Some("2026/11/20 10:01".parse().expect("a time")));
         insta::assert_snapshot!(check(vec![later], &[], true), @"Stop, on true, offers [1795164004], offered [4], in history [], withheld []");
     }
 
     #[test]
     fn a_schedule_that_has_come_opens_its_gate() {
-        let mut due = open_job(4);
-        due.job.options.schedule = Some("2026/11/20 10:00".parse().expect("a time"));
-        due.job.withheld = Some("scheduled".to_owned());
+        let mut due = job_with(4, |terms| terms.options.schedule = Some("2026/11/20 10:00".parse().expect("a time")));
+        due.withheld = Some("scheduled".into());
         insta::assert_snapshot!(check(vec![due], &[], false), @"Stop, on true, offers [1795164004], offered [4], in history [], withheld [(JobId(4), None)]");
     }
 
     #[test]
     fn a_gate_that_stays_closed_writes_nothing() {
-        let mut inactive = open_job(2);
-        inactive.activation = None;
-        inactive.job.withheld = Some(Withheld::NotActivated.to_string());
+        let mut inactive = job_with(2, |terms| terms.activation = None);
+        inactive.withheld = Some(Withheld::NotActivated.to_string().into());
         insta::assert_snapshot!(check(vec![inactive], &[], true), @"Stop, on true, offers [], offered [], in history [], withheld []");
     }
 
     #[test]
     fn what_comes_after_waits_until_the_one_before_succeeded_there() {
         let second = |earlier: Option<JobState>| {
-            let mut job = open_job(2);
-            job.job.options.follows = Some(open_job(1).job.package);
+            let mut job = job_with(2, |terms| terms.options.follows = Some(open_job(1).terms.package));
             job.earlier = earlier;
             job
         };
@@ -557,7 +600,7 @@ mod tests {
         }
         assert_eq!(offered(vec![second(None)]), "");
         let mut told = second(Some(JobState::Failed));
-        told.job.state = JobState::Offered;
+        told.state = JobState::Offered;
         assert_eq!(offered(vec![told]), "1795164002", "whoever was told goes on");
         let mut known = open_job(1);
         known.in_history = true;
@@ -571,21 +614,20 @@ mod tests {
 
     #[test]
     fn what_waits_for_approval_is_not_offered_and_whoever_was_told_goes_on() {
-        let awaited = Some(crate::model::Awaited { given: 0, needed: 1, asked_by: "anna".to_owned() });
-        let mut waits = open_job(1);
-        waits.awaited.clone_from(&awaited);
+        let awaited = Some(Box::new(Awaited { given: 0, needed: 1, asked_by: "anna".to_owned() }));
         // Activated or not: this is what a person has to do.
-        waits.activation = None;
+        let mut waits = job_with(1, |terms| terms.activation = None);
+        waits.awaited.clone_from(&awaited);
         let mut told = open_job(2);
         told.awaited = awaited;
-        told.job.state = JobState::Offered;
+        told.state = JobState::Offered;
         insta::assert_snapshot!(check(vec![waits, told], &[], true), @r#"Stop, on true, offers [1795164002], offered [], in history [], withheld [(JobId(1), Some("waits for approval: 0 of 1, asked for by anna"))]"#);
     }
 
     #[test]
     fn two_jobs_of_one_package_are_one_offer() {
         let mut second = open_job(1);
-        second.job.id = JobId(9);
+        second.id = JobId(9);
         insta::assert_snapshot!(check(vec![open_job(1), second], &[], true), @"Stop, on true, offers [1795164001], offered [1, 9], in history [], withheld []");
     }
 

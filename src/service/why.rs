@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::assign::{AssignError, named};
 use super::mirrors::{Offered, locations};
-use super::prolog::{DeviceContext, Moment, fits, gate};
+use super::prolog::{Common, DeviceContext, Moment, fits, gate};
 use super::settings::Layers;
 use super::{App, Peer};
 use crate::clock;
@@ -168,7 +168,8 @@ impl Facts {
         now: UnixTime,
     ) -> Result<Self, StoreError> {
         let layers = Layers::load(conn, &configured, Some(computer.id))?;
-        let context = DeviceContext::load(conn, &computer.device_id, configured, computer.peer_address.parse().ok())?;
+        let common = Common::load(conn, configured)?;
+        let context = DeviceContext::load(conn, &computer.device_id, &common, computer.peer_address.parse().ok())?;
         let job = jobs::for_report(conn, computer.id, package.id)?;
         let every = Duration::from_secs(u64::from(context.settings.prolog_frequency()) * 3600);
         let next_contact = computer.last_contact.plus(every);
@@ -216,7 +217,7 @@ impl Facts {
 
     fn of_open(&self, conn: &mut Conn, job: &Job) -> Result<(Stage, String), StoreError> {
         let name = &self.computer.name;
-        let Some(open) = self.context.jobs.iter().find(|open| open.job.id == job.id) else {
+        let Some(open) = self.context.jobs.iter().find(|open| open.id == job.id) else {
             return self.of_ended(conn, job);
         };
         if open.in_history && !job.options.force {
@@ -430,12 +431,12 @@ impl Facts {
                 Some(job.created_at),
                 format!("job {} of deployment {} was planned; {by} made the deployment", job.id, job.deployment),
             );
-            let open = self.context.jobs.iter().find(|open| open.job.id == job.id);
-            for text in open.and_then(|open| open.gates.as_ref()).map(limits).unwrap_or_default() {
+            let open = self.context.jobs.iter().find(|open| open.id == job.id);
+            for text in open.and_then(|open| open.terms.gates.as_ref()).map(limits).unwrap_or_default() {
                 fact(Some(job.created_at), text);
             }
             if let Some(open) = open
-                && let Some(activation) = &open.activation
+                && let Some(activation) = &open.terms.activation
             {
                 let checked = if activation.checked_at.is_some() { "checked" } else { "not checked" };
                 fact(Some(activation.activated_at), format!("activated at {}, {checked}", activation.info_location));

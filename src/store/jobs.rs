@@ -1,6 +1,7 @@
 //! Jobs: one package on one computer within a deployment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::dsl::{Eq, IsNull, sql};
 use diesel::expression::ValidGrouping;
@@ -8,41 +9,45 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::activations::ActivationRow;
 use super::approvals::awaited;
-use super::connection::q;
-use super::gates::GatesRow;
+use super::connection::{Steady, q};
 use super::installations::HISTORY;
 use super::row::{At, limit as rows, rows_of, text, time};
-use super::schema::{
-    activations, approvals, computers, deployment_gates, deployments, installations, job_counts, jobs, packages,
-};
+use super::schema::{approvals, computers, deployments, installations, job_counts, jobs, packages};
+use super::terms::{KnownTerms, Terms};
 use super::{Conn, StoreError};
-use crate::model::gates::Gates;
 use crate::model::{
-    Activation, Awaited, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, OsFamily,
-    PackageId, PackageState, PostCommand, Priority, ResultCode, Schedule, UnixTime,
+    Awaited, ComputerId, Deployment, DeploymentId, FragmentCount, Job, JobId, JobState, PackageId, PackageState,
+    PostCommand, Priority, ResultCode, Schedule, UnixTime,
 };
 
-/// An open job with all that decides whether it is offered: one query per prolog, whatever the number of jobs.
+/// An open job with all that decides whether it is offered. Many are kept, so it is small: what it shares with others of its
+/// deployment is there once.
 #[derive(Clone, Debug)]
 pub struct OpenJob {
     /// The job.
-    pub job: Job,
-    /// The package's state.
-    pub package_state: PackageState,
-    /// The package's system.
-    pub package_os: OsFamily,
-    /// The activation in force.
-    pub activation: Option<Activation>,
+    pub id: JobId,
+    /// Where it is.
+    pub state: JobState,
     /// Does the agent's own history, as its inventory last told it, have the package?
     pub in_history: bool,
-    /// When and where its deployment may run, if that says so.
-    pub gates: Option<Gates>,
     /// How the newest job of the package that comes first stands on the computer, if one does and there is a job of it.
     pub earlier: Option<JobState>,
+    /// The gate that withheld it at the last contact.
+    pub withheld: Option<Box<str>>,
     /// The approval that its deployment waits for.
-    pub awaited: Option<Awaited>,
+    pub awaited: Option<Box<Awaited>>,
+    /// What, how, where from and when.
+    pub terms: Arc<Terms>,
+}
+
+impl OpenJob {
+    /// Bytes that it takes beside the terms.
+    pub fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.withheld.as_ref().map_or(0, |text| text.len())
+            + self.awaited.as_ref().map_or(0, |awaited| size_of::<Awaited>() + awaited.asked_by.len())
+    }
 }
 
 /// A job for a list, with the names that people read.
@@ -221,20 +226,18 @@ pub fn computers_of_deployment(
     Ok(found)
 }
 
-/// The open jobs of a computer, in the order of their creation.
-pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<OpenJob>, StoreError> {
+/// The open jobs of a computer, in the order of their creation: one query, whatever their number, and another one for terms
+/// that are not known yet.
+pub fn open_of_computer(conn: &mut Conn, computer: ComputerId, known: &KnownTerms) -> Result<Vec<OpenJob>, StoreError> {
+    type Snapshot = (bool, Option<String>, Option<String>, Option<i64>);
     type Waits = (i64, i64, String);
-    type Found =
-        (JobRow, (String, String), Option<ActivationRow>, Option<i64>, Option<GatesRow>, Option<String>, Option<Waits>);
+    type Found = ((i64, i64, i64), Snapshot, (String, Option<String>), Option<i64>, Option<String>, Option<Waits>);
     let told = installations::computer_id
         .eq(jobs::computer_id)
         .and(installations::package_id.eq(jobs::package_id))
         .and(installations::via.eq(HISTORY));
     let query = jobs::table
-        .inner_join(packages::table.on(packages::id.eq(jobs::package_id)))
-        .left_join(activations::table.on(activations::package_id.eq(jobs::package_id)))
         .left_join(installations::table.on(told))
-        .left_join(deployment_gates::table.on(deployment_gates::deployment_id.eq(jobs::deployment_id)))
         // Most jobs name none, and then nothing is looked up.
         .left_join(
             approvals::table.on(jobs::approval_id.eq(approvals::id.nullable()).and(approvals::let_go_at.is_null())),
@@ -244,29 +247,45 @@ pub fn open_of_computer(conn: &mut Conn, computer: ComputerId) -> Result<Vec<Ope
         .order(jobs::id);
     let found: Vec<Found> = q!(conn => query
         .select((
-            JobRow::as_select(),
-            (packages::state, packages::os),
-            Option::<ActivationRow>::as_select(),
+            (jobs::id, jobs::deployment_id, jobs::package_id),
+            (jobs::force, jobs::schedule, jobs::post_command, jobs::follows),
+            (jobs::state, jobs::withheld),
             installations::package_id.nullable(),
-            Option::<GatesRow>::as_select(),
             Earlier,
             (approvals::given, approvals::needed, approvals::asked_by).nullable(),
         ))
         .load(conn))?;
-    let parse = |(job, (state, os), activation, told, gates, earlier, waits): Found| {
-        let (at, job_id) = (At("packages", job.package_id), job.id);
+    let deployments: Vec<i64> = found.iter().map(|((_, deployment, _), ..)| *deployment).collect();
+    let terms = known.of(conn, &deployments)?;
+    let parse = |(row, mut terms): (Found, Arc<Terms>)| {
+        let ((id, _, package), (force, schedule, post_command, follows), (state, withheld), told, earlier, waits) = row;
+        let at = At("jobs", id);
+        if i64::from(terms.package) != package {
+            return Err(at.corrupt(format_args!("package_id is {package}, its deployment's is {}", terms.package)));
+        }
+        let options = at.options(force, schedule.as_deref(), post_command.as_deref(), follows)?;
+        if terms.options != options {
+            // It keeps those of the day on which it was planned.
+            terms = Arc::new(Terms { options, ..Terms::clone(&terms) });
+        }
         Ok(OpenJob {
-            job: job.try_into()?,
-            package_state: at.check(state.parse())?,
-            package_os: at.check(os.parse())?,
-            activation: activation.map(Activation::try_from).transpose()?,
+            id: JobId(id),
+            state: at.check(state.parse())?,
             in_history: told.is_some(),
-            gates: gates.map(Gates::try_from).transpose()?,
             earlier: earlier.map(|state| at.check(state.parse())).transpose()?,
-            awaited: waits.map(|waits| awaited(waits, job_id)).transpose()?,
+            withheld: withheld.map(String::into_boxed_str),
+            awaited: waits.map(|waits| awaited(waits, id)).transpose()?.map(Box::new),
+            terms,
         })
     };
-    found.into_iter().map(parse).collect()
+    found.into_iter().zip(terms).map(parse).collect()
+}
+
+/// The open jobs of a computer, each with its package.
+pub fn open_numbers(conn: &mut Conn, computer: ComputerId) -> Result<Vec<(JobId, PackageId)>, StoreError> {
+    let query = jobs::table.filter(jobs::computer_id.eq(computer.0)).filter(is_open()).order(jobs::id);
+    let found: Vec<(i64, i64)> = q!(conn => query.select((jobs::id, jobs::package_id)).load(conn))?;
+    found.into_iter().map(|(id, package)| Ok((JobId(id), At("jobs", id).package(package)?))).collect()
 }
 
 /// Pending jobs become offered; jobs already offered stay as they are.
@@ -282,7 +301,8 @@ pub fn mark_offered(conn: &mut Conn, jobs: &[JobId], now: UnixTime) -> Result<()
     for four in jobs.chunks(4) {
         let at = |n: usize| four[n.min(four.len() - 1)].0;
         let few = jobs::id.eq(at(0)).or(jobs::id.eq(at(1))).or(jobs::id.eq(at(2))).or(jobs::id.eq(at(3)));
-        q!(conn => diesel::update(jobs::table.filter(few).filter(pending)).set(offered).execute(conn))?;
+        let told = diesel::update(jobs::table.filter(few).filter(pending)).set(offered);
+        q!(conn => Steady(told).run(conn))?;
     }
     Ok(())
 }
@@ -294,9 +314,12 @@ pub fn set_withheld(conn: &mut Conn, job: JobId, reason: Option<&str>, now: Unix
     match reason {
         Some(reason) => {
             let other = jobs::withheld.is_null().or(jobs::withheld.ne(text(reason)));
-            q!(conn => diesel::update(row.filter(other)).set(changed).execute(conn))?
+            q!(conn => Steady(diesel::update(row.filter(other)).set(changed)).run(conn))?
         }
-        None => q!(conn => diesel::update(row.filter(jobs::withheld.is_not_null())).set(changed).execute(conn))?,
+        None => {
+            let said = row.filter(jobs::withheld.is_not_null());
+            q!(conn => Steady(diesel::update(said).set(changed)).run(conn))?
+        }
     };
     Ok(())
 }
@@ -309,15 +332,14 @@ pub fn finish(
     code: &ResultCode,
     now: UnixTime,
 ) -> Result<(), StoreError> {
-    q!(conn => diesel::update(jobs::table.find(job.0))
-        .set((
-            jobs::state.eq(state.as_str()),
-            jobs::result.eq(code.as_str()),
-            jobs::withheld.eq(None::<&str>),
-            jobs::finished_at.eq(now.millis()),
-            jobs::updated_at.eq(now.millis()),
-        ))
-        .execute(conn))?;
+    let ended = diesel::update(jobs::table.find(job.0)).set((
+        jobs::state.eq(state.as_str()),
+        jobs::result.eq(code.as_str()),
+        jobs::withheld.eq(None::<&str>),
+        jobs::finished_at.eq(now.millis()),
+        jobs::updated_at.eq(now.millis()),
+    ));
+    q!(conn => Steady(ended).run(conn))?;
     Ok(())
 }
 

@@ -24,8 +24,10 @@ use crate::model::DeviceId;
 
 /// Numbers that the computers share.
 const STRIPES: usize = 4096;
-/// What may be kept, in units of a computer or an open job, about half a kilobyte each.
-const ROOM: usize = 100_000;
+/// Bytes that may be kept: 100,000 computers with 20 open jobs each take less than half of it.
+const ROOM: usize = 256 << 20;
+/// Bytes that an entry takes beside its value: names, places in tables, what allocations cost.
+const ENTRY: usize = 256;
 
 /// What a change may alter of what is read about computers before they are answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +61,7 @@ pub struct Memo {
     all: AtomicU64,
     stripes: Box<[AtomicU64]>,
     kept: Mutex<Kept>,
+    common: Mutex<Option<(u64, Value)>>,
     found: AtomicU64,
     missed: AtomicU64,
 }
@@ -87,6 +90,7 @@ impl Memo {
             all: AtomicU64::new(0),
             stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             kept: Mutex::default(),
+            common: Mutex::default(),
             found: AtomicU64::new(0),
             missed: AtomicU64::new(0),
         }
@@ -122,9 +126,29 @@ impl Memo {
         found.and_then(|(stamp, value)| Some((stamp, value.downcast().ok()?)))
     }
 
-    /// Keeps what was read after this stamp; `weight` is one, and one more for each open job.
-    pub fn keep<T: Any + Send + Sync>(&self, device: &DeviceId, stamp: Stamp, value: &Arc<T>, weight: usize) {
+    /// What is kept of all computers together, if it is what was kept under this stamp: then it is as true as what is read after
+    /// the stamp, for nothing but single computers has changed between.
+    pub fn common<T: Any + Send + Sync>(&self, stamp: &Stamp) -> Option<Arc<T>> {
+        let kept = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, value) = kept.as_ref()?;
+        if *all == stamp.all { Arc::clone(value).downcast().ok() } else { None }
+    }
+
+    /// Keeps what was read of all computers together after this stamp.
+    pub fn keep_common<T: Any + Send + Sync>(&self, stamp: &Stamp, value: &Arc<T>) {
+        if self.on && stamp.all.is_multiple_of(2) {
+            let before = {
+                let mut kept = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.replace((stamp.all, Arc::<T>::clone(value)))
+            };
+            drop(before); // outside the lock
+        }
+    }
+
+    /// Keeps what was read after this stamp, so many bytes.
+    pub fn keep<T: Any + Send + Sync>(&self, device: &DeviceId, stamp: Stamp, value: &Arc<T>, bytes: usize) {
         if self.on {
+            let weight = bytes + ENTRY;
             let dropped = self.lock().keep(device, Entry { stamp, value: Arc::<T>::clone(value), weight });
             drop(dropped); // outside the lock
         }
@@ -226,12 +250,13 @@ mod tests {
     fn what_is_kept_is_bounded_and_what_is_used_stays() {
         let memo = Memo::new(true);
         let stamp = memo.stamp(&device(0));
-        for number in 0..2 * ROOM / 10 {
-            memo.keep(&device(number), memo.stamp(&device(number)), &Arc::new(number), 10);
+        let each = ROOM / 1000;
+        for number in 0..2000 {
+            memo.keep(&device(number), memo.stamp(&device(number)), &Arc::new(number), each - ENTRY);
             assert!(memo.get::<usize>(&device(0)).is_some(), "used all the time, gone after {number}");
         }
         let kept = memo.lock();
-        assert!(kept.young.len() + kept.old.len() <= ROOM / 10, "{} + {}", kept.young.len(), kept.old.len());
+        assert!(kept.young.len() + kept.old.len() <= 1000, "{} + {}", kept.young.len(), kept.old.len());
         assert!(!kept.young.contains_key(&device(1)) && !kept.old.contains_key(&device(1)));
         drop(kept);
         assert!(memo.holds(&stamp));
@@ -273,10 +298,34 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_in_common_outlives_changes_of_single_computers_only() {
+        let memo = Memo::new(true);
+        let whole = |concern| {
+            memo.changed(concern);
+            let beside = memo.stamp(&device(1));
+            memo.keep_common(&beside, &Arc::new("beside a change"));
+            memo.settled(concern);
+        };
+        let before = memo.stamp(&device(1));
+        memo.keep_common(&before, &Arc::new(1));
+        assert_eq!(memo.common::<i32>(&before).as_deref(), Some(&1));
+        memo.changed(Concern::About(memo.stripe(&device(1))));
+        memo.settled(Concern::About(memo.stripe(&device(1))));
+        assert_eq!(memo.common::<i32>(&memo.stamp(&device(1))).as_deref(), Some(&1));
+        whole(Concern::All);
+        let after = memo.stamp(&device(1));
+        assert!(memo.common::<i32>(&after).is_none() && memo.common::<&str>(&after).is_none());
+        // Whoever read before the change may still keep it, for nobody.
+        memo.keep_common(&before, &Arc::new(2));
+        assert!(memo.common::<i32>(&after).is_none());
+    }
+
+    #[test]
     fn where_it_is_off_nothing_holds() {
         let memo = Memo::new(false);
         let stamp = memo.stamp(&device(1));
         memo.keep(&device(1), stamp, &Arc::new(1), 1);
-        assert!(memo.get::<i32>(&device(1)).is_none() && !memo.holds(&stamp));
+        memo.keep_common(&stamp, &Arc::new(1));
+        assert!(memo.get::<i32>(&device(1)).is_none() && !memo.holds(&stamp) && memo.common::<i32>(&stamp).is_none());
     }
 }

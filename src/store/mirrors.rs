@@ -400,6 +400,12 @@ pub fn list_sites(conn: &mut Conn) -> Result<Vec<Site>, StoreError> {
     Ok(found.into_values().collect())
 }
 
+/// Is there any site with addresses?
+pub fn has_sites(conn: &mut Conn) -> Result<bool, StoreError> {
+    let any = site_ranges::table.select(site_ranges::site).limit(1);
+    Ok(q!(conn => any.first::<String>(conn).optional())?.is_some())
+}
+
 /// What is near an address, for these packages. The narrowest range says which site it is in. Where there are no sites this
 /// is one look at an empty table.
 pub fn nearby(conn: &mut Conn, address: IpAddr, packages: &[PackageId]) -> Result<Nearby, StoreError> {

@@ -87,6 +87,7 @@ pub mod settings;
 pub mod software;
 pub mod tally;
 pub mod templates;
+pub mod terms;
 pub mod undo;
 pub mod uploads;
 pub mod users;

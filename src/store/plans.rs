@@ -9,6 +9,7 @@ use diesel::{QueryableByName, RunQueryDsl};
 
 use super::connection::Backend;
 use super::sqlite::Sqlite;
+use super::terms::KnownTerms;
 use super::{Conn, StoreError};
 use super::{
     activations, attention, computers, deployments, details, discovery, events, expected, fields, groups,
@@ -30,6 +31,7 @@ struct Step {
 pub(crate) struct Plans {
     conn: Conn,
     queries: Receiver<String>,
+    kept: Receiver<String>,
     text: String,
     _directory: tempfile::TempDir,
 }
@@ -39,13 +41,14 @@ impl Plans {
         let directory = tempfile::tempdir().expect("a directory");
         let mut conn = Sqlite::open(&directory.path().join("plans.db")).expect("opens").writer().expect("connects");
         let (sender, queries) = channel();
+        let (keeper, kept) = channel();
         let Backend::Sqlite(sqlite) = &mut conn.0 else { unreachable!("it is SQLite") };
-        sqlite.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-            if let InstrumentationEvent::StartQuery { query, .. } = event {
-                sender.send(query.to_string()).ok();
-            }
+        sqlite.set_instrumentation(move |event: InstrumentationEvent<'_>| match event {
+            InstrumentationEvent::StartQuery { query, .. } => drop(sender.send(query.to_string())),
+            InstrumentationEvent::CacheQuery { sql, .. } => drop(keeper.send(sql.to_owned())),
+            _ => {}
         });
-        Self { conn, queries, text: String::new(), _directory: directory }
+        Self { conn, queries, kept, text: String::new(), _directory: directory }
     }
 
     /// Runs something of which nothing is written down.
@@ -65,8 +68,7 @@ impl Plans {
         assert!(!queries.is_empty(), "{name} asked nothing");
         writeln!(self.text, "{name}").expect("text");
         for query in queries {
-            // diesel prints "SELECT … -- binds: […]".
-            let sql = query.rsplit_once(" -- binds: ").map_or(query.as_str(), |(sql, _)| sql);
+            let sql = without_binds(&query);
             let Backend::Sqlite(sqlite) = &mut self.conn.0 else { unreachable!("it is SQLite") };
             let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(sqlite).expect("a plan");
             self.queries.try_iter().for_each(drop);
@@ -75,6 +77,11 @@ impl Plans {
             }
         }
     }
+}
+
+/// diesel prints "SELECT … -- binds: […]".
+fn without_binds(query: &str) -> &str {
+    query.rsplit_once(" -- binds: ").map_or(query, |(sql, _)| sql)
 }
 
 const COMPUTER: ComputerId = ComputerId(1);
@@ -109,6 +116,32 @@ fn packages_and_uploads_are_listed_by_indexes() {
 }
 
 #[test]
+fn what_a_prolog_and_a_report_ask_and_write_stays_prepared() {
+    let mut plans = Plans::new();
+    let device_id = "ws-2024-03-05-09-10-11".parse().expect("a device id");
+    let asked = plans.heard(|conn| -> Result<(), StoreError> {
+        computers::find_by_device_id(conn, &device_id)?;
+        settings::layer(conn, settings::Scope::Computer(COMPUTER))?;
+        groups::layers(conn, COMPUTER)?;
+        jobs::open_of_computer(conn, COMPUTER, &KnownTerms::default())?;
+        computers::check_in(conn, COMPUTER, &contact())?;
+        jobs::mark_offered(conn, &[1, 2, 3, 4, 5].map(JobId), NOW)?;
+        jobs::set_withheld(conn, JobId(1), Some("why"), NOW)?;
+        jobs::set_withheld(conn, JobId(1), None, NOW)?;
+        jobs::for_report(conn, COMPUTER, package())?;
+        jobs::finish(conn, JobId(1), JobState::Succeeded, &ResultCode::success(), NOW)?;
+        computers::touch(conn, COMPUTER, &contact())?;
+        computers::take_facts(conn, &device_id, &ComputerFacts::default(), &contact())?;
+        Ok(())
+    });
+    asked.0.expect("asked");
+    let kept: Vec<String> = plans.kept.try_iter().collect();
+    let parsed: Vec<&str> = asked.1.iter().map(|query| without_binds(query)).collect();
+    let anew: Vec<&&str> = parsed.iter().filter(|sql| !kept.iter().any(|kept| kept == *sql)).collect();
+    assert!(anew.is_empty() && parsed.len() > 12, "parsed at each contact: {anew:#?} of {}", parsed.len());
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a list of queries, and their plans")]
 fn a_contact_of_an_agent_reads_no_whole_table() {
     let mut plans = Plans::new();
@@ -121,7 +154,8 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
     plans.of("computers::set_networks", |conn| computers::set_networks(conn, COMPUTER, &[Network::default()]));
     plans.of("computers::document_sha256", |conn| computers::document_sha256(conn, COMPUTER));
     plans.of("settings::layer", |conn| settings::layer(conn, settings::Scope::Computer(COMPUTER)));
-    plans.of("jobs::open_of_computer", |conn| jobs::open_of_computer(conn, COMPUTER));
+    plans.of("jobs::open_of_computer", |conn| jobs::open_of_computer(conn, COMPUTER, &KnownTerms::default()));
+    plans.of("KnownTerms::of", |conn| KnownTerms::default().of(conn, &[1]));
     plans.of("jobs::mark_offered", |conn| jobs::mark_offered(conn, &[1, 2, 3, 4, 5].map(JobId), NOW));
     plans.of("jobs::set_withheld", |conn| jobs::set_withheld(conn, JobId(1), Some("why"), NOW));
     plans.of("jobs::for_report", |conn| jobs::for_report(conn, COMPUTER, package()));
@@ -174,14 +208,16 @@ fn a_contact_of_an_agent_reads_no_whole_table() {
       SEARCH settings USING PRIMARY KEY (scope=? AND scope_id=?)
     jobs::open_of_computer
       SEARCH jobs USING INDEX jobs_open (computer_id=?)
-      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH activations USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       SEARCH installations USING COVERING INDEX installations_by_package (package_id=? AND computer_id=? AND via=?) LEFT-JOIN
-      SEARCH deployment_gates USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       SEARCH approvals USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
       CORRELATED SCALAR SUBQUERY 1
       SEARCH earlier USING INDEX jobs_by_computer (computer_id=? AND package_id=?)
       USE TEMP B-TREE FOR ORDER BY
+    KnownTerms::of
+      SEARCH deployments USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH packages USING INTEGER PRIMARY KEY (rowid=?)
+      SEARCH activations USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+      SEARCH deployment_gates USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     jobs::mark_offered
       SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
       SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)

@@ -16,6 +16,7 @@ use dripfeed::service::entry::Pattern;
 use dripfeed::service::settings::Whose;
 use dripfeed::service::{App, inventory};
 use dripfeed::store::attention::Sight;
+use dripfeed::store::terms::KnownTerms;
 use dripfeed::store::{StoreError, jobs, merges, progress, search, seen};
 
 use crate::util::process::Site;
@@ -251,7 +252,7 @@ fn a_computer_that_is_written_down_is_the_one_that_comes() {
     let computer = all.computer(&came).expect("there");
     assert_eq!(computer.tag, "Paris");
     let id = computer.id;
-    let open = app.store.read_now(move |conn| jobs::open_of_computer(conn, id)).expect("jobs");
+    let open = app.store.read_now(move |conn| jobs::open_of_computer(conn, id, &KnownTerms::default())).expect("jobs");
     assert_eq!(open.len(), 1, "it takes over what was assigned");
     let known = app.store.read_now(move |conn| merges::of_computer(conn, id)).expect("merges");
     assert_eq!(known[0].reason, "it was written down before it came");

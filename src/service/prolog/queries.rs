@@ -92,8 +92,10 @@ fn read(jobs: usize, mirrors: usize, sites: u8) -> (DeviceContext, usize) {
     let mut plans = Plans::new();
     plans.unheard(|conn| fill(conn, jobs, mirrors, sites)).expect("filled");
     let address = Some(NEAR.parse().expect("an address"));
-    let (context, queries) =
-        plans.heard(|conn| DeviceContext::load(conn, &device(), SettingsLayer::default(), address));
+    let (context, queries) = plans.heard(|conn| {
+        let common = Common::load(conn, SettingsLayer::default())?;
+        DeviceContext::load(conn, &device(), &common, address)
+    });
     (context.expect("read"), queries.len())
 }
 
@@ -102,7 +104,7 @@ fn a_check_in_asks_as_often_for_one_package_one_mirror_and_one_site_as_for_many(
     let (one, asked) = read(1, 1, 1);
     assert_eq!((one.jobs.len(), one.nearby.mirrors.len()), (1, 1));
     // Of these three are about mirrors: which site, which mirrors, what they hold.
-    assert_eq!(asked, read(1, 0, 0).1 + 2, "without sites it looks once, at an empty table");
+    assert_eq!(asked, read(1, 0, 0).1 + 3, "without sites nothing is asked about them");
     let (many, asked_for_many) = read(40, 6, 8);
     assert_eq!((many.jobs.len(), many.nearby.mirrors.len()), (40, 6));
     assert!(many.nearby.mirrors.iter().all(|(_, holds)| holds.len() == 40));

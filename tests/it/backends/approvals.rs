@@ -7,6 +7,7 @@ use dripfeed::store::approvals;
 use dripfeed::store::deployments;
 use dripfeed::store::jobs;
 use dripfeed::store::series::{self, Owner, RunTarget, What, When};
+use dripfeed::store::terms::KnownTerms;
 
 use super::database::{Database, write};
 use super::for_each_backend;
@@ -78,7 +79,7 @@ fn what_waits_is_found_from_its_jobs_and_in_lists(database: &Database) {
         let free = deployments::create(conn, one, true, &JobOptions::default(), "anna", NOW)?;
         assert!(!deployments::find(conn, free)?.expect("it is there").awaits_approval);
         let gate = |conn: &mut _| -> Result<Vec<Option<String>>, dripfeed::store::StoreError> {
-            let open = jobs::open_of_computer(conn, computer)?;
+            let open = jobs::open_of_computer(conn, computer, &KnownTerms::default())?;
             Ok(open.into_iter().map(|open| open.awaited.map(|awaited| awaited.to_string())).collect())
         };
         let waits = Some("waits for approval: 0 of 1, asked for by anna".to_owned());

@@ -15,6 +15,7 @@ use dripfeed::store::events::{Event, EventKind};
 use dripfeed::store::installations::Via;
 use dripfeed::store::packages::{BuiltContent, NewPackage};
 use dripfeed::store::settings::Scope;
+use dripfeed::store::terms::KnownTerms;
 use dripfeed::store::users::User;
 use dripfeed::store::{
     Conn, Store, StoreError, activations, computers, deployments, events, installations, jobs, packages, settings,
@@ -134,8 +135,8 @@ pub(super) fn one_job(store: &Store) -> (ComputerId, PackageId, JobId) {
         let package = add_package(conn, "tool")?;
         let deployment = add_deployment(conn, package, &JobOptions::default())?;
         assert_eq!(jobs::plan(conn, &deployment, &[computer], NOW)?, 1);
-        let open = jobs::open_of_computer(conn, computer)?;
-        Ok((computer, package, open[0].job.id))
+        let open = jobs::open_of_computer(conn, computer, &KnownTerms::default())?;
+        Ok((computer, package, open[0].id))
     })
 }
 
@@ -559,7 +560,7 @@ fn a_row_that_does_not_parse_is_corrupt(database: &Database) {
     database.sql("INSERT INTO settings (scope, scope_id, key, value) VALUES ('global', 0, 'COLOUR', 1)");
     let said: Vec<String> = [
         store.read_now(move |conn| computers::find(conn, computer).map(|_| ())),
-        store.read_now(move |conn| jobs::open_of_computer(conn, computer).map(|_| ())),
+        store.read_now(move |conn| jobs::open_of_computer(conn, computer, &KnownTerms::default()).map(|_| ())),
         store.read_now(move |conn| packages::find(conn, package).map(|_| ())),
         store.read_now(|conn| settings::layer(conn, Scope::Global).map(|_| ())),
     ]

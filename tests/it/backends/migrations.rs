@@ -142,8 +142,8 @@ fn what_was_written_is_there_after_a_restart(database: &Database) {
     let job = super::functions::one_job(&store);
     drop(store);
     let store = database.open();
-    let found = read(&store, move |conn| dripfeed::store::jobs::open_of_computer(conn, job.0));
-    assert_eq!(found.iter().map(|open| open.job.id).collect::<Vec<_>>(), [job.2]);
+    let found = read(&store, move |conn| dripfeed::store::jobs::open_numbers(conn, job.0));
+    assert_eq!(found.iter().map(|open| open.0).collect::<Vec<_>>(), [job.2]);
     let shown = format!("{store:?}");
     assert!(!shown.contains("password") && shown.starts_with("Store("), "{shown}");
     let _: Result<(), StoreError> = store.read_now(|_| Ok(()));

@@ -4,6 +4,7 @@ use dripfeed::model::access::Scope;
 use dripfeed::model::gates::{Gates, Timetable};
 use dripfeed::model::{ComputerId, JobOptions, PostCommand, UnixTime};
 use dripfeed::store::series::{self, Owner, Run, RunTarget, Stage, What, When};
+use dripfeed::store::terms::KnownTerms;
 use dripfeed::store::{deployments, gates as stored, jobs};
 
 use super::database::{Database, write};
@@ -88,15 +89,18 @@ fn gates_read_back_and_come_with_the_open_jobs(database: &Database) {
         jobs::plan(conn, &deployment, &[computer], NOW)?;
         let id = deployment.id;
         assert_eq!(stored::find(conn, id)?, Gates::default());
-        assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, None);
+        assert_eq!(jobs::open_of_computer(conn, computer, &KnownTerms::default())?.remove(0).terms.gates.clone(), None);
         let when = Gates { ranges: None, ..gates() };
         for wanted in [gates(), when, Gates { timetable: None, ..gates() }] {
             stored::set(conn, id, &wanted)?;
             assert_eq!(stored::find(conn, id)?, wanted);
-            assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, Some(wanted));
+            assert_eq!(
+                jobs::open_of_computer(conn, computer, &KnownTerms::default())?.remove(0).terms.gates.clone(),
+                Some(wanted)
+            );
         }
         stored::set(conn, id, &Gates::default())?;
-        assert_eq!(jobs::open_of_computer(conn, computer)?.remove(0).gates, None);
+        assert_eq!(jobs::open_of_computer(conn, computer, &KnownTerms::default())?.remove(0).terms.gates.clone(), None);
         Ok(())
     });
 }

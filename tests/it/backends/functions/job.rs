@@ -1,11 +1,15 @@
 //! Jobs, on both back ends: planned, told, reported, withdrawn, counted.
 
 use super::*;
+use std::sync::Arc;
+
+use dripfeed::store::terms::{KnownTerms, Terms};
 
 super::super::for_each_backend![
     a_job_is_planned_once_while_it_is_open,
     a_job_goes_its_way,
     a_contact_sees_all_that_decides_about_an_open_job,
+    what_jobs_of_a_deployment_have_in_common_is_there_once,
     a_report_is_about_the_open_job,
     withdrawing_cancels_what_is_open,
     jobs_are_counted_and_listed,
@@ -31,7 +35,7 @@ fn a_job_is_planned_once_while_it_is_open(database: &Database) {
         assert_eq!(jobs::plan(conn, &deployment, &[one, ComputerId(999_999)], NOW)?, 1, "who is gone is left out");
         assert_eq!(jobs::plan(conn, &deployment, &[one, two, two], later(1))?, 1, "one has it already");
         assert_eq!(jobs::plan(conn, &deployment, &[], NOW)?, 0);
-        let job = jobs::open_of_computer(conn, one)?.remove(0).job;
+        let job = jobs::for_report(conn, one, package)?.expect("a job");
         assert_eq!((job.options, job.state, job.created_at), (expected.clone(), JobState::Pending, NOW));
         assert_eq!((job.deployment, job.computer, job.package), (deployment.id, one, package));
         // Another package is another matter, and so is the same one after its end.
@@ -40,8 +44,38 @@ fn a_job_is_planned_once_while_it_is_open(database: &Database) {
         assert_eq!(jobs::plan(conn, &other, &[one, two], NOW)?, 2);
         jobs::finish(conn, job.id, JobState::Failed, &ResultCode::error("EXECUTE"), NOW)?;
         assert_eq!(jobs::plan(conn, &deployment, &[one, two], later(2))?, 1);
-        let open = jobs::open_of_computer(conn, one)?;
-        assert_eq!(open.iter().map(|open| open.job.package).collect::<Vec<_>>(), [other.package, package]);
+        let open = jobs::open_of_computer(conn, one, &KnownTerms::default())?;
+        assert_eq!(open.iter().map(|open| open.terms.package).collect::<Vec<_>>(), [other.package, package]);
+        Ok(())
+    });
+}
+
+fn what_jobs_of_a_deployment_have_in_common_is_there_once(database: &Database) {
+    let store = database.open();
+    write(&store, |conn| {
+        let (one, two, three) = (add_computer(conn, "ws-1")?, add_computer(conn, "ws-2")?, add_computer(conn, "ws-3")?);
+        let package = add_package(conn, "tool")?;
+        let deployment = add_deployment(conn, package, &JobOptions::default())?;
+        jobs::plan(conn, &deployment, &[one, two], NOW)?;
+        // A job keeps what was asked for when it was planned.
+        let options = JobOptions { force: true, ..JobOptions::default() };
+        jobs::plan(conn, &Deployment { options: options.clone(), ..deployment }, &[three], NOW)?;
+
+        let known = KnownTerms::default();
+        let mut terms = |computer| -> Result<Arc<Terms>, StoreError> {
+            Ok(jobs::open_of_computer(conn, computer, &known)?.remove(0).terms)
+        };
+        let (first, second, third) = (terms(one)?, terms(two)?, terms(three)?);
+        assert!(Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&first, &terms(one)?));
+        assert_eq!((first.package, &first.options), (package, &JobOptions::default()));
+        assert_eq!((third.package, &third.options), (package, &options));
+        // Whoever knows them already does not see a change: with one, others are begun.
+        packages::set_state(conn, package, PackageState::Withdrawn)?;
+        let state = |conn: &mut Conn, known: &KnownTerms| -> Result<PackageState, StoreError> {
+            Ok(jobs::open_of_computer(conn, one, known)?.remove(0).terms.package_state)
+        };
+        assert_eq!(state(conn, &known)?, PackageState::Available);
+        assert_eq!(state(conn, &KnownTerms::default())?, PackageState::Withdrawn);
         Ok(())
     });
 }
@@ -92,7 +126,7 @@ fn a_job_goes_its_way(database: &Database) {
     write(&store, move |conn| jobs::finish(conn, job, JobState::of_result(&sent), &sent, later(8)));
     let seen = newest(&store);
     assert_eq!((seen.state, seen.result, seen.finished_at), (JobState::Succeeded, Some(code), Some(later(8))));
-    assert_eq!(read(&store, move |conn| jobs::open_of_computer(conn, computer)).len(), 0);
+    assert_eq!(read(&store, move |conn| jobs::open_of_computer(conn, computer, &KnownTerms::default())).len(), 0);
     assert!(!write(&store, move |conn| jobs::cancel(conn, job, later(9))), "it has ended");
 }
 
@@ -100,13 +134,16 @@ fn a_contact_sees_all_that_decides_about_an_open_job(database: &Database) {
     let store = database.open();
     let (computer, package, job) = one_job(&store);
     let only = |store: &Store| {
-        let mut open = read(store, move |conn| jobs::open_of_computer(conn, computer));
+        let mut open = read(store, move |conn| jobs::open_of_computer(conn, computer, &KnownTerms::default()));
         assert_eq!(open.len(), 1);
         open.remove(0)
     };
     let seen = only(&store);
-    assert_eq!((seen.job.id, seen.package_state, seen.package_os), (job, PackageState::Available, OsFamily::Linux));
-    assert_eq!((seen.activation, seen.in_history), (None, false));
+    assert_eq!(
+        (seen.id, seen.terms.package_state, seen.terms.package_os),
+        (job, PackageState::Available, OsFamily::Linux)
+    );
+    assert_eq!((seen.terms.activation.clone(), seen.in_history), (None, false));
     let activation = Activation {
         package,
         info_location: "host:8443/download".parse().expect("a location"),
@@ -122,11 +159,11 @@ fn a_contact_sees_all_that_decides_about_an_open_job(database: &Database) {
         packages::set_state(conn, package, PackageState::Withdrawn)
     });
     let seen = only(&store);
-    assert_eq!((seen.activation, seen.in_history), (Some(expected), false));
-    assert_eq!(seen.package_state, PackageState::Withdrawn);
+    assert_eq!((seen.terms.activation.clone(), seen.in_history), (Some(expected), false));
+    assert_eq!(seen.terms.package_state, PackageState::Withdrawn);
     write(&store, move |conn| installations::set_reported(conn, computer, &[package], NOW));
     assert!(only(&store).in_history);
-    assert_eq!(read(&store, |conn| jobs::open_of_computer(conn, ComputerId(999_999))).len(), 0);
+    assert_eq!(read(&store, |conn| jobs::open_of_computer(conn, ComputerId(999_999), &KnownTerms::default())).len(), 0);
 }
 
 fn a_report_is_about_the_open_job(database: &Database) {
@@ -136,7 +173,7 @@ fn a_report_is_about_the_open_job(database: &Database) {
         let deployment = add_deployment(conn, package, &JobOptions::default())?;
         jobs::finish(conn, first, JobState::Failed, &ResultCode::error("UNZIP"), NOW)?;
         jobs::plan(conn, &deployment, &[computer], NOW)?;
-        let second = jobs::open_of_computer(conn, computer)?.remove(0).job.id;
+        let second = jobs::open_of_computer(conn, computer, &KnownTerms::default())?.remove(0).id;
         let found = |conn: &mut Conn| Ok::<_, StoreError>(jobs::for_report(conn, computer, package)?.map(|job| job.id));
         assert_eq!(found(conn)?, Some(second), "the open one");
         assert!(jobs::cancel(conn, second, NOW)?);
@@ -220,7 +257,7 @@ fn the_newest_attempt_speaks_for_a_computer(database: &Database) {
         let deployment = add_deployment(conn, package, &JobOptions::default())?;
         let id = deployment.id;
         jobs::plan(conn, &deployment, &[one, two], NOW)?;
-        let first = jobs::open_of_computer(conn, one)?.remove(0).job.id;
+        let first = jobs::open_of_computer(conn, one, &KnownTerms::default())?.remove(0).id;
         jobs::finish(conn, first, JobState::Failed, &ResultCode::error("EXECUTE"), later(1))?;
         let failed = jobs::newest_of_deployment(conn, id, &[JobState::Failed, JobState::Expired], None)?;
         assert_eq!(failed.iter().map(|job| (job.job, job.computer)).collect::<Vec<_>>(), [(first, one)]);
@@ -231,7 +268,7 @@ fn the_newest_attempt_speaks_for_a_computer(database: &Database) {
         assert_eq!(jobs::counts_of_deployments(conn, None)?, [(id, JobState::Pending, 2)]);
         // Of another deployment: an attempt there says nothing here.
         let other = add_deployment(conn, package, &JobOptions::default())?;
-        let second = jobs::open_of_computer(conn, one)?.remove(0).job.id;
+        let second = jobs::open_of_computer(conn, one, &KnownTerms::default())?.remove(0).id;
         jobs::finish(conn, second, JobState::Succeeded, &ResultCode::success(), later(3))?;
         jobs::plan(conn, &other, &[one], later(4))?;
         assert_eq!(
