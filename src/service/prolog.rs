@@ -84,6 +84,11 @@ async fn check_in(app: &App, request: PrologRequest, peer: Peer) -> Result<Answe
             }
         } else {
             conn.alters_only(&memo, &device_id);
+            let after = if admitted.registers() { None } else { context.after(&answer.changes) };
+            if let Some((stamp, after)) = memo.stamp_after(&device_id).zip(after) {
+                let bytes = after.size();
+                memo.keep(&device_id, stamp, &Arc::new(after), bytes);
+            }
         }
         Ok(Answered { reply: answer.reply, standing: admitted.standing() })
     };
@@ -221,6 +226,25 @@ impl DeviceContext {
             }
         }
         Ok(context)
+    }
+
+    /// As it is once these changes are written; `None` if that has to be read.
+    fn after(&self, changes: &Changes) -> Option<Self> {
+        // What ends may let something else begin.
+        let in_order = self.jobs.iter().any(|open| open.terms.options.follows.is_some());
+        if in_order || !changes.already_in_history.is_empty() {
+            return None;
+        }
+        let mut after = self.clone();
+        for open in &mut after.jobs {
+            if changes.offered.iter().any(|(job, _)| *job == open.id) {
+                (open.state, open.withheld) = (JobState::Offered, None);
+            }
+            if let Some((_, reason)) = changes.withheld.iter().find(|(job, _)| *job == open.id) {
+                open.withheld = reason.as_deref().map(Box::from);
+            }
+        }
+        Some(after)
     }
 
     /// Bytes that it takes, without what it shares.

@@ -311,16 +311,13 @@ pub fn mark_offered(conn: &mut Conn, jobs: &[JobId], now: UnixTime) -> Result<()
 pub fn set_withheld(conn: &mut Conn, job: JobId, reason: Option<&str>, now: UnixTime) -> Result<(), StoreError> {
     let changed = (jobs::withheld.eq(reason.map(text)), jobs::updated_at.eq(now.millis()));
     let row = jobs::table.find(job.0);
-    match reason {
-        Some(reason) => {
-            let other = jobs::withheld.is_null().or(jobs::withheld.ne(text(reason)));
-            q!(conn => Steady(diesel::update(row.filter(other)).set(changed)).run(conn))?
-        }
-        None => {
-            let said = row.filter(jobs::withheld.is_not_null());
-            q!(conn => Steady(diesel::update(said).set(changed)).run(conn))?
-        }
-    };
+    if let Some(reason) = reason {
+        let other = row.filter(jobs::withheld.is_null().or(jobs::withheld.ne(text(reason))));
+        q!(conn => Steady(diesel::update(other).set(changed)).run(conn))?;
+    } else {
+        let said = row.filter(jobs::withheld.is_not_null());
+        q!(conn => Steady(diesel::update(said).set(changed)).run(conn))?;
+    }
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 //! Nobody may be answered from a memory that a change has overtaken, whoever made the change. So what is kept here is
 //! believed in one place only: inside a write, where nothing can change beside it. There [`Memo::holds`] is exact:
 //!
-//! - a change of this program makes a number odd, and its commit makes it even again, another one. Who read in between
-//!   read the state before the change, and an odd number never holds. A change that says nothing of itself is one of
+//! - a change of this program makes a number odd, and another odd one if it was odd, and its commit makes it even again,
+//!   another one. Who read in between read the state before the change, and an odd number never holds. A write that alters one
+//!   computer knows which even number comes, unless somebody else alters it in the same transaction ([`Memo::stamp_after`]). A change that says nothing of itself is one of
 //!   everything; one that says `Concern::About` a computer is one of a few computers; `Concern::Nothing` of none;
 //! - a change of another program is seen by SQLite's `data_version` at the beginning of the next transaction of our
 //!   writer, and makes the number of everything another one;
@@ -107,6 +108,14 @@ impl Memo {
         Stamp { all: self.all.load(Ordering::SeqCst), one: self.number(stripe).load(Ordering::SeqCst), stripe }
     }
 
+    /// Within a write that alters this computer alone: the stamp of what it leaves behind. It holds from the commit on, unless
+    /// something else in the same transaction alters it, too; never if that fails. `None` if nothing can be kept.
+    pub fn stamp_after(&self, device: &DeviceId) -> Option<Stamp> {
+        let before = self.stamp(device);
+        let one = before.one + 2 + before.one % 2;
+        (self.on && before.all.is_multiple_of(2)).then_some(Stamp { one, ..before })
+    }
+
     /// Is what was read after this stamp still true? Exact inside a write; outside it is a guess.
     pub fn holds(&self, stamp: &Stamp) -> bool {
         self.on
@@ -172,15 +181,16 @@ impl Memo {
     /// A change was made and is not committed.
     pub(super) fn changed(&self, concern: Concern) {
         if let Some(number) = self.concerned(concern) {
-            number.fetch_or(1, Ordering::SeqCst);
+            // One of the store's threads writes, so nothing comes between the two.
+            let now = number.load(Ordering::SeqCst);
+            number.store(now + 1 + now % 2, Ordering::SeqCst);
         }
     }
 
     /// It is committed now, or undone.
     pub(super) fn settled(&self, concern: Concern) {
         if let Some(number) = self.concerned(concern) {
-            // One of the store's threads writes, so nothing comes between the two. Two changes of one transaction may
-            // have one number: the second finds it even already.
+            // Two changes of one transaction may have one number: the second finds it even already.
             let now = number.load(Ordering::SeqCst);
             number.store(now + now % 2, Ordering::SeqCst);
         }
@@ -295,6 +305,41 @@ mod tests {
             assert!(!memo.holds(&beside));
             assert!(memo.holds(&memo.stamp(&device(1))), "afterwards it may be read again");
         }
+    }
+
+    #[test]
+    fn what_a_write_leaves_behind_holds_from_its_commit_on() {
+        let memo = Memo::new(true);
+        let one = || Concern::About(memo.stripe(&device(1)));
+        let begin = || {
+            let after = memo.stamp_after(&device(1)).expect("a stamp");
+            memo.changed(one());
+            after
+        };
+        let mine = begin();
+        assert!(!memo.holds(&mine), "not yet");
+        memo.settled(one());
+        assert!(memo.holds(&mine));
+        // Two in one transaction: what the second leaves behind is what there is.
+        let (first, second) = (begin(), begin());
+        memo.settled(one());
+        memo.settled(one());
+        assert_eq!((memo.holds(&mine), memo.holds(&first), memo.holds(&second)), (false, false, true));
+        // Beside a change of everything.
+        let mine = begin();
+        memo.changed(Concern::All);
+        memo.settled(one());
+        memo.settled(Concern::All);
+        assert!(!memo.holds(&mine));
+        memo.changed(Concern::All);
+        assert!(memo.stamp_after(&device(1)).is_none());
+        memo.settled(Concern::All);
+        // A commit that fails.
+        let mine = begin();
+        memo.settled(one());
+        memo.forget_all();
+        assert!(!memo.holds(&mine));
+        assert!(Memo::new(false).stamp_after(&device(1)).is_none());
     }
 
     #[test]

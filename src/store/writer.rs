@@ -277,6 +277,10 @@ impl Writer {
                 ran.push(one);
                 continue;
             }
+            if kept.is_err() {
+                // What it left behind in the memo is undone.
+                memo.forget_all();
+            }
             // If even this fails the database has given the whole transaction up (disk full, connection lost).
             alive = conn.undo();
             (one.answer)(kept.map_err(|error| commit_error(&error)));

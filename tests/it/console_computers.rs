@@ -91,7 +91,7 @@ fn numbered(count: usize) -> Vec<(String, String)> {
 fn names_that_are_hard_to_address_have_pages_behind_their_links() {
     let mut room = Room::with(Vec::new());
     let programs = ["A/B", "50% #1?", "..", "."];
-    let software: String = programs.iter().map(|name| format!("<SOFTWARES><NAME>{name}</NAME></SOFTWARES>")).collect();
+    let software = programs.map(|name| format!("<SOFTWARES><NAME>{name}</NAME></SOFTWARES>")).concat();
     let xml = format!(
         "<REQUEST><CONTENT><HARDWARE><NAME>front</NAME></HARDWARE>{software}</CONTENT>\
          <DEVICEID>a/b#c-2026-01-02-03-04-05</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"

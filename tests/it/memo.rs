@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dripfeed::model::settings::SettingKey;
-use dripfeed::model::{ComputerId, PackageId};
+use dripfeed::model::{ComputerId, JobState, PackageId};
 use dripfeed::protocol::PrologReply;
 use dripfeed::service::App;
 use dripfeed::service::assign::Target;
@@ -52,6 +52,40 @@ fn a_second_contact_reads_nothing_and_a_change_of_another_program_is_told_at_onc
         assert_eq!(hours(&say_prolog(&test, DEVICES[0])), value, "kept");
     }
     assert!(found(&test) > before + 10, "nothing was ever kept");
+}
+
+#[test]
+fn what_a_contact_changes_is_kept_as_it_is_afterwards() {
+    let test = TestApp::new();
+    say_inventory(&test, DEVICES[0], "Debian", &[]);
+    let package = active_package(&test);
+    assign_to(&test, package, Target::Computers(vec![DEVICES[0].to_owned()]));
+    let state = || {
+        let (id, app) = (number(&test.app, DEVICES[0]), &test.app);
+        let job = app.store.read_now(move |conn| jobs::for_report(conn, id, package)).expect("read").expect("a job");
+        (job.state, job.withheld)
+    };
+    let offers = |reply: PrologReply| reply.download.map_or(0, |option| option.offers.len());
+    let before = found(&test);
+    assert_eq!(offers(say_prolog(&test, DEVICES[0])), 1);
+    assert_eq!((found(&test), state()), (before, (JobState::Offered, None)));
+    assert_eq!(offers(say_prolog(&test, DEVICES[0])), 1);
+    assert_eq!((found(&test), state()), (before + 1, (JobState::Offered, None)), "it was not kept with the offer");
+
+    let off =
+        |value| test.app.store.write_now(move |conn| settings::set(conn, Scope::Global, SettingKey::Download, value));
+    off(0).expect("set");
+    for kept in [0, 1] {
+        assert_eq!(offers(say_prolog(&test, DEVICES[0])), 0);
+        assert_eq!(found(&test), before + 1 + kept);
+        let (now, withheld) = state();
+        assert!(now == JobState::Offered && withheld.is_some_and(|why| why.contains("switched off")));
+    }
+    off(1).expect("set");
+    for kept in [1, 2] {
+        assert_eq!(offers(say_prolog(&test, DEVICES[0])), 1);
+        assert_eq!((found(&test), state()), (before + 1 + kept, (JobState::Offered, None)));
+    }
 }
 
 /// Something that changes what a computer is told. `by_other`: made by another program.
