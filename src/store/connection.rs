@@ -56,7 +56,7 @@ macro_rules! steering {
 }
 
 /// A change whose text is one of a few, so that it stays prepared. Diesel takes every UPDATE for one of its kind, and SQLite parsed
-/// that of each contact and of each report anew: a quarter of what the writing thread did. Kept statements are found by their
+/// that of each contact and of each report anew. Kept statements are found by their
 /// text, so different ones are never mistaken for each other. Not for what has a list of any length in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Steady<Q>(pub(super) Q);
