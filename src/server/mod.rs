@@ -14,13 +14,15 @@
 //!         api/           /api/v1 for programs          console/  pages for people      visit.rs  who asks
 //!         verbs.rs       what runs the command line's verbs for somebody elsewhere
 //!         ready.rs       can it do its work?           meters.rs what it counts, /metrics
-//!         repeats.rs     runs of series that are due                   waking.rs  computers that are woken
+//! chores.rs      what is looked at again and again
+//!   repeats.rs     runs of series that are due                           waking.rs  computers that are woken
 //! ```
 //!
 //! Handlers call `service` for everything that has a rule; nothing here knows a table.
 
 mod api;
 mod body;
+mod chores;
 mod connection;
 mod console;
 mod events;
@@ -50,16 +52,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use self::api::Growing;
 use self::body::Patience;
+use self::chores::Hangup;
 use self::connection::{Deadlines, Signal, Stage};
 use self::fetches::Fetches;
 use self::listen::{Door, Places};
@@ -72,34 +74,17 @@ use crate::config::server::{Certificate, ServerConfig};
 use crate::congestion::NotPaced;
 use crate::fetch::poster::{self, Poster};
 use crate::model::UserAgents;
+use crate::service::App;
 use crate::service::desk::Refusal;
 use crate::service::looks::Looks;
 use crate::service::mirrors::Listings;
-use crate::service::mirrors::probe::{self, Prober};
 use crate::service::signin::Guesses;
 use crate::service::stopped::Stopped;
-use crate::service::webhooks;
 use crate::service::works::Works;
-use crate::service::{App, fields as own_fields, groups, mass};
-use crate::service::{uploads, wake, withdraw};
 use crate::tls::registration::RegistrationKey;
 use crate::tls::server::{ServerTls, TlsError, machine_names};
 use crate::tls::signing::{SigningError, SigningKey};
 
-/// Between two looks at files that are mapped but no longer published.
-const SWEEP: Duration = Duration::from_mins(1);
-/// Between two looks for cancelled jobs: so long may an agent go on after its job was cancelled.
-const STOPPED: Duration = Duration::from_secs(5);
-/// Between two looks for what webhooks are to be told.
-const TELL: Duration = Duration::from_secs(5);
-/// Between two looks for runs of series that are due.
-const REPEAT: Duration = Duration::from_secs(5);
-/// Between two looks at which mirrors are to be asked whether they answer, at most.
-const PROBE: Duration = Duration::from_secs(5);
-/// Between two looks at our own certificate's end.
-const RENEWAL: Duration = Duration::from_hours(24);
-/// Between two looks for abandoned uploads and withdrawn packages whose time has come.
-const EXPIRY: Duration = Duration::from_hours(1);
 /// What cut connections are given to notice.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
@@ -301,7 +286,7 @@ impl Server {
             https: local(Listener::Https, &https, config.https)?,
         };
         let stopped = Stopped::default();
-        refresh(&stopped, &app);
+        chores::refresh(&stopped, &app);
         let shared = Shared {
             stopped,
             fetches: Arc::default(),
@@ -389,7 +374,7 @@ impl Server {
         let loops = [tokio::spawn(listen::accept(door, http)), tokio::spawn(listen::accept(secure, https))];
         tokio::select! {
             () = stop => {}
-            never = chores(&site, &config, hangup) => match never {},
+            never = chores::run(&site, &config, hangup) => match never {},
         }
         site.audience.dismiss();
         signal.send_modify(|signal| signal.stage = Stage::Closing);
@@ -431,224 +416,6 @@ fn certificate_names(config: &ServerConfig) -> Vec<String> {
         names.push(config.public_name.clone());
     }
     names
-}
-
-/// What a server does besides answering: lets go of withdrawn files, renews and reloads its certificate.
-async fn chores(site: &Site, config: &ServerConfig, mut hangup: Hangup) -> std::convert::Infallible {
-    let mut sweep = interval(SWEEP);
-    let mut renewal = interval(RENEWAL);
-    let mut cancelled = interval(STOPPED);
-    let mut refreshed = interval(config.group_refresh);
-    let mut expiry = interval(EXPIRY);
-    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = interval(TELL);
-    let telling = Running::default();
-    let prober = config.mirror_probe.and_then(|every| prober(every, &site.app));
-    let mut asked = interval(config.mirror_probe.unwrap_or(PROBE).min(PROBE));
-    let probing = Running::default();
-    if config.mirror_probe.is_none() {
-        let app = site.app.clone();
-        let _ = tokio::task::spawn_blocking(move || forget_probes(&app)).await;
-    }
-    let mut repeated = interval(REPEAT);
-    let repeating = Running::default();
-    repeated.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut waker = waking::Waker::new(config.waking.clone());
-    asked.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    told.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    cancelled.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    refreshed.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = sweep.tick() => {
-                let files = Arc::clone(&site.files);
-                // A stat for each kept file: beside the workers.
-                let _ = tokio::task::spawn_blocking(move || files.sweep()).await;
-            }
-            _ = cancelled.tick() => {
-                let (stopped, app) = (site.stopped.clone(), site.app.clone());
-                let _ = tokio::task::spawn_blocking(move || refresh(&stopped, &app)).await;
-            }
-            _ = told.tick() => tell(site, &telling),
-            _ = repeated.tick() => {
-                let app = site.app.clone();
-                repeating.start("series", move || repeats::begin(&app));
-            }
-            () = waker.next() => waker.take(&site.app),
-            _ = asked.tick() => if let Some(prober) = &prober { ask_mirrors(site, prober, &probing) },
-            _ = refreshed.tick() => {
-                let app = site.app.clone();
-                let _ = tokio::task::spawn_blocking(move || ask_again(&app)).await;
-            }
-            _ = expiry.tick() => {
-                let app = site.app.clone();
-                let _ = tokio::task::spawn_blocking(move || expire(&app)).await;
-            }
-            _ = renewal.tick() => {
-                if let Err(error) = site.tls.renew(&certificate_names(config), site.app.clock.now()) {
-                    tracing::error!("the certificate was not renewed: {:#}", anyhow::Error::from(error));
-                }
-            }
-            () = hangup.wait() => match site.tls.reload(site.app.clock.now()) {
-                Ok(()) => tracing::info!("the certificate was reloaded"),
-                Err(error) => tracing::error!(
-                    "the certificate was not reloaded, the present one stays: {:#}",
-                    anyhow::Error::from(error)
-                ),
-            },
-        }
-    }
-}
-
-/// Time alone makes members and ends memberships.
-fn ask_again(app: &App) {
-    match groups::refresh_timed(app) {
-        Ok(refreshed) => {
-            for group in refreshed.iter().filter(|group| group.joined + group.left > 0) {
-                tracing::info!(
-                    group = group.name,
-                    "group {}: {} joined, {} left, {} jobs planned",
-                    group.name,
-                    group.joined,
-                    group.left,
-                    group.planned
-                );
-            }
-        }
-        Err(error) => tracing::error!("groups were not asked again: {:#}", anyhow::Error::from(error)),
-    }
-}
-
-/// Is a chore that may take long still at work? Others may be slow to answer, and neither the other chores nor the end of the
-/// server wait for them.
-#[derive(Clone, Default)]
-struct Running(Arc<AtomicBool>);
-
-impl Running {
-    /// Does it in a thread of its own, unless it is being done.
-    fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) {
-        if self.0.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // Dropped with the closure: also when there is no thread, and when the work panics.
-        let ended = Ended(self.clone());
-        let work = move || {
-            let _ended = ended;
-            work();
-        };
-        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-            tracing::error!("no thread for {name}: {error}");
-        }
-    }
-}
-
-/// The work's end.
-struct Ended(Running);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
-    }
-}
-
-/// Tells webhooks; what was not told is told after the next start.
-fn tell(site: &Site, telling: &Running) {
-    let Ok(poster) = site.poster() else { return };
-    let app = site.app.clone();
-    telling.start("webhooks", move || {
-        if let Err(error) = webhooks::tell(&app, &poster) {
-            tracing::error!("webhooks were not told: {:#}", anyhow::Error::from(error));
-        }
-    });
-}
-
-/// What asks mirrors whether they answer.
-fn prober(every: Duration, app: &App) -> Option<Arc<Prober>> {
-    match Prober::new(every) {
-        Ok(prober) => Some(Arc::new(prober)),
-        Err(error) => {
-            tracing::error!("mirrors are not asked whether they answer: {:#}", anyhow::Error::from(error));
-            forget_probes(app);
-            None
-        }
-    }
-}
-
-/// Asks the mirrors whose turn it is.
-fn ask_mirrors(site: &Site, prober: &Arc<Prober>, probing: &Running) {
-    let (app, prober) = (site.app.clone(), Arc::clone(prober));
-    probing.start("mirrors", move || {
-        if let Err(error) = prober.round(&app, Instant::now()) {
-            tracing::error!("mirrors were not asked whether they answer: {:#}", anyhow::Error::from(error));
-        }
-    });
-}
-
-/// Nobody asks mirrors any more, so nobody would find that a lost one is back.
-fn forget_probes(app: &App) {
-    if let Err(error) = probe::forget(app) {
-        tracing::error!("what is known of lost mirrors was not forgotten: {:#}", anyhow::Error::from(error));
-    }
-}
-
-/// What is known stays when the database does not answer.
-fn refresh(stopped: &Stopped, app: &App) {
-    if let Err(error) = stopped.refresh(app) {
-        tracing::error!("failed to look for cancelled jobs: {:#}", anyhow::Error::from(error));
-    }
-}
-
-/// Removes what nobody came back for.
-fn expire(app: &App) {
-    match uploads::expire(app) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!("{count} abandoned uploads were removed"),
-        Err(error) => tracing::error!("failed to remove abandoned uploads: {:#}", anyhow::Error::from(error)),
-    }
-    match withdraw::forget_old(app) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!("the files of {count} withdrawn packages were removed: their time was over"),
-        Err(error) => tracing::error!("failed to remove withdrawn packages: {:#}", anyhow::Error::from(error)),
-    }
-    match own_fields::forget_old(app).and_then(|fields| Ok((fields, mass::forget_old(app)?))) {
-        Ok((0, 0)) => {}
-        Ok((fields, changes)) => {
-            tracing::info!("{fields} deleted fields and {changes} changes of many computers cannot be undone any more");
-        }
-        Err(error) => tracing::error!("failed to forget what cannot be undone: {:#}", anyhow::Error::from(error)),
-    }
-    if let Err(error) = wake::forget_old(app) {
-        tracing::error!("failed to forget who was woken long ago: {:#}", anyhow::Error::from(error));
-    }
-}
-
-/// SIGHUP, where there is one. Caught from here on: before that it would end the process.
-struct Hangup {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangup {
-    fn new() -> Self {
-        Self {
-            #[cfg(unix)]
-            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
-                .inspect_err(|error| tracing::warn!("SIGHUP will not reload the certificate: {error}"))
-                .ok(),
-        }
-    }
-
-    async fn wait(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
 }
 
 #[cfg(test)]

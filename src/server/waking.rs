@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 
-use super::Running;
+use super::chores::{Running, every};
 use crate::config::server::Waking;
 use crate::fetch::broadcast::Broadcaster;
 use crate::service::{App, wake};
@@ -25,10 +25,8 @@ pub(super) struct Waker {
 
 impl Waker {
     pub(super) fn new(how: Waking) -> Self {
-        let mut turns = interval(TURN);
         // What was missed is not made up for: that would be the burst that turns are there against.
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { how, turns, taken: 0, running: Running::default() }
+        Self { how, turns: every(TURN), taken: 0, running: Running::default() }
     }
 
     /// The next turn's time.
