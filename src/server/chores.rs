@@ -243,3 +243,47 @@ impl Hangup {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::server::Waking;
+    use crate::disk::published::PublishedTree;
+    use crate::model::limits::{ArchiveLimits, RequestLimits};
+    use crate::model::settings::SettingsLayer;
+    use crate::store::{DatabaseUrl, Store};
+
+    /// A write that changes nothing still waits for a disk, fails with one that is full, and makes what is kept of computers
+    /// be forgotten.
+    #[test]
+    fn where_there_is_nothing_to_do_nothing_is_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        let app = App {
+            store: Store::open(&DatabaseUrl::Sqlite(root.join("dripfeed.db"))).expect("a database"),
+            tree: PublishedTree::open(&root.join("download"), &root.join("staging")).expect("a tree"),
+            clock: Clock::System,
+            request_limits: RequestLimits::DEFAULT,
+            archive_limits: ArchiveLimits::DEFAULT,
+            configured: SettingsLayer::default(),
+        };
+        let before = app.store.commits().changes.count();
+        expire(&app);
+        assert_eq!(app.store.commits().changes.count(), before, "what nobody came back for");
+        ask_again(&app);
+        assert_eq!(app.store.commits().changes.count(), before, "groups");
+        forget_probes(&app);
+        assert_eq!(app.store.commits().changes.count(), before, "lost mirrors");
+        let prober = prober(Duration::from_secs(1), &app).expect("a client");
+        prober.round(&app, Instant::now()).expect("read");
+        assert_eq!(app.store.commits().changes.count(), before, "mirrors");
+        refresh(&Stopped::default(), &app);
+        assert_eq!(app.store.commits().changes.count(), before, "cancelled jobs");
+        repeats::begin(&app);
+        assert_eq!(app.store.commits().changes.count(), before, "series");
+        let how = Waking { per_second: 10, ports: vec![9], repeats: 1, any_network: false };
+        waking::take(&app, &how, true).expect("read");
+        assert_eq!(app.store.commits().changes.count(), before, "Wake on LAN");
+    }
+}

@@ -46,7 +46,7 @@ impl Waker {
     }
 }
 
-fn take(app: &App, how: &Waking, looks: bool) -> Result<(), StoreError> {
+pub(super) fn take(app: &App, how: &Waking, looks: bool) -> Result<(), StoreError> {
     if looks {
         for (id, count) in wake::begin_due(app)? {
             tracing::info!("deployment {id} wakes {count} computers");

@@ -294,6 +294,12 @@ pub fn set_reach(conn: &mut Conn, name: &str, reach: &Reach) -> Result<(), Store
     Ok(())
 }
 
+/// Was any mirror asked whether it answers?
+pub fn any_reach(conn: &mut Conn) -> Result<bool, StoreError> {
+    let asked = mirrors::table.filter(mirrors::reached_at.is_not_null().or(mirrors::lost_at.is_not_null()));
+    Ok(q!(conn => diesel::select(diesel::dsl::exists(asked)).get_result(conn))?)
+}
+
 /// Forgets what came of asking mirrors: nobody asks them any more. Gives how many were lost.
 pub fn forget_reach(conn: &mut Conn) -> Result<usize, StoreError> {
     let rows = mirrors::table.filter(mirrors::reached_at.is_not_null().or(mirrors::lost_at.is_not_null()));

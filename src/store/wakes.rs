@@ -406,13 +406,14 @@ pub fn of_deployment(
     found.into_iter().map(line).collect()
 }
 
-/// Forgets the oldest ones as far as they were asked for before a moment; at most `limit`. Gives how many.
-pub fn forget(conn: &mut Conn, before: UnixTime, limit: usize) -> Result<usize, StoreError> {
+/// The oldest ones, as far as they were asked for before a moment; at most `limit`.
+pub fn before(conn: &mut Conn, moment: UnixTime, limit: usize) -> Result<Vec<i64>, StoreError> {
     let oldest = wakes::table.order(wakes::id).limit(rows(limit)).select((wakes::id, wakes::asked_at));
     let found: Vec<(i64, i64)> = q!(conn => oldest.load(conn))?;
-    let old: Vec<i64> = found.into_iter().filter(|(_, at)| *at < before.millis()).map(|(id, _)| id).collect();
-    if old.is_empty() {
-        return Ok(0);
-    }
-    Ok(q!(conn => diesel::delete(wakes::table.filter(wakes::id.eq_any(&old))).execute(conn))?)
+    Ok(found.into_iter().filter(|(_, at)| *at < moment.millis()).map(|(id, _)| id).collect())
+}
+
+/// Forgets these. Gives how many there were.
+pub fn forget(conn: &mut Conn, ids: &[i64]) -> Result<usize, StoreError> {
+    Ok(q!(conn => diesel::delete(wakes::table.filter(wakes::id.eq_any(ids))).execute(conn))?)
 }

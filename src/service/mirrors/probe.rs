@@ -160,7 +160,10 @@ impl Prober {
 
 /// Forgets what came of asking mirrors: where nobody asks, nobody would find that one is back.
 pub fn forget(app: &App) -> Result<(), StoreError> {
-    app.store.write_now(mirrors::forget_reach)?;
+    // Nothing is written, most of the time.
+    if app.store.read_now(mirrors::any_reach)? {
+        app.store.write_now(mirrors::forget_reach)?;
+    }
     Ok(())
 }
 

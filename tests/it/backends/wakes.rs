@@ -191,10 +191,12 @@ fn wishes_of_long_ago_are_forgotten(database: &Database) {
     let store = database.open();
     write(&store, |conn| {
         let (old, new) = (with_card(conn, 1)?, with_card(conn, 2)?);
-        assert_eq!(wakes::forget(conn, later(9), 10)?, 0);
+        assert_eq!(wakes::before(conn, later(9), 10)?, []);
         wakes::ask(conn, &[old], WakeState::Waiting, "ann", later(1))?;
         wakes::ask(conn, &[new], WakeState::Waiting, "ann", later(5))?;
-        assert_eq!(wakes::forget(conn, later(5), 10)?, 1);
+        let long_ago = wakes::before(conn, later(5), 10)?;
+        assert_eq!(long_ago.len(), 1);
+        assert_eq!(wakes::forget(conn, &long_ago)?, 1);
         assert_eq!((wakes::last_of(conn, old)?, wakes::last_of(conn, new)?.is_some()), (None, true));
         assert!(computers::delete(conn, new)?);
         assert_eq!(wakes::turns(conn, 10)?, [], "who is erased is not woken");
