@@ -3,7 +3,7 @@
 #
 #   benches/serve.sh [SECONDS_PER_RUN] [ROUNDS]
 #   CONGESTION=reno benches/serve.sh …            in a network namespace with that congestion control (root, iproute2)
-#   OURS=cubic benches/serve.sh …                 with that as our tcp.congestion; nginx has no such setting
+#   OURS=system benches/serve.sh …                with that as our tcp.congestion instead of auto; nginx has no such setting
 #
 # Needs nginx (apt-get install nginx-light) and a release build with the example readers. Both serve the very same files and write
 # a line of access log a request. The server has one core and the readers the other when there are at least two. Two kinds of
@@ -11,7 +11,8 @@
 # kernel throw it away, which stand for machines elsewhere, of which the server's core is.
 #
 # The kernel's congestion control decides more than either server: BBR paces what is sent with a timer for each piece, and in a
-# virtual machine a timer is an exit. Reno and cubic do not pace. The figures of one are nothing beside those of the other.
+# virtual machine a timer is an exit. Reno and cubic do not pace. The figures of one are nothing beside those of the other. Ours
+# serves readers that are near without BBR's timers unless it is told otherwise.
 set -euo pipefail
 seconds=${1:-5} rounds=${2:-3}
 cd "$(dirname "$0")/.."
@@ -33,7 +34,7 @@ trap 'kill $server $nginx 2>/dev/null || true; wait 2>/dev/null || true; rm -rf 
 if [ "$(nproc)" -ge 2 ]; then left='taskset -c 0' right='taskset -c 1'; else left='' right=''; fi
 about benches/serve.sh "$seconds" "$rounds"
 sockets=$(sysctl -n net.ipv4.tcp_congestion_control)
-printf 'sockets  %s%s\n\n' "$sockets" "${OURS:+, ours $OURS}"
+printf 'sockets  %s, ours %s\n\n' "$sockets" "${OURS:-auto}"
 
 # One package a size: 1000 files of 1 MiB are more than most processors' caches hold; one hot file of each other size.
 build() { # name, fragment size, total bytes

@@ -32,7 +32,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::congestion::InvalidCongestion;
+use crate::congestion::InvalidPacing;
 use crate::model::settings::{SettingKey, SettingsLayer};
 use crate::model::{ByteSize, InvalidRange};
 use crate::store::DatabaseUrl;
@@ -310,10 +310,7 @@ impl ServerOpts {
             metrics: self.metrics()?,
             registration: self.registration()?,
             certificate: self.certificate(&data_dir)?,
-            congestion: match self.text("tcp.congestion").0 {
-                "" => None,
-                _ => Some(self.value("tcp.congestion", &InvalidCongestion.to_string())?),
-            },
+            pacing: self.value("tcp.congestion", &InvalidPacing.to_string())?,
             limits: Limits {
                 connections,
                 // A share larger than the whole is no mistake worth stopping for when only the whole was lowered.
@@ -593,7 +590,7 @@ mod tests {
             ),
             (
                 "[tcp]\ncongestion = \"Cubic\"",
-                "dripfeed.toml, line 2: tcp.congestion = \"Cubic\" is wrong: expected a name such as cubic, reno or bbr",
+                "dripfeed.toml, line 2: tcp.congestion = \"Cubic\" is wrong: expected auto, system, or a name such as cubic, reno or bbr",
             ),
             (
                 "[weather]\nsun = 1",

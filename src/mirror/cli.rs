@@ -19,7 +19,7 @@ use super::serve::{ServeLimits, Server};
 use super::source::{Source, SourceError, Sources};
 use super::sync::{Watcher, Wish, look, sync};
 use super::verify::{Verified, verify};
-use crate::congestion::Congestion;
+use crate::congestion::Pacing;
 use crate::fetch::{Bearer, Client, ClientOptions, Secret};
 use crate::model::{ByteSize, PackageId, span};
 use crate::protocol::PackageFilter;
@@ -93,9 +93,10 @@ struct Serve {
     /// Connections at a time
     #[arg(long, value_name = "N", default_value_t = ServeLimits::default().connections)]
     connections: usize,
-    /// How the kernel paces what is sent, such as cubic [default: as this machine is set]
-    #[arg(long, value_name = "NAME")]
-    congestion: Option<Congestion>,
+    /// How the kernel paces what is sent: auto (no timers for readers that are near), system (as this machine is set), or a
+    /// name such as cubic
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    congestion: Pacing,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -284,15 +285,15 @@ fn run_serve(serve: &Serve) -> Result<(), Failure> {
     let mut servers = Vec::new();
     let mut out = io::stdout();
     if let Some(address) = http {
-        let server = Server::bind(address, &serve.to, None, limits).map_err(|error| refuse(error.into()))?;
-        pace(serve, &server)?;
+        let server =
+            Server::bind(address, &serve.to, None, &serve.congestion, limits).map_err(|error| refuse(error.into()))?;
         writeln!(out, "serving http://{}/download", server.address()?)?;
         servers.push(server);
     }
     if let (Some(address), Some(certificate), Some(key)) = (serve.https, &serve.certificate, &serve.private_key) {
         let tls = Some((certificate.as_path(), key.as_path()));
-        let server = Server::bind(address, &serve.to, tls, limits).map_err(|error| refuse(error.into()))?;
-        pace(serve, &server)?;
+        let server =
+            Server::bind(address, &serve.to, tls, &serve.congestion, limits).map_err(|error| refuse(error.into()))?;
         writeln!(out, "serving https://{}/download", server.address()?)?;
         servers.push(server);
     }
@@ -303,11 +304,6 @@ fn run_serve(serve: &Serve) -> Result<(), Failure> {
         let _ = thread.join();
     }
     Err(Failure::Failed(anyhow::anyhow!("a listener ended")))
-}
-
-fn pace(serve: &Serve, server: &Server) -> Result<(), Failure> {
-    let Some(congestion) = &serve.congestion else { return Ok(()) };
-    server.pace(congestion).map_err(|error| Failure::Refused(anyhow::Error::from(error).context("--congestion")))
 }
 
 fn run_plan(from: &From) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::congestion::{Congestion, NotPaced};
+use crate::congestion::{NotPaced, Paced, Pacing};
 use crate::model::TreeKey;
 use crate::protocol::range::{Wanted, wanted};
 use crate::tls::client::provider;
@@ -69,6 +69,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel does not pace as it was asked.
+    #[error("--congestion: {0}")]
+    Pace(#[from] NotPaced),
     /// Certificate or key.
     #[error("{} cannot be used: {problem}", path.display())]
     Certificate {
@@ -85,6 +88,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     listener: TcpListener,
+    paced: Paced,
     download: PathBuf,
     tls: Option<Arc<ServerConfig>>,
     limits: ServeLimits,
@@ -103,17 +107,14 @@ impl Server {
         address: SocketAddr,
         root: &Path,
         tls: Option<(&Path, &Path)>,
+        pacing: &Pacing,
         limits: ServeLimits,
     ) -> Result<Self, ServeError> {
         let tls = tls.map(|(chain, key)| tls_config(chain, key)).transpose()?;
         let listener = TcpListener::bind(address).map_err(|source| ServeError::Bind { address, source })?;
+        let paced = pacing.listen(&listener)?;
         let download = root.join("download");
-        Ok(Self(Arc::new(Inner { listener, download, tls, limits, taken: AtomicUsize::new(0) })))
-    }
-
-    /// Paces what it sends otherwise than this machine does.
-    pub fn pace(&self, congestion: &Congestion) -> Result<(), NotPaced> {
-        congestion.pace(&self.0.listener)
+        Ok(Self(Arc::new(Inner { listener, paced, download, tls, limits, taken: AtomicUsize::new(0) })))
     }
 
     /// Where it really listens: a port 0 is a number here.
@@ -330,6 +331,7 @@ fn key(target: &str) -> Option<TreeKey> {
 impl Inner {
     fn converse(&self, socket: TcpStream) -> io::Result<()> {
         socket.set_nodelay(true)?;
+        self.paced.accepted(&socket);
         socket.set_write_timeout(Some(self.limits.write))?;
         let mut stream = match &self.tls {
             None => Stream::Plain(socket),
@@ -462,7 +464,7 @@ mod tests {
             crate::disk::atomic::write(&package.join(name), bytes.as_bytes()).expect("written");
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::bind(any, root.path(), None, limits).expect("it listens");
+        let server = Server::bind(any, root.path(), None, &Pacing::default(), limits).expect("it listens");
         let address = server.address().expect("an address");
         std::thread::spawn(move || server.run());
         (root, address)

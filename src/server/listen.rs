@@ -22,6 +22,7 @@ use super::connection::{self, Deadlines, Signal, Stage, Stream};
 use super::meters::Meters;
 use super::middleware::{Observed, RequestIds};
 use super::{Listener, ServeError, Site};
+use crate::congestion::Paced;
 use crate::tls::server::ServerTls;
 
 /// Connections that the kernel keeps for us.
@@ -120,6 +121,7 @@ fn household(address: IpAddr) -> IpAddr {
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) listener: Listener,
+    pub(super) paced: Paced,
     pub(super) tls: Option<ServerTls>,
     pub(super) router: Router,
     pub(super) site: Site,
@@ -198,6 +200,7 @@ fn refuse(listener: Listener, stream: &TcpStream) {
 async fn serve(door: Door, stream: TcpStream, peer: SocketAddr) {
     // For speed and order only: without them all is slower, or kept longer.
     let _ = stream.set_nodelay(true);
+    door.paced.accepted(&stream);
     #[cfg(target_os = "linux")]
     {
         let socket = SockRef::from(&stream);

@@ -71,7 +71,7 @@ use self::ready::Readiness;
 use self::sealed::Sealed;
 use self::tree::Files;
 use crate::config::server::{Certificate, ServerConfig};
-use crate::congestion::NotPaced;
+use crate::congestion::{NotPaced, Paced};
 use crate::fetch::poster::{self, Poster};
 use crate::model::UserAgents;
 use crate::service::App;
@@ -258,6 +258,8 @@ pub struct Server {
     config: ServerConfig,
     http: TcpListener,
     https: TcpListener,
+    /// Of each.
+    paced: (Paced, Paced),
     hangup: Hangup,
 }
 
@@ -268,10 +270,7 @@ impl Server {
     pub fn bind(config: ServerConfig, app: App) -> Result<Self, ServeError> {
         let http = listen::bind(Listener::Http, config.http)?;
         let https = listen::bind(Listener::Https, config.https)?;
-        if let Some(congestion) = &config.congestion {
-            congestion.pace(&http)?;
-            congestion.pace(&https)?;
-        }
+        let paced = (config.pacing.listen(&http)?, config.pacing.listen(&https)?);
         let tls = match &config.certificate {
             Certificate::Own { chain, key } => ServerTls::from_files(chain, key, app.clock.now())?,
             Certificate::Issued { directory } => {
@@ -328,7 +327,7 @@ impl Server {
             growing: Growing::default(),
             audience: events::Audience::default(),
         };
-        Ok(Self { site: Site(Arc::new(shared)), config, http, https, hangup: Hangup::new() })
+        Ok(Self { site: Site(Arc::new(shared)), config, http, https, paced, hangup: Hangup::new() })
     }
 
     /// The same server, which has verbs of the command line run for those who ask over the API.
@@ -350,12 +349,13 @@ impl Server {
 
     /// Answers until `stop` is ready, then lets running requests end within `timeouts.stop`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { site, config, http, https, hangup } = self;
+        let Self { site, config, http, https, paced, hangup } = self;
         listen::raise_file_limit(config.limits.connections);
         let (signal, _) = watch::channel(Signal::default());
         let places = Arc::new(Places::new(config.limits.connections, config.limits.connections_per_peer));
         let door = Door {
             listener: Listener::Http,
+            paced: paced.0,
             tls: None,
             router: router::router(site.clone()),
             site: site.clone(),
@@ -370,7 +370,7 @@ impl Server {
             places: Arc::clone(&places),
             signal: signal.clone(),
         };
-        let secure = Door { listener: Listener::Https, tls: Some(site.tls.clone()), ..door.clone() };
+        let secure = Door { listener: Listener::Https, paced: paced.1, tls: Some(site.tls.clone()), ..door.clone() };
         let loops = [tokio::spawn(listen::accept(door, http)), tokio::spawn(listen::accept(secure, https))];
         tokio::select! {
             () = stop => {}

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::congestion::Congestion;
+use crate::congestion::Pacing;
 use crate::model::settings::SettingsLayer;
 use crate::model::{AddressRange, ByteSize, UserAgents};
 use crate::store::DatabaseUrl;
@@ -46,8 +46,8 @@ pub struct ServerConfig {
     pub registration: Registration,
     /// What the HTTPS listener shows.
     pub certificate: Certificate,
-    /// How the kernel paces what is sent; `None` is as this machine is set.
-    pub congestion: Option<Congestion>,
+    /// How the kernel paces what is sent.
+    pub pacing: Pacing,
     /// Bounds on what comes in.
     pub limits: Limits,
     /// How long things may take.

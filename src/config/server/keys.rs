@@ -42,8 +42,8 @@ pub const KEYS: &[Key] = &[
     Key { name: "tls.key", default: "", meaning: "PEM file with the private key of tls.certificate." },
     Key {
         name: "tcp.congestion",
-        default: "",
-        meaning: "How the kernel paces what is sent: a name of sysctl net.ipv4.tcp_available_congestion_control, such as cubic (Linux). Default: this machine's setting.",
+        default: "auto",
+        meaning: "How the kernel paces what is sent: auto (on a machine that is set to BBR, readers within 2 ms are served without its timers; all else as it is set), system (as this machine is set), or a name of sysctl net.ipv4.tcp_available_congestion_control, such as cubic (Linux).",
     },
     Key {
         name: "limits.connections",
