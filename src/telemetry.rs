@@ -47,13 +47,14 @@ impl fmt::Display for LogFormat {
 }
 
 #[cfg(any(feature = "server", feature = "agent"))]
-pub use subscriber::{InvalidFilter, LogFilter, init};
+pub use subscriber::{InvalidFilter, LogFilter, are_lines_plain, init};
 
 #[cfg(any(feature = "server", feature = "agent"))]
 mod subscriber {
     use std::fmt;
     use std::io::{self, IsTerminal as _};
     use std::str::FromStr;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tracing_subscriber::EnvFilter;
     use tracing_subscriber::util::SubscriberInitExt as _;
@@ -93,17 +94,28 @@ mod subscriber {
         }
     }
 
+    /// Are this process's lines text without colours?
+    static PLAIN: AtomicBool = AtomicBool::new(false);
+
+    /// Does a field of a line come out as `name=value` and nothing else? Then who writes a line for each request may put it together
+    /// itself, which costs a fraction of a field at a time.
+    pub fn are_lines_plain() -> bool {
+        PLAIN.load(Ordering::Relaxed)
+    }
+
     /// Sends this process's log lines to standard error. Once a process: a second call changes nothing.
     pub fn init(filter: &LogFilter, format: LogFormat) {
         let filter = EnvFilter::new(&filter.0);
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let is_coloured = io::stderr().is_terminal();
         // An error means that a test or an embedding program has set up its own.
-        let _ = match format {
-            LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).with_target(false).finish().try_init(),
+        let done = match format {
+            LogFormat::Text => lines.with_ansi(is_coloured).with_target(false).finish().try_init(),
             LogFormat::Json => {
                 lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()
             }
         };
+        PLAIN.store(done.is_ok() && format == LogFormat::Text && !is_coloured, Ordering::Relaxed);
     }
 
     #[cfg(test)]

@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 use super::connection::Activity;
 use super::meters::{Kind, Meters, Outcome};
 use super::{Listener, Remote, Site, reply, tree};
+use crate::telemetry;
 
 /// Characters of a path or a user agent that a log line shows.
 const SHOWN: usize = 120;
@@ -97,16 +98,55 @@ impl Record {
         let (sent_bytes, took) = (written - written_before, started.elapsed());
         let outcome = Outcome::of(status, complete);
         meters.request(kind, outcome, listener, sent_bytes, took);
-        let Some(Line { id, peer, method, path, agent }) = line else { return };
-        let peer = peer.ip().to_canonical();
-        let (status, kind, outcome) = (status.as_u16(), kind.as_str(), outcome.as_str());
+        let Some(line) = line else { return };
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(
-            target: "dripfeed::access",
-            { request.id = %id, listener = %listener, peer = %peer, method = %method, path, kind, status, outcome,
-                sent_bytes, duration_us, complete, user_agent = agent },
-            "{method} {path} {status}"
-        );
+        let end = End {
+            listener,
+            kind: kind.as_str(),
+            status: status.as_u16(),
+            outcome: outcome.as_str(),
+            sent_bytes,
+            duration_us,
+            complete,
+        };
+        line.say(end, telemetry::are_lines_plain());
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+struct End {
+    listener: Listener,
+    kind: &'static str,
+    status: u16,
+    outcome: &'static str,
+    sent_bytes: u64,
+    duration_us: u64,
+    complete: bool,
+}
+
+impl Line {
+    /// Writes it. Where lines are plain it is put together here, which is the same text for less: there is one for each request,
+    /// and a field costs as much as a small system call.
+    fn say(self, end: End, is_plain: bool) {
+        let Self { id, peer, method, path, agent } = self;
+        let End { listener, kind, status, outcome, sent_bytes, duration_us, complete } = end;
+        let peer = peer.ip().to_canonical();
+        if is_plain {
+            tracing::info!(
+                target: "dripfeed::access",
+                "{method} {path} {status} request.id={id} listener={listener} peer={peer} method={method} path={path:?} \
+                 kind={kind:?} status={status} outcome={outcome:?} sent_bytes={sent_bytes} duration_us={duration_us} \
+                 complete={complete} user_agent={agent:?}"
+            );
+        } else {
+            tracing::info!(
+                target: "dripfeed::access",
+                { request.id = %id, listener = %listener, peer = %peer, method = %method, path, kind, status, outcome,
+                    sent_bytes, duration_us, complete, user_agent = agent },
+                "{method} {path} {status}"
+            );
+        }
     }
 }
 
@@ -304,6 +344,56 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a log gets of a line.
+    fn logged(line: Line, end: End, is_plain: bool) -> String {
+        #[derive(Clone, Default)]
+        struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("sound").extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let writer = Log::default();
+        let taken = writer.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
+        let subscriber = lines.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || line.say(end, is_plain));
+        String::from_utf8(taken.0.lock().expect("sound").clone()).expect("text")
+    }
+
+    #[test]
+    fn a_line_is_the_same_however_it_is_put_together() {
+        let line = |path: &str, agent: &str| Line {
+            id: RequestId { run: 0x2201_df2f, number: 7 },
+            peer: "[::ffff:192.0.2.7]:5000".parse().expect("an address"),
+            method: Method::GET,
+            path: shown(path.as_bytes()),
+            agent: shown(agent.as_bytes()),
+        };
+        let end = End {
+            listener: Listener::Https,
+            kind: "fragment",
+            status: 200,
+            outcome: "answered",
+            sent_bytes: 65_677,
+            duration_us: 118,
+            complete: true,
+        };
+        for (path, agent) in [
+            ("/download/1795272554/1795272554-1", "OCS-NG_unified_unix_agent_v2.10.0"),
+            ("/", ""),
+            ("/a\"b\\c", "it's \"quoted\" \\ and {braced} %s"),
+            ("/\u{202e}txt", "größe \u{1b}[31m\nERROR\u{7f}\u{9b}1m"),
+        ] {
+            assert_eq!(logged(line(path, agent), end, true), logged(line(path, agent), end, false));
+        }
+        insta::assert_snapshot!(logged(line("/download/1/1-1", "curl"), end, true), @r#" INFO GET /download/1/1-1 200 request.id=2201df2f-7 listener=HTTPS peer=192.0.2.7 method=GET path="/download/1/1-1" kind="fragment" status=200 outcome="answered" sent_bytes=65677 duration_us=118 complete=true user_agent="curl""#);
+    }
 
     #[test]
     fn what_the_network_says_cannot_forge_a_log_line() {

@@ -183,6 +183,7 @@ mod plain {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::cell::Cell;
     use std::collections::BTreeMap;
     use std::fmt;
     use std::fs::File;
@@ -213,6 +214,25 @@ mod linux {
     /// readers share; but the kernel charges them to TCP as a whole, and there check-ins want room, too. Less makes it send
     /// in small pieces, at two to three times the cost (docs/decisions/0211).
     const FILE_NOT_SENT: u32 = 1 << 20;
+
+    /// Bytes that a worker sends between two moments at which whoever waits for its processor goes first.
+    const BETWEEN: usize = 256 << 10;
+
+    thread_local! {
+        /// Bytes that this worker has sent since it last let others go first.
+        static SENT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Whoever waits for this processor goes first, now and then: the commit of a check-in is another thread's.
+    fn give_way(sent: usize) {
+        let total = SENT.get() + sent;
+        if total < BETWEEN {
+            SENT.set(total);
+        } else {
+            SENT.set(0);
+            std::thread::yield_now();
+        }
+    }
 
     /// Live mappings by address: length and file.
     static MAPPINGS: RwLock<BTreeMap<usize, (usize, Arc<File>)>> = RwLock::new(BTreeMap::new());
@@ -332,8 +352,7 @@ mod linux {
                 let turn = ready!(self.poll_turn(cx));
                 let sent = self.stream.try_io(Interest::WRITABLE, || self.send(slices, mapped, &file, offset));
                 drop(turn);
-                // Whoever waits for this processor goes first: the commit of a check-in is another thread's.
-                std::thread::yield_now();
+                give_way(sent.as_ref().map_or(BETWEEN, |sent| *sent));
                 match sent {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
