@@ -70,7 +70,7 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The kernel does not pace as it was asked.
-    #[error("--congestion: {0}")]
+    #[error("--congestion")]
     Pace(#[from] NotPaced),
     /// Certificate or key.
     #[error("{} cannot be used: {problem}", path.display())]
