@@ -98,7 +98,7 @@ mod subscriber {
     static PLAIN: AtomicBool = AtomicBool::new(false);
 
     /// Does a field of a line come out as `name=value` and nothing else? Then who writes a line for each request may put it together
-    /// itself, which costs a fraction of a field at a time.
+    /// itself, which costs less than a field at a time.
     pub fn are_lines_plain() -> bool {
         PLAIN.load(Ordering::Relaxed)
     }

@@ -126,8 +126,7 @@ struct End {
 }
 
 impl Line {
-    /// Writes it. Where lines are plain it is put together here, which is the same text for less: there is one for each request,
-    /// and a field costs as much as a small system call.
+    /// Writes it. Where lines are plain it is put together here, the same text for less: there is one for each request.
     fn say(self, end: End, is_plain: bool) {
         let Self { id, peer, method, path, agent } = self;
         let End { listener, kind, status, outcome, sent_bytes, duration_us, complete } = end;
