@@ -47,6 +47,9 @@ impl fmt::Display for LogFormat {
 }
 
 #[cfg(any(feature = "server", feature = "agent"))]
+pub mod lines;
+
+#[cfg(any(feature = "server", feature = "agent"))]
 pub use subscriber::{InvalidFilter, LogFilter, are_lines_plain, init};
 
 #[cfg(any(feature = "server", feature = "agent"))]
@@ -60,6 +63,7 @@ mod subscriber {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     use super::LogFormat;
+    use super::lines::Lines;
 
     /// Which lines are written: a level (`info`), or levels by module (`info,dripfeed::server=debug`).
     #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,7 +110,7 @@ mod subscriber {
     /// Sends this process's log lines to standard error. Once a process: a second call changes nothing.
     pub fn init(filter: &LogFilter, format: LogFormat) {
         let filter = EnvFilter::new(&filter.0);
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines);
         let is_coloured = io::stderr().is_terminal();
         // An error means that a test or an embedding program has set up its own.
         let done = match format {

@@ -93,7 +93,10 @@ pub(super) fn start(place: &Place, options: &Serve) -> Result<Running, Failure> 
     })?;
     heal(&app)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(telemetry::lines::before_waiting)
+        .build()?;
     let server = runtime.block_on(async { Server::bind(config.clone(), app.clone()) })?;
     let server = server.with_verbs(Arc::new(Door { opts, config: config.clone() }));
     // Only a start that can greet makes it: nobody would be told the password of one that found its port in use.

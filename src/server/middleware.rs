@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 use super::connection::Activity;
 use super::meters::{Kind, Meters, Outcome};
 use super::{Listener, Remote, Site, reply, tree};
-use crate::telemetry;
+use crate::telemetry::{self, lines};
 
 /// Characters of a path or a user agent that a log line shows.
 const SHOWN: usize = 120;
@@ -109,7 +109,7 @@ impl Record {
             duration_us,
             complete,
         };
-        line.say(end, telemetry::are_lines_plain());
+        line.say(end);
     }
 }
 
@@ -127,25 +127,36 @@ struct End {
 
 impl Line {
     /// Writes it. Where lines are plain it is put together here, the same text for less: there is one for each request.
-    fn say(self, end: End, is_plain: bool) {
+    fn say(self, end: End) {
+        if telemetry::are_lines_plain() {
+            lines::access(format_args!("{}", Plain(&self, end)));
+            return;
+        }
         let Self { id, peer, method, path, agent } = self;
         let End { listener, kind, status, outcome, sent_bytes, duration_us, complete } = end;
+        tracing::info!(
+            target: lines::ACCESS,
+            { request.id = %id, listener = %listener, peer = %peer.ip().to_canonical(), method = %method, path, kind, status,
+                outcome, sent_bytes, duration_us, complete, user_agent = agent },
+            "{method} {path} {status}"
+        );
+    }
+}
+
+/// A line as the subscriber writes it in plain text.
+struct Plain<'a>(&'a Line, End);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Line { id, peer, method, path, agent }, end) = self;
+        let End { listener, kind, status, outcome, sent_bytes, duration_us, complete } = end;
         let peer = peer.ip().to_canonical();
-        if is_plain {
-            tracing::info!(
-                target: "dripfeed::access",
-                "{method} {path} {status} request.id={id} listener={listener} peer={peer} method={method} path={path:?} \
-                 kind={kind:?} status={status} outcome={outcome:?} sent_bytes={sent_bytes} duration_us={duration_us} \
-                 complete={complete} user_agent={agent:?}"
-            );
-        } else {
-            tracing::info!(
-                target: "dripfeed::access",
-                { request.id = %id, listener = %listener, peer = %peer, method = %method, path, kind, status, outcome,
-                    sent_bytes, duration_us, complete, user_agent = agent },
-                "{method} {path} {status}"
-            );
-        }
+        write!(
+            f,
+            "{method} {path} {status} request.id={id} listener={listener} peer={peer} method={method} path={path:?} \
+             kind={kind:?} status={status} outcome={outcome:?} sent_bytes={sent_bytes} duration_us={duration_us} \
+             complete={complete} user_agent={agent:?}"
+        )
     }
 }
 
@@ -181,7 +192,7 @@ impl Observed {
     }
 
     fn record(&self, id: RequestId, method: &Method, uri: &Uri, headers: &HeaderMap) -> Record {
-        let line = tracing::enabled!(target: "dripfeed::access", tracing::Level::INFO).then(|| Line {
+        let line = tracing::enabled!(target: lines::ACCESS, tracing::Level::INFO).then(|| Line {
             id,
             peer: self.peer,
             method: method.clone(),
@@ -344,8 +355,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
 
-    /// What a log gets of a line.
-    fn logged(line: Line, end: End, is_plain: bool) -> String {
+    /// What a subscriber makes of a line.
+    fn logged(line: Line, end: End) -> String {
         #[derive(Clone, Default)]
         struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
         impl std::io::Write for Log {
@@ -361,7 +372,7 @@ mod tests {
         let taken = writer.clone();
         let lines = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
         let subscriber = lines.with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || line.say(end, is_plain));
+        tracing::subscriber::with_default(subscriber, || line.say(end));
         String::from_utf8(taken.0.lock().expect("sound").clone()).expect("text")
     }
 
@@ -389,9 +400,10 @@ mod tests {
             ("/a\"b\\c", "it's \"quoted\" \\ and {braced} %s"),
             ("/\u{202e}txt", "größe \u{1b}[31m\nERROR\u{7f}\u{9b}1m"),
         ] {
-            assert_eq!(logged(line(path, agent), end, true), logged(line(path, agent), end, false));
+            let plain = format!(" INFO {}\n", Plain(&line(path, agent), end));
+            assert_eq!(plain, logged(line(path, agent), end));
         }
-        insta::assert_snapshot!(logged(line("/download/1/1-1", "curl"), end, true), @r#" INFO GET /download/1/1-1 200 request.id=2201df2f-7 listener=HTTPS peer=192.0.2.7 method=GET path="/download/1/1-1" kind="fragment" status=200 outcome="answered" sent_bytes=65677 duration_us=118 complete=true user_agent="curl""#);
+        insta::assert_snapshot!(Plain(&line("/download/1/1-1", "curl"), end).to_string(), @r#"GET /download/1/1-1 200 request.id=2201df2f-7 listener=HTTPS peer=192.0.2.7 method=GET path="/download/1/1-1" kind="fragment" status=200 outcome="answered" sent_bytes=65677 duration_us=118 complete=true user_agent="curl""#);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A server that is started, told what to do, and stopped.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 
 use super::{is_root, own_certificate, plain};
-use crate::util::process::{Ran, Site, addresses, clean, run, until};
+use crate::util::process::{Ran, Served, Site, addresses, clean, run, until};
 use crate::util::web::{Line, trusting};
 use crate::util::{noise, tar_gz};
 
@@ -270,4 +270,48 @@ fn a_server_that_is_told_to_stop_lets_a_running_download_end() {
     let whole = [&start[..], &rest].concat();
     assert!(whole.ends_with(&archive[archive.len() - 5000..]), "{} of {} bytes", whole.len(), archive.len());
     assert!(served.end().success(), "{}", served.log());
+}
+
+#[test]
+fn each_request_has_its_line_at_once_and_many_requests_have_theirs_whole() {
+    const SAID: &str = "GET /download/7/7-1 200";
+    for format in ["text", "json"] {
+        let site = Site::new();
+        let mut command = site.serve_command();
+        command.env("DRIPFEED_LOG_FORMAT", format);
+        let served = Served::start(command, &site.data());
+        let package = site.data().join("download/7");
+        std::fs::create_dir(&package).expect("a tree");
+        std::fs::File::create(package.join("7-1")).and_then(|mut file| file.write_all(&noise(20_000))).expect("a file");
+
+        let mut line = served.plain();
+        for count in 1..=20 {
+            assert_eq!(line.get("/download/7/7-1").body.len(), 20_000);
+            // Nothing else comes after it that would push it out.
+            served.logged(SAID, count);
+        }
+        // From several connections, each with all its requests at once.
+        let mut lines: Vec<Line> = (0..8).map(|_| served.plain()).collect();
+        for line in &mut lines {
+            line.send("GET /download/7/7-1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50).as_bytes()).expect("sent");
+        }
+        for line in &mut lines {
+            assert!((0..50).all(|_| line.answer().is_ok_and(|answer| answer.body.len() == 20_000)));
+        }
+        let log = served.logged(SAID, 20 + 8 * 50);
+        served.stop();
+        let access: Vec<&str> = log.lines().filter(|line| line.contains(SAID)).collect();
+        assert_eq!(access.len(), 420, "each once");
+        for line in access {
+            if format == "json" {
+                let json: serde_json::Value = serde_json::from_str(line).expect("one object a line");
+                assert_eq!(json["sent_bytes"].as_u64().map(|sent| sent > 20_000), Some(true), "{line}");
+            } else {
+                assert!(
+                    line.starts_with("20") && line.contains("Z  INFO GET ") && line.ends_with("user_agent=\"\""),
+                    "{line}"
+                );
+            }
+        }
+    }
 }
