@@ -1,7 +1,8 @@
 //! One connection: its phases, its deadlines, its end.
 //!
-//! hyper has a timer for request heads only, so the stream below it keeps the time: it sees every byte, and the service
-//! tells it where a request begins and where its answer ends.
+//! It begins with `direct`, which answers requests for files, and is hyper's from the first other request on. hyper has a timer for
+//! request heads only, so the stream below both keeps the time: it sees every byte, and is told where a request begins and
+//! where its answer ends.
 //!
 //! ```text
 //! Fresh ──first byte──▶ Head ──head complete──▶ Answering ──answer written──▶ Idle ──first byte──▶ Head …
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use super::direct::{self, Next};
 use super::middleware::{Observed, Record};
 use super::sendfile::{self, Socket};
 
@@ -111,6 +114,8 @@ struct State {
     /// The body of the present answer has been handed over whole, or given up.
     handed_over: bool,
     record: Option<Record>,
+    /// The server stops: this answer is the last.
+    ending: bool,
     /// The connection is to be reset: closed, it would keep what the peer does not take in the kernel's memory.
     reset: bool,
 }
@@ -141,6 +146,7 @@ impl Activity {
             written: 0,
             handed_over: false,
             record: None,
+            ending: false,
             reset: false,
         }))
     }
@@ -267,6 +273,20 @@ impl State {
 pub(super) struct Watched {
     stream: Stream,
     activity: Arc<Activity>,
+    /// Read already, and not yet dealt with.
+    ahead: Vec<u8>,
+}
+
+impl Watched {
+    /// The answer's body has been handed over; see [`Activity::handed_over`].
+    pub(super) fn handed_over(&self) {
+        self.activity.handed_over();
+    }
+
+    /// Is no further request to be answered?
+    pub(super) fn is_ending(&self) -> bool {
+        self.activity.lock().ending
+    }
 }
 
 /// Plain or encrypted.
@@ -307,6 +327,16 @@ impl Drop for Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..length]);
+            self.ahead.drain(..length);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            self.activity.received(length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let result = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -354,57 +384,23 @@ impl AsyncWrite for Watched {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    stream: Stream,
-    service: Observed,
-    deadlines: Deadlines,
-    mut signal: watch::Receiver<Signal>,
-) {
+pub(super) async fn serve(stream: Stream, service: Observed, deadlines: Deadlines, signal: watch::Receiver<Signal>) {
     let activity = service.activity();
-    let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    // Heads are timed here, see above: hyper's timer cannot tell a wait for a next request from a slow one.
-    builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_header_size(HEAD);
-    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
-    let mut timer = pin!(sleep_until(Instant::now() + deadlines.header));
-    let mut told = *signal.borrow_and_update();
-    let mut draining = false;
-    if told.stage >= Stage::Draining {
-        return;
-    }
-    let end = loop {
-        let driven = std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(match result {
-                    Ok(()) => End::Closed,
-                    Err(error) => {
-                        tracing::debug!("a connection failed: {error}");
-                        End::Failed
-                    }
-                });
-            }
-            if (draining && activity.waiting()) || (told.waiting > 0 && activity.idle()) {
-                return Poll::Ready(End::Dismissed);
-            }
-            overdue(&activity, &deadlines, timer.as_mut(), cx)
-        });
-        tokio::select! {
-            biased;
-            end = driven => break end,
-            // An error would mean that the listeners are gone, which they never are before us.
-            _ = signal.changed() => {}
+    let mut stream = Watched { stream, activity: Arc::clone(&activity), ahead: Vec::new() };
+    let timer = pin!(sleep_until(Instant::now() + deadlines.header));
+    let mut course = Course { activity: &activity, deadlines: &deadlines, signal, timer };
+    let files = course.follow(pin!(direct::serve(&mut stream, &service)), |_| {}).await;
+    let end = match files {
+        Ok(Ok(Next::Closed)) => End::Closed,
+        Ok(Ok(Next::Other(ahead))) => {
+            stream.ahead = ahead;
+            generally(stream, service, &mut course).await
         }
-        told = *signal.borrow_and_update();
-        if told.stage == Stage::Cut {
-            break End::Cut;
+        Ok(Err(error)) => {
+            tracing::debug!("a connection failed: {error}");
+            End::Failed
         }
-        if told.stage == Stage::Draining && !draining {
-            draining = true;
-            if activity.waiting() {
-                break End::Dismissed;
-            }
-            connection.as_mut().graceful_shutdown();
-        }
+        Err(end) => end,
     };
     activity.close(matches!(end, End::WriteTimeout | End::Cut));
     match end {
@@ -412,6 +408,70 @@ pub(super) async fn serve(
         End::Cut => tracing::warn!("a request did not end before the stop's deadline and was cut"),
         End::HeaderTimeout | End::IdleTimeout | End::WriteTimeout => {
             tracing::debug!("a connection was closed: {end:?}");
+        }
+    }
+}
+
+/// Serves what may come besides requests for files.
+async fn generally(stream: Watched, service: Observed, course: &mut Course<'_>) -> End {
+    let mut builder = http1::Builder::new();
+    // Heads are timed here, see above: hyper's timer cannot tell a wait for a next request from a slow one.
+    builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_header_size(HEAD);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    match course.follow(pin!(connection), http1::Connection::graceful_shutdown).await {
+        Ok(Ok(())) => End::Closed,
+        Ok(Err(error)) => {
+            tracing::debug!("a connection failed: {error}");
+            End::Failed
+        }
+        Err(end) => end,
+    }
+}
+
+/// What may end a connection besides its peer.
+struct Course<'a> {
+    activity: &'a Activity,
+    deadlines: &'a Deadlines,
+    signal: watch::Receiver<Signal>,
+    timer: Pin<&'a mut Sleep>,
+}
+
+impl Course<'_> {
+    /// Drives a connection until it ends, or has to. When the server stops it is told to answer what runs and no more.
+    async fn follow<F: Future>(
+        &mut self,
+        mut connection: Pin<&mut F>,
+        finish: impl Fn(Pin<&mut F>),
+    ) -> Result<F::Output, End> {
+        loop {
+            let told = *self.signal.borrow_and_update();
+            let draining = told.stage >= Stage::Draining;
+            if draining && self.activity.waiting() {
+                return Err(End::Dismissed);
+            }
+            if told.stage == Stage::Cut {
+                return Err(End::Cut);
+            }
+            if draining {
+                self.activity.lock().ending = true;
+                finish(connection.as_mut());
+            }
+            let Self { activity, deadlines, signal, timer } = self;
+            let driven = std::future::poll_fn(|cx| {
+                if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+                if (draining && activity.waiting()) || (told.waiting > 0 && activity.idle()) {
+                    return Poll::Ready(Err(End::Dismissed));
+                }
+                overdue(activity, deadlines, timer.as_mut(), cx).map(Err)
+            });
+            tokio::select! {
+                biased;
+                result = driven => return result,
+                // An error would mean that the listeners are gone, which they never are before us.
+                _ = signal.changed() => {}
+            }
         }
     }
 }

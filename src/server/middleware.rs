@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::USER_AGENT;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -24,7 +24,9 @@ use tracing::Instrument as _;
 
 use super::connection::Activity;
 use super::meters::{Kind, Meters, Outcome};
-use super::{Listener, Remote, Site, reply, tree};
+use super::tree::{self, FileAnswer, Wish};
+use super::{Listener, Remote, Site, reply};
+use crate::model::UnixTime;
 use crate::telemetry::{self, lines};
 
 /// Characters of a path or a user agent that a log line shows.
@@ -191,18 +193,39 @@ impl Observed {
         Arc::clone(&self.activity)
     }
 
-    fn record(&self, id: RequestId, method: &Method, uri: &Uri, headers: &HeaderMap) -> Record {
+    /// The file that a request wants whose head has been read, with all that is done for a request; see [`tree::at_once`].
+    pub(super) fn file(&self, wish: Wish<'_>, agent: &[u8]) -> Option<FileAnswer> {
+        let method = if wish.is_head { Method::HEAD } else { Method::GET };
+        let mut record = self.record(self.ids.next(), &method, wish.path, agent);
+        // A panic comes again where the router is asked, which is told of it.
+        let answer = catch_unwind(AssertUnwindSafe(|| self.at_once(wish))).ok().flatten()?;
+        record.status = answer.status;
+        self.activity.request();
+        self.activity.answer(record);
+        Some(answer)
+    }
+
+    fn at_once(&self, wish: Wish<'_>) -> Option<FileAnswer> {
+        tree::at_once(&self.site, self.listener, self.peer, wish)
+    }
+
+    /// The moment that an answer is given at.
+    pub(super) fn now(&self) -> UnixTime {
+        self.site.app.clock.now()
+    }
+
+    fn record(&self, id: RequestId, method: &Method, path: &str, agent: &[u8]) -> Record {
         let line = tracing::enabled!(target: lines::ACCESS, tracing::Level::INFO).then(|| Line {
             id,
             peer: self.peer,
             method: method.clone(),
-            path: shown(uri.path().as_bytes()),
-            agent: shown(headers.get(USER_AGENT).map_or(b"".as_slice(), |value| value.as_bytes())),
+            path: shown(path.as_bytes()),
+            agent: shown(agent),
         });
         Record {
             meters: Arc::clone(&self.site.meters),
             listener: self.listener,
-            kind: Kind::of_path(uri.path()),
+            kind: Kind::of_path(path),
             status: StatusCode::OK,
             started: Instant::now(),
             written_before: 0,
@@ -223,12 +246,13 @@ impl Service<Request<Incoming>> for Observed {
     fn call(&mut self, request: Request<Incoming>) -> Answer {
         self.activity.request();
         let id = self.ids.next();
-        let record = self.record(id, request.method(), request.uri(), request.headers());
+        let agent = request.headers().get(USER_AGENT).map_or(b"".as_slice(), |value| value.as_bytes());
+        let record = self.record(id, request.method(), request.uri().path(), agent);
         let ending = Ending { id, record, activity: Arc::clone(&self.activity) };
         // Most requests of a busy server are for files, and nothing has to be waited for: no route, no task, no span.
-        let file = catch_unwind(AssertUnwindSafe(|| tree::at_once(&self.site, self.listener, self.peer, &request)));
+        let file = catch_unwind(AssertUnwindSafe(|| Wish::of(&request).and_then(|wish| self.at_once(wish))));
         match file {
-            Ok(Some(response)) => Answer::Now(Some(ending.with(Ok(response)))),
+            Ok(Some(response)) => Answer::Now(Some(ending.with(Ok(response.into())))),
             Ok(None) => Answer::Later(self.routed(request, ending)),
             Err(panic) => Answer::Now(Some(ending.with(Err(panic)))),
         }

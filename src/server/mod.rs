@@ -25,6 +25,7 @@ mod body;
 mod chores;
 mod connection;
 mod console;
+mod direct;
 mod events;
 mod fetches;
 mod identity;

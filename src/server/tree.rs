@@ -38,20 +38,41 @@ const FRAME: usize = 1 << 20;
 /// Mappings kept open. Each is a file descriptor and address space, no memory of ours.
 const KEPT: usize = 1024;
 
-/// The answer to a request for a file of the tree for which nothing has to be waited: nearly every one there is. Any other
-/// request is for the router, and if it is for the tree, for [`serve`].
-pub(super) fn at_once<B>(
-    site: &Site,
-    listener: Listener,
-    remote: SocketAddr,
-    request: &Request<B>,
-) -> Option<Response> {
-    let is_head = is_head(request.method())?;
-    let key = key(request.uri().path()).filter(|key| is_served(*key, listener))?;
+/// What a request wants of the tree, however it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) is_head: bool,
+    pub(super) path: &'a str,
+    pub(super) range: Option<&'a [u8]>,
+}
+
+impl<'a> Wish<'a> {
+    /// Of a request with a method that files know.
+    pub(super) fn of<B>(request: &'a Request<B>) -> Option<Self> {
+        let range = request.headers().get(RANGE).map(HeaderValue::as_bytes);
+        Some(Self { is_head: is_head(request.method())?, path: request.uri().path(), range })
+    }
+}
+
+/// A file, or a part of it, as it is answered.
+#[derive(Debug)]
+pub(super) struct FileAnswer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) content_length: usize,
+    pub(super) content_range: Option<String>,
+    /// Empty for HEAD.
+    pub(super) body: Bytes,
+}
+
+/// The file that is wanted, if nothing has to be waited for and nothing is wrong: so it is with nearly every request there is.
+/// Any other is for the router, and if it is for the tree, for [`serve`].
+pub(super) fn at_once(site: &Site, listener: Listener, remote: SocketAddr, wish: Wish<'_>) -> Option<FileAnswer> {
+    let key = key(wish.path).filter(|key| is_served(*key, listener))?;
     if site.stopped.candidate(remote.ip(), key).is_some() {
         return None;
     }
-    Some(published(site, remote, key, request.headers(), is_head))
+    published(site, remote, key, wish).ok()
 }
 
 /// Answers what [`at_once`] left: what is wrong, and what must be asked of the database.
@@ -61,12 +82,12 @@ pub(super) async fn serve(
     Extension(remote): Extension<Remote>,
     request: Request,
 ) -> Response {
-    let Some(is_head) = is_head(request.method()) else {
+    let Some(wish) = Wish::of(&request) else {
         let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "files are fetched with GET or HEAD");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     };
-    let Some(key) = key(request.uri().path()) else {
+    let Some(key) = key(wish.path) else {
         return reply::text(
             StatusCode::NOT_FOUND,
             "no such file: expected /download/<id>/info or /download/<id>/<id>-<n>",
@@ -87,7 +108,16 @@ pub(super) async fn serve(
             "the package was taken back from this computer: its deployment was cancelled",
         );
     }
-    published(&site, remote.0, key, request.headers(), is_head)
+    match published(&site, remote.0, key, wish) {
+        Ok(answer) => answer.into(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            reply::text(StatusCode::NOT_FOUND, "there is no such file in the tree: withdrawn, or never published")
+        }
+        Err(error) => {
+            tracing::error!(tree.key = %key, "failed to open {key} of the tree: {error}");
+            reply::later("the file cannot be read at the moment")
+        }
+    }
 }
 
 /// Is it HEAD, and not GET? `None` for what a file does not know.
@@ -110,22 +140,12 @@ fn is_served(key: TreeKey, listener: Listener) -> bool {
 }
 
 /// A file that is published now.
-fn published(site: &Site, remote: SocketAddr, key: TreeKey, headers: &HeaderMap, is_head: bool) -> Response {
-    match site.files.open(key) {
-        Ok(bytes) => {
-            if !is_head {
-                site.fetches.note(remote.ip(), key, site.app.clock.now());
-            }
-            file(key, bytes, headers.get(RANGE), is_head)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            reply::text(StatusCode::NOT_FOUND, "there is no such file in the tree: withdrawn, or never published")
-        }
-        Err(error) => {
-            tracing::error!(tree.key = %key, "failed to open {key} of the tree: {error}");
-            reply::later("the file cannot be read at the moment")
-        }
+fn published(site: &Site, remote: SocketAddr, key: TreeKey, wish: Wish<'_>) -> io::Result<FileAnswer> {
+    let bytes = site.files.open(key)?;
+    if !wish.is_head {
+        site.fetches.note(remote.ip(), key, site.app.clock.now());
     }
+    Ok(FileAnswer::new(key, bytes, wish))
 }
 
 /// Asks the database. When it does not answer the file is served: a cancelled job is the smaller harm.
@@ -150,32 +170,48 @@ async fn taken_back(site: &Site, computer: ComputerId, remote: Remote, key: Tree
     }
 }
 
-fn file(key: TreeKey, bytes: Bytes, range: Option<&HeaderValue>, head: bool) -> Response {
-    let whole = bytes.len();
-    let (status, bytes, content_range) = match wanted(range.map(HeaderValue::as_bytes), whole as u64) {
-        Wanted::Whole => (StatusCode::OK, bytes, None),
-        Wanted::Part(part) => {
-            let text = format!("bytes {}-{}/{whole}", part.start, part.end - 1);
-            // The range lies inside a slice of memory, so both ends fit.
-            let (start, end) =
-                (usize::try_from(part.start).unwrap_or(whole), usize::try_from(part.end).unwrap_or(whole));
-            (StatusCode::PARTIAL_CONTENT, bytes.slice(start..end), Some(text))
+impl FileAnswer {
+    fn new(key: TreeKey, bytes: Bytes, wish: Wish<'_>) -> Self {
+        let whole = bytes.len();
+        let (status, bytes, content_range) = match wanted(wish.range, whole as u64) {
+            Wanted::Whole => (StatusCode::OK, bytes, None),
+            Wanted::Part(part) => {
+                let text = format!("bytes {}-{}/{whole}", part.start, part.end - 1);
+                // The range lies inside a slice of memory, so both ends fit.
+                let (start, end) =
+                    (usize::try_from(part.start).unwrap_or(whole), usize::try_from(part.end).unwrap_or(whole));
+                (StatusCode::PARTIAL_CONTENT, bytes.slice(start..end), Some(text))
+            }
+            Wanted::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{whole}"))),
+        };
+        Self {
+            status,
+            content_type: if matches!(key, TreeKey::Info { .. }) {
+                "application/xml"
+            } else {
+                "application/octet-stream"
+            },
+            content_length: bytes.len(),
+            content_range,
+            body: if wish.is_head { Bytes::new() } else { bytes },
         }
-        Wanted::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{whole}"))),
-    };
-    let length = bytes.len();
-    let body = if head || bytes.is_empty() { Body::empty() } else { Body::new(Frames(bytes)) };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    let kind = if matches!(key, TreeKey::Info { .. }) { "application/xml" } else { "application/octet-stream" };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Some(value) = content_range.and_then(|text| HeaderValue::from_str(&text).ok()) {
-        headers.insert(CONTENT_RANGE, value);
     }
-    response
+}
+
+impl From<FileAnswer> for Response {
+    fn from(answer: FileAnswer) -> Self {
+        let FileAnswer { status, content_type, content_length, content_range, body } = answer;
+        let mut response = Self::new(if body.is_empty() { Body::empty() } else { Body::new(Frames(body)) });
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(value) = content_range.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(CONTENT_RANGE, value);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(content_length));
+        response
+    }
 }
 
 /// A file's bytes, a frame at a time; slices of the mapping, never copies.

@@ -54,6 +54,49 @@ fn ranges_are_answered_as_a_file_server_answers_them() {
 }
 
 #[test]
+fn an_answer_is_the_same_bytes_however_its_request_is_read() {
+    // A line that means nothing, but is not known: the request is for the general part.
+    const STRANGE: &str = "X-Strange: 1\r\n";
+    let server = TestServer::start(&[]);
+    server.publish_one(&content(1, 100_000));
+    let whole = |secure: bool, requests: String| {
+        let mut bytes = Vec::new();
+        let send = format!("{requests}GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        if secure {
+            let mut client = server.https(&rustls::version::TLS13);
+            client.send(send);
+            client.0.read_to_end(&mut bytes).expect("all of it");
+        } else {
+            let mut client = server.http();
+            client.send(send);
+            client.0.read_to_end(&mut bytes).expect("all of it");
+        }
+        // Dates of two moments may differ, and are as long.
+        let mut at = 0;
+        while let Some(found) = bytes[at..].windows(8).position(|it| it == b"\r\ndate: ") {
+            at += found + 8;
+            let text = std::str::from_utf8(&bytes[at..at + 29]).expect("text").to_owned();
+            assert!(text.ends_with(" GMT") && text.len() == 29, "{text}");
+            bytes[at..at + 29].fill(b'-');
+        }
+        bytes
+    };
+    for lines in ["", "Range: bytes=10-99\r\n", "Range: bytes=70000-\r\n", "Range: bytes=200000-\r\n", "Range: x\r\n"] {
+        for method in ["GET", "HEAD"] {
+            for path in ["/download/7/7-1", "/download/7/info", "/download/7/7-9", "/download/7"] {
+                let request = |more: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}{more}\r\n");
+                for secure in [false, true] {
+                    let plain = whole(secure, request("") + &request("Connection: keep-alive\r\n"));
+                    let strange = whole(secure, request(STRANGE) + &request(STRANGE));
+                    assert!(plain == strange, "{method} {path} {lines:?} secure: {secure}");
+                    assert!(plain.len() > 300, "an answer each, and one of health");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_fragment_has_no_validators_and_is_never_304() {
     let server = TestServer::start(&[]);
     server.publish_one(&content(1, 40_000));
