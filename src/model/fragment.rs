@@ -65,7 +65,8 @@ impl FromStr for FragmentNumber {
     type Err = InvalidFragment;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text.parse::<NonZeroU32>().ok().filter(|number| number.to_string() == text);
+        // `parse` also takes "+7" and "007".
+        let number = text.parse::<NonZeroU32>().ok().filter(|_| text.starts_with(|c| matches!(c, '1'..='9')));
         number.map(Self).ok_or_else(|| InvalidFragment::Number(text.chars().take(40).collect()))
     }
 }

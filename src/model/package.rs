@@ -68,9 +68,9 @@ impl FromStr for PackageId {
     type Err = InvalidPackage;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = text.parse::<u32>().ok().and_then(Self::new);
         // `parse` also takes "+7" and "007".
-        id.filter(|id| id.to_string() == text).ok_or_else(|| InvalidPackage::Id(text.chars().take(40).collect()))
+        let id = text.parse().ok().filter(|_| text.starts_with(|c| matches!(c, '1'..='9'))).and_then(Self::new);
+        id.ok_or_else(|| InvalidPackage::Id(text.chars().take(40).collect()))
     }
 }
 

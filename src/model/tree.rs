@@ -54,7 +54,10 @@ impl TreeKey {
 
 impl fmt::Display for TreeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.package(), self.file_name())
+        match self {
+            Self::Info { package } => write!(f, "{package}/info"),
+            Self::Fragment { package, number } => write!(f, "{package}/{package}-{number}"),
+        }
     }
 }
 

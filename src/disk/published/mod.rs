@@ -297,7 +297,7 @@ impl PublishedTree {
 
     /// Where a published file lies, or would lie.
     pub fn path(&self, key: TreeKey) -> PathBuf {
-        self.0.download.join(key.package().to_string()).join(key.file_name())
+        self.0.download.join(key.to_string())
     }
 
     /// The directory of published packages.
